@@ -1,0 +1,44 @@
+"""AcidTest: this machine, on which jobs die without warning. For testing what runs the jobs.
+
+Owns nothing but the dice; the launcher does the killing. Read next: singlemachine.py.
+"""
+
+from __future__ import annotations
+
+import random
+
+from batchsystems.interface import JobSpec
+from batchsystems.singlemachine import SingleMachine
+
+
+class AcidTest(SingleMachine):
+    """Kills the whole tree of each job by SIGKILL, with a probability, after a random delay.
+
+    A victim that has not ended by itself before is reported as what it is: FAILED, signal 9.
+    seed: the same victims and delays again, in the order in which jobs start.
+    """
+
+    name = "acidTest"
+
+    def __init__(
+        self,
+        state_dir: str | None = None,
+        max_cpus: int | None = None,
+        max_memory_bytes: int | None = None,
+        max_gpus: int | None = None,
+        grace_s: float = 5.0,
+        *,
+        kill_probability: float = 0.5,
+        max_delay_s: float = 1.0,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(state_dir, max_cpus, max_memory_bytes, max_gpus, grace_s)
+        self._kill_probability, self._max_delay_s = kill_probability, max_delay_s
+        self._dice = random.Random(seed)  # noqa: S311 - dice, not keys
+
+    def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
+        order = super()._order(spec, gpus)
+        delay_s = self._dice.uniform(0.0, self._max_delay_s)
+        if self._dice.random() < self._kill_probability:
+            order["doom"] = f"{delay_s:.3f}"
+        return order

@@ -1,0 +1,94 @@
+"""Finding the jobs of an earlier SingleMachine: still running, or ended in between.
+
+Reads end records and /proc; must not watch or change what it finds.
+Read next: SingleMachine.adopt, which takes the found jobs over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from batchsystems import records
+from batchsystems.interface import JobEnd, JobRecord, Resources
+from batchsystems.launcher import read_table
+from batchsystems.processes import Identity, read_command_line
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A job of an earlier instance. end: how it ended, None while its launcher lives."""
+
+    job: str
+    identity: Identity
+    end: JobEnd | None
+    resources: Resources = field(default_factory=Resources)
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of its records."""
+        return records.key_of(self.job, self.identity)
+
+
+def find(state_dir: str, wanted: Sequence[JobRecord]) -> Iterator[Found | None]:
+    """Yield for each record its job, None if nothing is known of it."""
+    traces = records.read_traces(state_dir)
+    starting: dict[str, Identity] | None = None
+    for record in wanted:
+        job = f"{record.name}.{record.index}"
+        identity = Identity.parse(record.native)
+        if not record.native and job in traces:
+            identity = records.identity_of(traces[job][-1])
+        elif not record.native:
+            starting = _launchers(state_dir) if starting is None else starting
+            identity = starting.get(job)
+        yield _look(state_dir, job, identity) if identity else None
+
+
+def _look(state_dir: str, job: str, identity: Identity) -> Found | None:
+    """Return what became of the launcher. It is asked for its life first, its record second."""
+    key = records.key_of(job, identity)
+    alive = identity.is_alive()
+    end = records.read_end(state_dir, key)
+    if end is not None:
+        return Found(job, identity, end)
+    if not alive:
+        return None
+    order = records.read_order(state_dir, key) or _order(read_command_line(identity.pid))
+    return Found(job, identity, None, _resources(order), _gpus(order))
+
+
+def _resources(order: dict[str, str]) -> Resources:
+    memory, time_s = order.get("memory"), order.get("time")
+    return Resources(
+        cpus=int(order.get("cpus", "1")),
+        memory_bytes=int(memory) if memory else None,
+        gpus=len(_gpus(order)),
+        time_s=float(time_s) if time_s else None,
+    )
+
+
+def _gpus(order: dict[str, str]) -> tuple[str, ...]:
+    return tuple(order["gpus"].split(",")) if order.get("gpus") else ()
+
+
+def _order(command_line: list[str]) -> dict[str, str]:
+    words = command_line[: command_line.index("--")] if "--" in command_line else []
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _launchers(state_dir: str) -> dict[str, Identity]:
+    """Return the launchers at work for this directory, also those that have written nothing yet.
+
+    A launcher leads its session: its forked child, until it is the command, does not.
+    """
+    found = {}
+    for process in read_table():
+        if process.session == process.pid and process.state not in "ZX":
+            order = _order(read_command_line(process.pid))
+            identity = Identity.of(process.pid)
+            if order.get("state") == os.path.abspath(state_dir) and "job" in order and identity:
+                found[order["job"]] = identity
+    return found

@@ -1,0 +1,115 @@
+"""The directory of end records: what launchers leave there, and how to read it.
+
+Owns the file names and the format; must not decide what an end means for a job.
+Read next: launcher.py, which writes them.
+
+    NAME.INDEX.PID-START.live   the order, in the room kept for the end record while the job runs
+    NAME.INDEX.PID-START.end    how it ended, renamed into place when complete
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from batchsystems.interface import JobEnd, Reason
+from batchsystems.processes import Identity, boot_id
+
+Number = TypeVar("Number", int, float)
+_FILE = re.compile(r"(?P<job>.+\.\d+)\.(?P<pid>\d+)-(?P<start>\d+)\.(live|end)")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A file some launcher left."""
+
+    job: str
+    pid: int
+    start: int
+
+
+def key_of(job: str, identity: Identity) -> str:
+    """Return how the launcher of this identity names the job's files."""
+    return f"{job}.{identity.pid}-{identity.start}"
+
+
+def read_traces(state_dir: str) -> dict[str, list[Trace]]:
+    """Return what launchers left, by job (`name.index`), the newest launcher last."""
+    traces: dict[str, list[Trace]] = {}
+    for entry in os.listdir(state_dir):
+        match = _FILE.fullmatch(entry)
+        if match:
+            trace = Trace(match["job"], int(match["pid"]), int(match["start"]))
+            traces.setdefault(trace.job, []).append(trace)
+    for found in traces.values():
+        found.sort(key=lambda trace: trace.start)
+    return traces
+
+
+def read_end(state_dir: str, key: str) -> JobEnd | None:
+    """Return how the job ended, None if no complete record says so."""
+    try:
+        with open(os.path.join(state_dir, f"{key}.end"), encoding="utf-8", errors="replace") as f:
+            lines = f.read().strip().splitlines()
+    except OSError:
+        return None
+    return parse_end(lines)
+
+
+def read_order(state_dir: str, key: str) -> dict[str, str]:
+    """Return the order of a running job, empty if it cannot be read (any more)."""
+    try:
+        with open(os.path.join(state_dir, f"{key}.live"), encoding="utf-8", errors="replace") as f:
+            lines = f.read().strip().splitlines()
+    except OSError:
+        return {}
+    if not lines or lines[0] != "order":
+        return {}
+    return dict(line.split("=", 1) for line in lines[1:] if "=" in line)
+
+
+def parse_end(lines: list[str]) -> JobEnd | None:
+    """Read the lines of an end record; None if it is torn or not understood."""
+    if not lines or lines[-1] != "complete":
+        return None
+    values: dict[str, str] = {}
+    evidence = []
+    for line in lines[:-1]:
+        word, _, value = line.partition(" ")
+        if word == "evidence":
+            evidence.append(value)
+        else:
+            values[word] = value
+    try:
+        return JobEnd(
+            Reason[values["reason"]],
+            exit_status=_read(values, "exit_status", int),
+            signal=_read(values, "signal", int),
+            node=os.uname().nodename,
+            memory_bytes=_read(values, "memory_bytes", int),
+            cpu_s=_read(values, "cpu_s", float),
+            wall_s=_read(values, "wall_s", float),
+            evidence=tuple(evidence),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _read(values: dict[str, str], word: str, kind: Callable[[str], Number]) -> Number | None:
+    return kind(values[word]) if word in values else None
+
+
+def remove(state_dir: str, key: str) -> None:
+    """Delete the files of a job whose end was reported."""
+    for kind in ("end", "live"):
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(state_dir, f"{key}.{kind}"))
+
+
+def identity_of(trace: Trace) -> Identity:
+    """Return the launcher that left this, taking it to be of this boot."""
+    return Identity(trace.pid, trace.start, boot_id())

@@ -1,0 +1,109 @@
+"""Batch systems by name: the built-in ones, their old spellings, and those of third parties.
+
+Owns the one table of names; must not import an adapter before it is asked for.
+Read next: interface.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from batchsystems.errors import BatchSystemError
+from batchsystems.interface import BatchSystem
+
+ENTRY_POINTS = "jobtree.batchsystems"
+"""The entry-point group by which an installed package offers a batch system."""
+
+BUILT_IN = {
+    "singleMachine": "batchsystems.singlemachine:SingleMachine",
+    "acidTest": "batchsystems.acid:AcidTest",
+}
+
+ALIASES = {
+    "local": "singleMachine",
+    "gridEngine": "sge",
+    "uge": "sge",
+    "ogs": "sge",
+}
+"""Further spellings. Case, `_` and `-` never matter: they need no line here."""
+
+
+def load(name: str, **options: object) -> BatchSystem:
+    """Return a new instance of the batch system, made with these options.
+
+    Raises BatchSystemError: JT201 for an unknown name, JT202 if it cannot be loaded, JT203 for
+    options it does not take.
+    """
+    found = canonical(name)
+    return _make(found, _known()[found], options)
+
+
+def canonical(name: str) -> str:
+    """Return the one name of a batch system, whatever the spelling; JT201 if there is none."""
+    known = _known()
+    spelled = {_plain(each): each for each in known}
+    wanted = _plain(name)
+    alias = next((ALIASES[each] for each in ALIASES if _plain(each) == wanted), name)
+    found = spelled.get(wanted) or spelled.get(_plain(alias))
+    if found is None:
+        raise _unknown(name, sorted(known))
+    return found
+
+
+def names() -> list[str]:
+    """Return the names that load() knows, without old spellings."""
+    return sorted(_known())
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _known() -> dict[str, str]:
+    """Return name -> `module:class`; a built-in name cannot be taken by a third party."""
+    from importlib.metadata import entry_points  # slow, and needed only here
+
+    offered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    return offered | BUILT_IN
+
+
+def _make(name: str, target: str, options: dict[str, object]) -> BatchSystem:
+    module, _, attribute = target.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BatchSystemError(
+            f"the batch system {name} cannot be loaded",
+            code="JT202",
+            where=f"{target}",
+            why=str(error),
+            fix="reinstall the package that offers it",
+        ) from error
+    try:
+        made = kind(**options)
+    except TypeError as error:
+        given = ", ".join(sorted(options)) or "none"
+        raise BatchSystemError(
+            f"the batch system {name} does not take these options",
+            code="JT203",
+            why=f"{error}; options given: {given}",
+            fix=f"see help({target.replace(':', '.')})",
+        ) from error
+    if not isinstance(made, BatchSystem):
+        raise BatchSystemError(f"{target} is not a BatchSystem", code="JT202")
+    return made
+
+
+def _unknown(name: str, known: list[str]) -> BatchSystemError:
+    from difflib import get_close_matches
+
+    plain = {_plain(each): each for each in [*ALIASES, *known]}
+    close = [plain[each] for each in get_close_matches(_plain(name), list(plain), n=1)]
+    meant = next((ALIASES.get(each, each) for each in close), "")
+    hint = f"did you mean {meant}? " if meant in known else ""
+    return BatchSystemError(
+        f"there is no batch system {name!r}",
+        code="JT201",
+        why=f"known are: {', '.join(known)}",
+        fix=f"{hint}A package may offer more by the entry-point group {ENTRY_POINTS}",
+    )

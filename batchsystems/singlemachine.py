@@ -1,0 +1,330 @@
+"""SingleMachine: the batch system that is this machine alone.
+
+Owns the jobs of one instance from queue to end; must not know what a job is good for.
+Read next: packing.py (what starts when), launcher.py (the process around each job).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from batchsystems import launcher, records
+from batchsystems.adoption import Found, find
+from batchsystems.interface import (
+    Accepted,
+    BatchSystem,
+    Capacity,
+    JobEnd,
+    JobRecord,
+    JobSpec,
+    Reason,
+    Refused,
+    Resources,
+    Update,
+)
+from batchsystems.machine import oom_counter, read_machine
+from batchsystems.packing import Devices, Packing, amounts, fits, in_words
+from batchsystems.processes import Identity, kill_survivors
+from batchsystems.sampling import Sampling
+from batchsystems.starting import start_launcher
+from batchsystems.watching import Watching
+
+_TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+@dataclass(slots=True)
+class _Live:
+    """A job whose launcher runs."""
+
+    job: str
+    identity: Identity
+    started: float
+    gpus: tuple[str, ...] = ()
+    limit_bytes: int | None = None
+    killed: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of its records."""
+        return records.key_of(self.job, self.identity)
+
+
+class SingleMachine(BatchSystem):
+    """Runs jobs on this machine, as many at once as its cpus, memory and gpus allow.
+
+    state_dir: where launchers record how jobs ended, the same for a later instance that is to
+    adopt() them (default: a private directory, removed at close() if nothing lives in it).
+    max_cpus: taken as it is, also beyond what the machine has. max_memory_bytes, max_gpus: at
+    most what the machine has. grace_s: time from SIGTERM to SIGKILL. Not for several threads.
+    """
+
+    name = "singleMachine"
+
+    def __init__(
+        self,
+        state_dir: str | None = None,
+        max_cpus: int | None = None,
+        max_memory_bytes: int | None = None,
+        max_gpus: int | None = None,
+        grace_s: float = 5.0,
+    ) -> None:
+        machine = read_machine()
+        gpus = machine.gpus[:max_gpus]
+        memory = min(machine.memory_bytes, max_memory_bytes or machine.memory_bytes)
+        self._private = state_dir is None
+        self.state_dir = os.path.abspath(state_dir or tempfile.mkdtemp(prefix="singleMachine-"))
+        os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
+        self._grace_s = grace_s
+        self._packing = Packing((max_cpus or machine.cpus, memory, len(gpus)), 2 * grace_s)
+        self._gpus = Devices(list(gpus))
+        self._oom_counter = oom_counter()
+        self._watching = Watching()
+        self._sampling = Sampling(lambda job: self._watching.signal(job, signal.SIGUSR1))
+        self._last_id = 0
+        self._specs: dict[int, JobSpec] = {}
+        self._live: dict[int, _Live] = {}
+        self._news: deque[tuple[int, Update]] = deque()
+        self._reported: list[str] = []
+        self._closed = False
+
+    # -- submitting ---------------------------------------------------------------------------
+
+    def issueJob(self, spec: JobSpec) -> int:
+        """Queue one job, and start it if there is room."""
+        return self.issueJobs([spec])[0]
+
+    def issueJobs(self, specs: Sequence[JobSpec]) -> list[int]:
+        """Queue these jobs, and start what there is room for."""
+        ids = [self._enqueue(spec) for spec in specs]
+        self._start_waiting()
+        return ids
+
+    def _enqueue(self, spec: JobSpec) -> int:
+        self._last_id += 1
+        why = self._impossible(spec.resources)
+        if why:
+            self._tell(self._last_id, Refused(f"{spec.name} {why}"))
+        else:
+            self._specs[self._last_id] = spec
+            self._packing.enqueue(self._last_id, spec.resources)
+        return self._last_id
+
+    def _impossible(self, asked: Resources) -> str:
+        needs, total = amounts(asked), self._packing.total
+        if fits(needs, total):
+            return ""
+        return (
+            f"asks for {in_words(needs)}; this machine has {in_words(total)}: "
+            "lower it, or choose a batch system with larger machines"
+        )
+
+    def _start_waiting(self) -> None:
+        """Start all that may start now."""
+        while not self._closed:
+            job = self._packing.choose(time.monotonic())
+            if job is None:
+                return
+            self._start(job, self._specs.pop(job))
+
+    def _start(self, job: int, spec: JobSpec) -> None:
+        gpus = self._gpus.take(spec.resources.gpus)
+        now = time.monotonic()
+        self._packing.begin(job, spec.resources, now)
+        try:
+            identity = start_launcher(self._order(spec, gpus), spec.command(), _env(spec, gpus))
+        except (OSError, ValueError) as error:
+            self._packing.end(job)
+            self._gpus.give_back(gpus)
+            transient = isinstance(error, OSError) and error.errno in _TRANSIENT
+            self._tell(job, Refused(f"{spec.name}: cannot start a launcher: {error}", transient))
+            return
+        name = f"{spec.name}.{spec.index}"
+        self._watch(job, _Live(name, identity, now, gpus, spec.resources.memory_bytes))
+        self._tell(job, Accepted(identity.native))
+
+    def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
+        """Return what the launcher is told; adopt() reads it from its command line."""
+        asked = spec.resources
+        order: dict[str, object] = {"job": f"{spec.name}.{spec.index}", "state": self.state_dir}
+        order |= {"cpus": asked.cpus, "grace": self._grace_s, "oom": self._oom_counter}
+        order["cwd"] = spec.cwd or os.getcwd()
+        if asked.memory_bytes is not None:
+            order["memory"] = asked.memory_bytes
+        if asked.time_s is not None:
+            order["time"] = asked.time_s
+        if gpus:
+            order["gpus"] = ",".join(gpus)
+        if spec.output is not None:
+            order["output"] = spec.output
+        return order
+
+    def _watch(self, job: int, live: _Live) -> bool:
+        if not self._watching.add(job, live.identity):
+            return False
+        self._live[job] = live
+        if live.limit_bytes is not None:
+            self._sampling.add(job, live.identity.pid, live.limit_bytes)
+        return True
+
+    def adopt(self, wanted: Sequence[JobRecord]) -> list[int | None]:
+        """Take back the jobs that run, or left an end record; the others are nobody's."""
+        return [
+            self._adopt(record, found)
+            for record, found in zip(wanted, find(self.state_dir, wanted), strict=True)
+        ]
+
+    def _adopt(self, record: JobRecord, found: Found | None) -> int | None:
+        identity = found.identity if found else Identity.parse(record.native)
+        if identity is None:
+            return None
+        key = records.key_of(f"{record.name}.{record.index}", identity)
+        job, end = self._last_id + 1, found.end if found else None
+        if found is not None and end is None:
+            started = time.monotonic() - identity.age_s()
+            live = _Live(found.job, identity, started, found.gpus, found.resources.memory_bytes)
+            if self._watch(job, live):
+                self._packing.begin(job, found.resources, started)
+                self._gpus.claim(found.gpus)
+            else:
+                end = records.read_end(self.state_dir, key)  # it ended just now
+        if job not in self._live and end is None:
+            kill_survivors(key)
+            return None
+        self._last_id = job
+        if not record.native:
+            self._tell(job, Accepted(identity.native))
+        if end is not None:
+            self._reported.append(key)
+            self._tell(job, end)
+        return job
+
+    # -- watching -----------------------------------------------------------------------------
+
+    def getUpdatedJobs(self) -> dict[int, Update]:
+        """Return what is new; start waiting jobs in the place of ended ones."""
+        for key in self._reported:  # the caller came back: it has seen these ends
+            records.remove(self.state_dir, key)
+        self._reported.clear()
+        if not self._closed:
+            for job, code in self._watching.ended().items():
+                self._ended(job, code)
+            self._start_waiting()
+        updates: dict[int, Update] = {}
+        later: deque[tuple[int, Update]] = deque()
+        for job, update in self._news:
+            if job in updates:
+                later.append((job, update))
+            else:
+                updates[job] = update
+        self._news = later
+        if not self._closed:
+            self._watching.ring(bool(later))
+        return updates
+
+    def _ended(self, job: int, code: int | None) -> None:
+        """Report the end of a launcher, and free what its job held."""
+        live = self._live.pop(job)
+        self._packing.end(job)
+        self._gpus.give_back(live.gpus)
+        sampled = self._sampling.remove(job)
+        end = records.read_end(self.state_dir, live.key) or self._unrecorded(live, code)
+        if sampled > (end.memory_bytes or 0):
+            end = replace(end, memory_bytes=sampled)
+        if end.reason is Reason.OUT_OF_MEMORY and live.limit_bytes is not None:
+            held = f"its processes held {sampled:,} bytes; the limit was {live.limit_bytes:,}"
+            end = replace(end, evidence=(*end.evidence, held))
+        self._reported.append(live.key)
+        self._tell(job, end)
+
+    def _unrecorded(self, live: _Live, code: int | None) -> JobEnd:
+        """Return the end of a job whose launcher left no record."""
+        node, where = os.uname().nodename, self.state_dir
+        if code == launcher.NOTHING_STARTED:
+            evidence = f"its end could not have been recorded: {where} is full or not writable"
+            return JobEnd(Reason.LAUNCH_FAILED, node=node, evidence=(evidence,))
+        how = {None: "is gone", launcher.NOT_RECORDED: f"could not write its record to {where}"}
+        said = how.get(code, f"was killed by signal {-(code or 0)}")
+        if code is not None and code >= 0 and code not in how:
+            said = f"failed with exit status {code}"
+        evidence = f"launcher {live.identity.pid} {said}, so how the job ended is not known"
+        killed = kill_survivors(live.key)
+        rest = (f"{killed} processes it left were killed",) if killed else ()
+        reason = Reason.CANCELLED if live.killed else Reason.LOST
+        return JobEnd(reason, node=node, evidence=(evidence, *rest))
+
+    def _tell(self, job: int, update: Update) -> None:
+        self._news.append((job, update))
+        self._watching.ring(True)
+
+    def getIssuedJobIDs(self) -> frozenset[int]:
+        """Return the handles that have not ended: waiting and running."""
+        return frozenset(self._specs) | frozenset(self._live)
+
+    def getRunningJobIDs(self) -> dict[int, float]:
+        """Return handle -> seconds since its launcher started."""
+        now = time.monotonic()
+        return {job: now - live.started for job, live in self._live.items()}
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that turns readable when there is news."""
+        return self._watching.fileno()
+
+    def explain(self, ids: Iterable[int]) -> dict[int, str]:
+        """Say what waiting jobs wait for."""
+        told = {}
+        head = next(iter(self._packing.waiting), None)
+        for job in ids:
+            if job in self._specs:
+                needs = in_words(amounts(self._specs[job].resources))
+                place = "is next" if job == head else "waits in the queue"
+                told[job] = f"{place}: needs {needs}, free are {in_words(self._packing.free)}"
+        return told
+
+    def capacity(self) -> Capacity:
+        """Return how many one-cpu jobs run at once, and the largest possible job."""
+        cpus, memory, gpus = self._packing.total
+        return Capacity(slots=cpus, largest=Resources(cpus, memory, gpus))
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def killJobs(self, ids: Iterable[int]) -> None:
+        """Cancel waiting jobs; have the launchers of running ones kill the whole tree."""
+        for job in ids:
+            if self._packing.withdraw(job):
+                del self._specs[job]
+                never_ran = ("killed before it started",)
+                self._tell(job, JobEnd(Reason.CANCELLED, evidence=never_ran))
+            elif job in self._live and not self._live[job].killed:
+                self._live[job].killed = True
+                self._watching.signal(job, signal.SIGTERM)
+
+    def close(self) -> None:
+        """Let go of all jobs: waiting ones are forgotten, running ones run on."""
+        if self._closed:
+            return
+        self._closed = True
+        self._sampling.close()
+        for key in self._reported:
+            records.remove(self.state_dir, key)
+        busy = any(live.identity.is_alive() for live in self._live.values())
+        self._watching.close()
+        self._live.clear()
+        self._specs.clear()
+        self._packing.waiting.clear()
+        if self._private and not busy:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+
+
+def _env(spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, str]:
+    env = dict(os.environ if spec.env is None else spec.env)
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return env

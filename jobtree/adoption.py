@@ -1,0 +1,221 @@
+"""Adoption: how the lines a worker wrote become events of the tree.
+
+Owns which lines count: only those of a job's current attempt and step. Must not talk to a
+scheduler. Read next: settling.py, for what is left when an issue ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+from collections.abc import Iterable
+
+from jobtree import tree
+from jobtree.job import Colour, Command, Job, attempt_count
+from jobtree.live import Issue, Live
+from jobtree.mailbox.layout import failed_log_path, log_path
+from jobtree.mailbox.office import move
+from jobtree.mailbox.results import Done, End, Failed, Hello, Line, Returned, decode_line, encode_line
+
+log = logging.getLogger("jobtree")
+
+SHOWN_LINES = 20
+
+
+def adopt(live: Live, issue: Issue, lines: list[Line]) -> bool:
+    """Carry the lines of an issue into the tree; True if the last of them was read."""
+    ended = False
+    for line in lines:
+        if isinstance(line, Done):
+            _adopt_done(live, issue, line)
+        elif isinstance(line, Failed):
+            _adopt_failed(live, issue, line)
+        elif isinstance(line, Returned):
+            for job_id in line.jobs:
+                hand_back(live, issue, job_id)
+        elif isinstance(line, Hello):
+            issue.node = line.host
+            if issue.started_at is None:
+                issue.started_at = live.clock.now()
+        elif isinstance(line, End):
+            ended = True
+    return ended
+
+
+def current(live: Live, issue: Issue, job_id: int) -> Job | None:
+    """Return the job if this issue holds its current attempt and step, else None."""
+    job = live.store.get(job_id)
+    held = issue.open.get(job_id)
+    if job is None or held != (job.attempt, job.step) or job.colour != Colour.GREY:
+        return None
+    return job
+
+
+def hand_back(live: Live, issue: Issue, job_id: int) -> None:
+    """Make a job ready again that its issue did not begin; nobody is charged."""
+    job = current(live, issue, job_id)
+    issue.open.pop(job_id, None)
+    if job is not None:
+        live.apply(job, tree.Unstarted())
+
+
+def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
+    job = current(live, issue, line.job)
+    if job is None or (line.attempt, line.step) != (job.attempt, job.step):
+        return
+    command = job.stack[-1]
+    waited = None if issue.started_at is None else max(0.0, issue.started_at - issue.issued_at)
+    live.measure(command.label, line.usage.wall_s)
+    live.record(
+        job,
+        "done",
+        command.label,
+        issue=issue.name,
+        estimate_s=command.requirements.time_s,
+        wall_s=line.usage.wall_s,
+        cpu_s=line.usage.cpu_s,
+        memory_bytes=line.usage.memory_bytes,
+        waited_s=waited,
+        log_offset=line.log.offset,
+        log_length=line.log.length,
+        detail=line.said or None,
+    )
+    _pass_on(job, line.messages)
+    if line.publish:
+        issue.open.pop(job.id)
+        live.apply(job, tree.StepDone(moves=True, has_directory=line.has_directory))
+        text = encode_line(line).decode()
+        live.moves[job.id] = issue.name
+        live.store.put_move(job.id, job.attempt, issue.name, text)
+        live.effects.append(lambda: make_moves(live, job.id, issue.name, line))
+        return
+    after = live.apply(job, _event(line), _children(live, issue.name, line))
+    if after.colour == Colour.GREY:
+        issue.open[job.id] = (after.attempt, after.step)
+    else:
+        issue.open.pop(job.id)
+
+
+def make_moves(live: Live, job_id: int, issue: str, line: Done) -> None:
+    """Move a step's outputs into place, then let the tree go on from it, or fail it.
+
+    Runs after the adoption was committed, and again after a crash; what it brings about is
+    part of the next commit.
+    """
+    job = live.store.get(job_id)
+    if job is None or job.colour != Colour.BLACK:
+        return
+    try:
+        for source, destination in line.publish:
+            move(source, destination)
+    except OSError as error:
+        why = f"an output could not be published: {error}"
+        label = job.stack[-1].label
+        live.record(job, "failed", label, issue=issue, why=why)
+        after = live.apply(job, tree.StepFailed())
+        _tell_failure(live, job, after, label, why, "")
+    else:
+        live.apply(job, tree.Moved(_event(line)), _children(live, issue, line))
+    live.moves.pop(job_id, None)
+    live.store.remove_move(job_id)
+
+
+def replay_moves(live: Live) -> None:
+    """Make again the moves that an earlier master may not have finished."""
+    for job_id, _attempt, issue, text in live.store.moves():
+        line = decode_line(text.encode())
+        assert isinstance(line, Done)
+        live.moves[job_id] = issue
+        make_moves(live, job_id, issue, line)
+
+
+def _event(line: Done) -> tree.StepDone:
+    return tree.StepDone(
+        child_count=line.child_count,
+        child=line.children[0] if line.child_count == 1 else None,
+        follow_on=line.follow_on,
+        goes_on=line.goes_on,
+        has_directory=line.has_directory,
+    )
+
+
+def _children(live: Live, issue: str, line: Done) -> Iterable[Command]:
+    if line.children_at < 0:
+        return line.children
+    return live.mailbox.children(issue, line.children_at, line.job, line.child_count)
+
+
+def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
+    job = current(live, issue, line.job)
+    if job is None or (line.attempt, line.step) != (job.attempt, job.step):
+        return
+    label = job.stack[-1].label
+    _pass_on(job, line.messages)
+    live.record(
+        job,
+        "failed",
+        label,
+        issue=issue.name,
+        wall_s=line.usage.wall_s,
+        cpu_s=line.usage.cpu_s,
+        memory_bytes=line.usage.memory_bytes,
+        why=line.why,
+        detail=line.detail,
+    )
+    issue.open.pop(job.id)
+    after = live.apply(job, tree.StepFailed(line.crashed, line.has_directory))
+    tail = live.mailbox.failure_tail(job.id, line.step, line.attempt) if line.log_kept else ""
+    if line.detail and line.detail not in tail:
+        tail = f"{tail}\n{line.detail}".strip("\n")
+    where = failed_log_path(live.directory, job.id, line.step, line.attempt)
+    _tell_failure(live, job, after, label, line.why, tail, where if line.log_kept else "")
+
+
+def tell_loss(
+    live: Live, issue: Issue, job: Job, after: Job, label: str, why: str, charged: bool
+) -> None:
+    """Log that an attempt was lost, and what its worker last said."""
+    tail = live.mailbox.worker_tail(issue.name)
+    where = log_path(live.directory, issue.name) if tail else ""
+    if charged:
+        _tell_failure(live, job, after, label, why, tail, where)
+        return
+    left = f"{after.rescues} rescues left"
+    outlook = "given up: no rescues left" if after.colour == Colour.RED else f"again, {left}"
+    log.warning(
+        "lost job=%d class=%s attempt=%d: %s; %s",
+        job.id,
+        label,
+        attempt_count(job.attempt),
+        why,
+        outlook,
+    )
+
+
+def _tell_failure(
+    live: Live, job: Job, after: Job, label: str, why: str, tail: str, where: str = ""
+) -> None:
+    if after.colour == Colour.RED:
+        outlook = "failed for good: no retries left"
+    else:
+        outlook = f"retried, {after.retries} retries left"
+    shown = [
+        f"    {label}.{job.id} | {line.encode('unicode_escape').decode('ascii', 'replace')}"
+        for line in tail.splitlines()[-SHOWN_LINES:]
+    ]
+    if where:
+        shown.append(f"    {label}.{job.id} | (log: {where})")
+    log.error(
+        "failed job=%d class=%s attempt=%d: %s; %s%s",
+        job.id,
+        label,
+        attempt_count(job.attempt),
+        textwrap.shorten(why, 400),
+        outlook,
+        "".join(f"\n{line}" for line in shown),
+    )
+
+
+def _pass_on(job: Job, messages: list[str]) -> None:
+    for message in messages:
+        log.warning("message job=%d: %s", job.id, message)

@@ -1,0 +1,211 @@
+"""Runs one job as far as this worker may: step after step, each published before the next.
+
+Owns the rules of DESIGN section 3 for chains: when to go on here, when to hand back; must not
+run steps itself (steps.py), nor know the pack's other jobs (worker.py). Read next: steps.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from time import monotonic
+from typing import NoReturn
+
+from jobtree.companion import Companion
+from jobtree.context import LocalDirectory, StepContext
+from jobtree.job import Command, Requirements
+from jobtree.ledger import Ledger
+from jobtree.mailbox.claims import Fence, read_fence
+from jobtree.mailbox.layout import failed_log_path
+from jobtree.mailbox.orders import Assignment, Terms
+from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start, Usage
+from jobtree.shell import Outcome
+from jobtree.steplog import StepLog
+from jobtree.steps import Desk, leave_process, run_step
+
+FENCE_EVERY_S = 0.1
+FENCED_OFF = 75
+
+
+class Left(BaseException):
+    """This worker's work is void: leave at once, publishing nothing more."""
+
+    def __init__(self, status: int = FENCED_OFF) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Shift:
+    """One worker's time at work: what it works with, and how far it is.
+
+    began: on the monotonic clock. tainted: the process is no place for another Target.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        terms: Terms,
+        ledger: Ledger,
+        log: StepLog,
+        local: LocalDirectory,
+        companion: Companion,
+        issue: str,
+        began: float,
+    ) -> None:
+        self.desk, self.terms, self.ledger, self.log = desk, terms, ledger, log
+        self.local, self.companion, self.issue, self.began = local, companion, issue, began
+        self.tainted = False
+        self.running: StepContext | None = None
+        self._said: str | None = None
+        self._looked_at = 0.0
+
+    def fence(self) -> str | None:
+        """Return Fence.RECALL if this worker is recalled. Raises Left if it is to stop."""
+        now = monotonic()
+        if now - self._looked_at > FENCE_EVERY_S:
+            self._said, self._looked_at = read_fence(self.desk.tree, self.issue), now
+        if self._said == Fence.STOP:
+            raise Left
+        return self._said
+
+    def left_s(self) -> float:
+        """Return how much of the granted time is left."""
+        granted = self.terms.granted.time_s
+        return float("inf") if granted is None else granted - (monotonic() - self.began)
+
+    def settle(self) -> Log:
+        """Put this process back as it was before a step; return the step's output."""
+        surroundings = self.desk.surroundings
+        surroundings.flush()
+        if not (self.ledger.is_intact() and self.log.is_intact()):
+            self.tainted = True  # a Target closed descriptors: others of ours may be gone too
+            self.desk.meter.forget()
+        self.log.redirect()
+        surroundings.restore(self.desk.meter.status())
+        self.tainted = self.tainted or surroundings.has_threads()
+        self.running = None
+        return self.log.end_step()
+
+
+def run_job(shift: Shift, assignment: Assignment) -> None:
+    """Run a job's steps here until it fails, ends, or must be handed back.
+
+    Raises Left when fenced off; OSError and WorkerFailure for this worker's own failures.
+    """
+    stack, step, isolated = list(assignment.stack), assignment.step, assignment.isolate
+    goes_on = True
+    while goes_on:
+        shift.fence()
+        depth = assignment.depth + len(stack) - 1
+        job, attempt, granted = assignment.job, assignment.attempt, shift.terms.granted
+        context = StepContext(shift.desk.tree, job, attempt, step, depth, granted, shift.local)
+        shift.ledger.append(Start(job, attempt, step, round(monotonic() - shift.began, 6)))
+        shift.log.begin_step()
+        shift.running = context
+        outcome, usage = run_step(shift.desk, stack[-1], context, isolated)
+        log = shift.settle()
+        shift.local.next_step()
+        if outcome.why:
+            publish_failure(shift, context, outcome, usage, log)
+            return
+        stack.pop()
+        if outcome.follow_on is not None:
+            stack.append(outcome.follow_on)
+        if len(outcome.children) == 1:
+            stack.append(outcome.children[0])
+        goes_on = _goes_on(shift, stack, outcome, context)
+        _publish_success(shift, context, outcome, usage, log, goes_on)
+        step, isolated = step + 1, False
+
+
+def _goes_on(shift: Shift, stack: list[Command], outcome: Outcome, context: StepContext) -> bool:
+    """Tell whether this worker runs the job's next step; else the master decides about it."""
+    if not stack or len(outcome.children) > 1:
+        return False
+    if context.publish or shift.tainted or shift.fence() == Fence.RECALL:
+        return False
+    return _fits(stack[-1].requirements.resolve(shift.terms.defaults), shift)
+
+
+def _fits(wanted: Requirements, shift: Shift) -> bool:
+    """Tell whether a step can be had with what this issue was granted, and has left."""
+    pairs = zip(wanted[:3], shift.terms.granted[:3], strict=True)
+    for asked, granted in pairs:
+        if asked is not None and granted is not None and asked > granted:
+            return False
+    return (wanted.time_s or 0) <= shift.left_s()
+
+
+def _publish_success(
+    shift: Shift, context: StepContext, outcome: Outcome, usage: Usage, log: Log, goes_on: bool
+) -> None:
+    children, at = outcome.children, -1
+    if len(children) > CHILDREN_PER_LINE:
+        at = shift.ledger.append_children(context.job, children)
+        children = []
+    shift.ledger.append(
+        Done(
+            context.job,
+            context.attempt,
+            context.step,
+            usage,
+            len(outcome.children),
+            children,
+            at,
+            outcome.follow_on,
+            goes_on,
+            context.messages,
+            context.publish,
+            log,
+            context.has_directory,
+            outcome.said,
+        )
+    )
+    shift.companion.sync()
+
+
+def publish_failure(
+    shift: Shift, context: StepContext, outcome: Outcome, usage: Usage, log: Log
+) -> None:
+    """Publish a failed step, keeping a copy of what it printed."""
+    kept = failed_log_path(shift.desk.tree, context.job, context.step, context.attempt)
+    log_kept = shift.log.copy(log, kept)
+    shift.ledger.append(
+        Failed(
+            context.job,
+            context.attempt,
+            context.step,
+            usage,
+            outcome.exit_status,
+            outcome.signal,
+            outcome.why,
+            outcome.detail,
+            outcome.crashed,
+            context.messages,
+            log_kept,
+            context.has_directory,
+        )
+    )
+    shift.companion.sync()
+
+
+def guard_exit(shift: Shift, finish: Callable[[], NoReturn]) -> Callable[[int], NoReturn]:
+    """Return an os._exit that, called by a Target in this process, costs only that Target.
+
+    Its step has failed, the rest is handed back by `finish`: published, with our own status.
+    Processes that a Target has forked really exit.
+    """
+    worker = os.getpid()
+
+    def guarded_exit(status: int) -> NoReturn:
+        context = shift.running
+        if context is None or os.getpid() != worker:
+            leave_process(status)
+        usage = shift.desk.meter.stop()
+        log = shift.settle()
+        why = f"the Target ended its own process with exit status {status}"
+        outcome = Outcome(why, exit_status=status, crashed=True)
+        publish_failure(shift, context, outcome, usage, log)
+        finish()
+
+    return guarded_exit

@@ -1,0 +1,244 @@
+"""The worker's companion: a tiny process that beats, syncs, and tidies up when the worker dies.
+
+Owns the promises that must hold while the worker's own process is busy in C code, or dead;
+must not import what it does not need, nor outlive the worker. Read next: worker.py.
+
+It is no child of the worker, so that a Target's os.wait() never sees it. The worker tells it
+things through a pipe: b"s" there are lines to sync, b"g123;" a step runs as process group 123
+(0: none any more), b"e" all is published.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from select import POLLIN, poll
+from time import monotonic
+from typing import NamedTuple
+
+from jobtree.mailbox.claims import write_beat
+from jobtree.mailbox.doorbell import ring
+from jobtree.mailbox.layout import bundle_path, result_path
+from jobtree.mailbox.results import Synced, append_line
+
+SYNC_EVERY_S = 0.2
+LOOK_EVERY_S = 0.5
+"""How often to look whether the worker lives, where there is no pidfd."""
+
+
+class Charge(NamedTuple):
+    """What a companion looks after."""
+
+    tree: str
+    issue: str
+    claim_fd: int
+    local: str
+    heartbeat_s: float
+    doorbell: tuple[str, int, str] | None
+
+
+class Companion:
+    """The worker's end of the pipe."""
+
+    def __init__(self, charge: Charge) -> None:
+        """Start the companion process."""
+        reader, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        worker, watch = os.getpid(), _pidfd(os.getpid())
+        middle = os.fork()
+        if middle == 0:
+            try:
+                os.setsid()
+                if os.fork() == 0:
+                    _keep_only((charge.claim_fd, reader, watch))
+                    _Watch(charge, reader, worker, watch).keep()
+            finally:
+                os._exit(0)
+        os.waitpid(middle, 0)
+        os.close(reader)
+        if watch >= 0:
+            os.close(watch)
+
+    def sync(self) -> None:
+        """Have what was written so far synced soon."""
+        self._tell(b"s")
+
+    def runs_group(self, group: int) -> None:
+        """Have this process group killed if the worker dies; 0: none."""
+        self._tell(b"g%d;" % group)
+
+    def end(self) -> None:
+        """Tell that all is published and synced."""
+        self._tell(b"e")
+
+    def _tell(self, what: bytes) -> None:
+        try:
+            os.write(self._pipe, what)
+        except OSError:  # full: it will look anyway; closed by a Target: it looks by itself
+            pass
+
+
+class _Watch:
+    """The companion's own life."""
+
+    def __init__(self, charge: Charge, reader: int, worker: int, watch: int) -> None:
+        self._charge, self._reader, self._worker, self._watch = charge, reader, worker, watch
+        self._born = _start_time(worker)
+        self._results = -1
+        self._group = self._beats = self._size = 0
+        self._ended = self._deaf = self._failed = False
+        self._pending = False
+        self._synced_at = 0.0
+
+    def keep(self) -> None:
+        """Watch until the worker is gone, then tidy up."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            self._watch_worker()
+        finally:
+            self._tidy()
+
+    def _watch_worker(self) -> None:
+        next_beat = monotonic() + self._charge.heartbeat_s
+        while True:
+            now = monotonic()
+            if now >= next_beat:
+                next_beat = now + self._charge.heartbeat_s
+                self._beat()
+            self._pending = self._pending or (self._deaf and self._grown())
+            if self._pending and now >= self._synced_at + SYNC_EVERY_S:
+                self._sync()
+            until = next_beat
+            if self._pending or self._deaf:
+                until = min(until, self._synced_at + SYNC_EVERY_S, now + SYNC_EVERY_S)
+            if not self._lives(until - now):
+                return
+
+    def _lives(self, wait_s: float) -> bool:
+        """Wait for news; tell whether the worker is still there."""
+        waiting = poll()
+        if self._watch >= 0:
+            waiting.register(self._watch, POLLIN)
+        else:
+            wait_s = min(wait_s, LOOK_EVERY_S)
+        if not self._pending and not self._deaf:  # else the news can wait until the sync
+            waiting.register(self._reader, POLLIN)
+        ready = {fd for fd, _ in waiting.poll(max(0, int(wait_s * 1000) + 1))}
+        if self._watch in ready:
+            return False
+        if self._reader in ready or self._pending:
+            self._listen()
+        return self._watch >= 0 or _start_time(self._worker) == self._born
+
+    def _listen(self) -> None:
+        """Take in what the worker has told."""
+        os.set_blocking(self._reader, False)
+        try:
+            told = os.read(self._reader, 65536)
+        except BlockingIOError:
+            return
+        self._deaf = self._deaf or not told
+        self._ended = self._ended or b"e" in told
+        self._pending = self._pending or b"s" in told
+        _, found, group = told.rpartition(b"g")
+        if found and b";" in group:
+            self._group = int(group.partition(b";")[0])
+
+    def _beat(self) -> None:
+        self._beats += 1
+        try:
+            write_beat(self._charge.claim_fd, self._beats)
+            os.fsync(self._charge.claim_fd)
+        except OSError:
+            pass
+
+    def _grown(self) -> bool:
+        self._open_results()
+        return self._results >= 0 and os.fstat(self._results).st_size != self._size
+
+    def _open_results(self) -> None:
+        if self._results < 0:
+            path = result_path(self._charge.tree, self._charge.issue)
+            # an open file of its own: an error of fsync is told once per open file
+            self._results = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+
+    def _sync(self, dead: bool = False) -> None:
+        """Sync what is there, and say so; a dead worker's last line may be torn: say nothing."""
+        self._pending, self._synced_at = False, monotonic()
+        if self._failed:
+            return
+        try:
+            self._open_results()
+            size = os.fstat(self._results).st_size
+            _sync_path(bundle_path(self._charge.tree, self._charge.issue))
+            os.fsync(self._results)
+            if not dead and size and os.pread(self._results, 1, size - 1) == b"\n":
+                append_line(self._results, Synced(size))
+            self._size = os.fstat(self._results).st_size
+        except OSError:
+            self._failed = True  # the worker's own fsync will tell the same
+            return
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._charge.doorbell is not None:
+            ring(self._charge.doorbell, self._charge.issue)
+
+    def _tidy(self) -> None:
+        """Do what the worker can do no more."""
+        self._listen()
+        if not self._ended:
+            if self._group > 1:
+                _kill_group(self._group)
+            self._sync(dead=True)
+        if os.path.lexists(self._charge.local):
+            from jobtree.mailbox.files import remove_tree
+
+            remove_tree(self._charge.local)
+
+
+def _keep_only(kept: tuple[int, ...]) -> None:
+    """Close every descriptor but these; nobody waits for the end of a pipe because of us."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    low = 3
+    for fd in (*sorted(fd for fd in kept if fd > 2), 65536):
+        os.closerange(low, fd)
+        low = fd + 1
+
+
+def _pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _start_time(pid: int) -> bytes:
+    """Return when a process started, in the kernel's own unit; b"" if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return b""
+    return b"" if fields[0] in (b"Z", b"X") else fields[19]
+
+
+def _sync_path(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass

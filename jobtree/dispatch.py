@@ -1,0 +1,237 @@
+"""Dispatch: from ready jobs to submissions, while there is room.
+
+Owns how much is out at once and what each issue asks for; must not read results.
+Read next: rescuing.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from math import ceil
+
+import jobtree
+from batchsystems.interface import INDEX, JobSpec, Resources
+from jobtree import tree
+from jobtree.attempts import State
+from jobtree.job import Job, Requirements
+from jobtree.live import Issue, Live
+from jobtree.mailbox.claims import Fence
+from jobtree.mailbox.layout import order_path, output_path
+from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
+from jobtree.packing import Pack, Ready, plan, slots_of
+from jobtree.settling import give_up
+
+MOST_ISSUED = 1000
+"""Issues out at once where the batch system does not say what it can run."""
+
+LOOKED_AT = 5_000
+"""Ready jobs considered in one turn."""
+
+WORKER_MEMORY_BYTES = 64 * 2**20
+"""What a worker needs beside its step."""
+
+LEAST_TIME_S = 600.0
+TIME_FACTOR = 3.0
+"""An issue asks for this times what its jobs expect, and for LEAST_TIME_S at least."""
+
+HEARTBEAT_S = 30.0
+RECALL_S = 2.0
+"""A pack's unstarted tail is recalled if it would run for longer than this."""
+
+
+def issue_ready(live: Live, name_of_tree: str) -> None:
+    """Issue what is ready and has room: jobs turn grey now, and are submitted after the commit."""
+    waiting = live.store.counts[0]
+    if live.stopping or live.clock.now() < live.hold_until:
+        return
+    free, total = _room(live)
+    if free <= 0:
+        return
+    if not waiting:
+        _recall(live, free)
+        return
+    jobs = {job.id: job for job in live.ready.take(min(LOOKED_AT, _wanted(live, free, total)))}
+    ready = [entry for job in jobs.values() if (entry := _ready(live, job)) is not None]
+    packs = plan(ready, free, total, live.measured, live.settings.job_time_s, waiting)
+    packs = _affordable(live, packs)
+    taken = {job for pack in packs for job in pack.jobs}
+    known = {entry.job for entry in ready}
+    live.ready.put_back([job for job in jobs.values() if job.id in known and job.id not in taken])
+    alike: dict[Requirements, list[list[Job]]] = {}
+    for pack in packs:
+        alike.setdefault(pack.needs, []).append([jobs[number] for number in pack.jobs])
+    for needs, members in alike.items():
+        _submit(live, name_of_tree, needs, members)
+
+
+def needs_of(live: Live, job: Job) -> Requirements:
+    """Return what a job's next command needs, escalation included."""
+    needs = job.stack[-1].requirements.resolve(live.settings.defaults)
+    if job.memory_bytes > (needs.memory_bytes or 0):
+        needs = needs._replace(memory_bytes=job.memory_bytes)
+    if job.time_s > (needs.time_s or 0.0):
+        needs = needs._replace(time_s=job.time_s)
+    return needs
+
+
+def _room(live: Live) -> tuple[int, int]:
+    """Return how many one-cpu issues may be added, and how many may be out in all."""
+    settings = live.settings
+    slots = live.system.capacity().slots
+    total = min(settings.max_cpus, MOST_ISSUED if slots is None else slots)
+    out = [issue for issue in live.issues.values() if issue.occupies]
+    used = sum(slots_of(issue.granted) for issue in out)
+    return min(total - used, settings.max_jobs - len(out)), min(total, settings.max_jobs)
+
+
+def _wanted(live: Live, free: int, total: int) -> int:
+    share = ceil(live.store.counts[0] / max(1, total))
+    return free * max(1, share)
+
+
+def _ready(live: Live, job: Job) -> Ready | None:
+    """Return the job as packing sees it; None if it asks for what it can never get."""
+    needs = needs_of(live, job)
+    settings = live.settings
+    for asked, most, option, unit in (
+        (needs.cpus or 1, settings.max_cpus, "--maxCpus", 1),
+        (needs.memory_bytes or 0, settings.max_memory_bytes, "--maxMemory", 2**30),
+    ):
+        if asked > most:
+            give_up(
+                live,
+                job,
+                f"asks for {asked / unit:.4g}{' GiB' if unit > 1 else ' cpus'}, but {option} is "
+                f"{most / unit:.4g}: raise it, or lower the job's request",
+            )
+            return None
+    command = job.stack[-1]
+    return Ready(job.id, command.label, needs, command.requirements.time_s is not None)
+
+
+def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
+    """Drop the packs that --maxMemory has no room for now."""
+    most = live.settings.max_memory_bytes
+    used = sum(
+        (issue.granted.memory_bytes or 0) - WORKER_MEMORY_BYTES
+        for issue in live.issues.values()
+        if issue.occupies
+    )
+    kept = []
+    for pack in packs:
+        used += pack.needs.memory_bytes or 0
+        if used > most:
+            break
+        kept.append(pack)
+    return kept
+
+
+def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list[Job]]) -> None:
+    submission = _name(live, packs[0][0].stack[-1].label, name_of_tree)
+    granted = Requirements(
+        (needs.memory_bytes or 0) + WORKER_MEMORY_BYTES,
+        needs.cpus,
+        needs.gpus,
+        max(LEAST_TIME_S, TIME_FACTOR * (needs.time_s or 0.0)),
+    )
+    issues, orders = [], []
+    for task, jobs in enumerate(packs):
+        assignments = [_assign(live, job) for job in jobs]
+        pack = [(given.job, given.attempt, given.step) for given in assignments]
+        issue = Issue(
+            submission,
+            task,
+            live.settings.batch_system,
+            granted,
+            pack,
+            live.clock.epoch(),
+            live.clock.now(),
+        )
+        live.add_issue(issue)
+        issues.append(issue)
+        orders.append(assignments)
+    live.store.put_issues([issue.stored() for issue in issues])
+    terms = _terms(live, submission, granted)
+    live.effects.append(_submission(live, terms, issues, orders))
+
+
+def _assign(live: Live, job: Job) -> Assignment:
+    job = live.apply(job, tree.Issued(live.epoch))
+    sent = job.stack[-STACK_SENT:]
+    depth = len(job.stack) - len(sent)
+    return Assignment(job.id, job.attempt, job.step, depth, job.isolate, sent)
+
+
+def _submission(
+    live: Live, terms: Terms, issues: list[Issue], orders: list[list[Assignment]]
+) -> Callable[[], None]:
+    """Return the effect that writes the order and submits it."""
+
+    def submit() -> None:
+        live.mailbox.post(terms, orders)
+        granted = terms.granted
+        resources = Resources(
+            granted.cpus or 1, granted.memory_bytes, granted.gpus or 0, granted.time_s
+        )
+        argv = worker_argv(order_path(live.directory, terms.submission))
+        output = output_path(live.directory, terms.submission)
+        specs = [
+            JobSpec(terms.submission, argv, resources, issue.task, output=output)
+            for issue in issues
+        ]
+        handles = live.systems[issues[0].batch_system].issueJobs(specs)
+        for issue, handle in zip(issues, handles, strict=True):
+            issue.handle = handle
+            live.by_handle[issue.batch_system, handle] = issue
+
+    return submit
+
+
+def worker_argv(order: str) -> tuple[str, ...]:
+    """Return the command that starts a worker on a task of an order."""
+    start = os.path.join(os.path.dirname(os.path.abspath(jobtree.__file__)), "worker_start.py")
+    return (sys.executable, "-I", "-S", start, order, INDEX)
+
+
+def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
+    settings = live.settings
+    return Terms(
+        submission=submission,
+        epoch=live.epoch,
+        granted=granted,
+        defaults=settings.defaults,
+        doorbell=live.mailbox.bell.address,
+        heartbeat_s=HEARTBEAT_S,
+        max_log_bytes=settings.max_log_bytes,
+        log_level=settings.log_level,
+        job_time_s=settings.job_time_s,
+        scratch=settings.scratch,
+    )
+
+
+def _name(live: Live, label: str, name_of_tree: str) -> str:
+    """Return a submission's name: readable, unique, searchable, fit for every scheduler."""
+    live.submissions += 1
+    words = [re.sub(r"[^A-Za-z0-9_-]", "", word)[:20] for word in (label, name_of_tree)]
+    return f"j-{'-'.join(word for word in words if word)}.{live.epoch}-{live.submissions}"
+
+
+def _recall(live: Live, free: int) -> None:
+    """Ask running packs for what they have not begun, when slots would stay empty."""
+    for issue in live.issues.values():
+        if issue.state != State.RUNNING or issue.recalled or len(issue.open) < 2:
+            continue
+        unstarted = len(issue.open) - 1
+        labels = [live.store.get(job) for job in list(issue.open)[1:2]]
+        label = labels[0].stack[-1].label if labels[0] is not None else ""
+        found = live.measured.get(label)
+        if found is not None and found.mean_s * unstarted > RECALL_S:
+            issue.recalled = True
+            name = issue.name
+            live.effects.append(lambda name=name: live.mailbox.fence(name, Fence.RECALL))
+            free -= 1
+            if free <= 0:
+                return

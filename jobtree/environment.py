@@ -1,0 +1,111 @@
+"""The environment a workflow was started in, kept so that its steps run in the same one.
+
+Owns environment.json and which variables belong to the node; must never print a variable.
+Read next: pickling.py, which needs the script's whereabouts from here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jobtree.mailbox.files import read_private_range, write_file
+from jobtree.mailbox.layout import ENVIRONMENT
+
+MOST_BYTES = 64 * 1024 * 1024
+
+
+class Environment(NamedTuple):
+    """What the master's process had when it started.
+
+    main_path: the script, "" if there is none (interactive, python -c). main_module: its
+    dotted name if it was run with `python -m`, else "". python: the interpreter.
+    """
+
+    environ: dict[str, str]
+    directory: str
+    umask: int
+    sys_path: list[str]
+    main_path: str
+    main_module: str
+    python: str
+
+
+def capture() -> Environment:
+    """Return the environment of this process, as it is now."""
+    directory = os.getcwd()
+    umask = os.umask(0o077)
+    os.umask(umask)
+    path, module = main_script()
+    return Environment(
+        dict(os.environ),
+        directory,
+        umask,
+        [os.path.join(directory, entry) for entry in sys.path if isinstance(entry, str)],
+        path,
+        module,
+        sys.executable,
+    )
+
+
+def main_script() -> tuple[str, str]:
+    """Return the path of the running script, and its module name if run with `python -m`."""
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    if not isinstance(path, str) or not os.path.isfile(path):
+        return "", ""
+    spec = getattr(main, "__spec__", None)
+    name = getattr(spec, "name", "")
+    return os.path.abspath(path), "" if name == "__main__" else name
+
+
+def save(tree: str, environment: Environment) -> None:
+    """Write environment.json, for this user's eyes only. Raises OSError."""
+    write_file(f"{tree}/{ENVIRONMENT}", json.dumps(environment._asdict()).encode())
+
+
+def load(tree: str) -> Environment:
+    """Return what save() wrote.
+
+    Raises StoreError (JT330) if others could have written it, OSError, ValueError if damaged.
+    """
+    content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
+    try:
+        return Environment(**json.loads(content))
+    except TypeError as error:
+        raise ValueError(f"{tree}/{ENVIRONMENT} is damaged: {error}") from error
+
+
+NODE_NAMES = frozenset(
+    ["TMPDIR", "TMP", "TEMP", "TEMPDIR", "HOSTNAME", "HOST", "HOSTTYPE", "XDG_RUNTIME_DIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "TASK_ID", "QUEUE", "NSLOTS", "NHOSTS", "NQUEUES", "ARC", "PE", "PE_HOSTFILE", "REQUEST", "RESTARTED", "ENVIRONMENT", "PARASOL", "OMPI_MCA_ess", "OMPI_MCA_plm", "PMI_RANK", "PMI_SIZE", "PMI_FD"]
+)
+"""Variables that tell where a process runs and what it was given there."""
+
+NODE_PREFIXES = (
+    "SLURM_",
+    "SLURMD_",
+    "SGE_",
+    "PBS_",
+    "LSB_",
+    "LS_",
+    "LSF_",
+    "COBALT_",
+    "FLUX_",
+    "_CONDOR_",
+    "PMIX_",
+)
+
+
+def belongs_to_node(name: str) -> bool:
+    """Tell whether the node's value of a variable wins over the saved one."""
+    return name in NODE_NAMES or name.startswith(NODE_PREFIXES)
+
+
+def step_environ(saved: Mapping[str, str], node: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a step: the saved one, and the node's own where it wins."""
+    mixed = {name: value for name, value in saved.items() if not belongs_to_node(name)}
+    mixed.update((name, value) for name, value in node.items() if belongs_to_node(name))
+    return mixed

@@ -1,0 +1,42 @@
+"""The errors jobTree explains to people.
+
+Owns the stable codes; must not import anything heavy. Read next: docs/errors.md.
+
+    ReportableError (batchsystems.errors)
+    ├── BatchSystemError   JT2xx   exit status 4
+    └── JobTreeError       JT4xx   exit status 1: something in the workflow
+        ├── UsageError     JT1xx   exit status 2
+        └── StoreError     JT3xx   exit status 5: the tree on disk
+"""
+
+from __future__ import annotations
+
+from batchsystems.errors import BatchSystemError, ReportableError
+
+
+class JobTreeError(ReportableError):
+    """Something in the workflow itself: its Targets, its script, its results."""
+
+    default_code = "JT400"
+    exit_status = 1
+
+
+class UsageError(JobTreeError):
+    """An option or argument that cannot be used as given."""
+
+    default_code = "JT100"
+    exit_status = 2
+
+
+class StoreError(JobTreeError):
+    """The tree on disk cannot be read, written, or held."""
+
+    default_code = "JT300"
+    exit_status = 5
+
+
+def exit_status(error: ReportableError) -> int:
+    """Return the exit status a command that fails with this error ends with."""
+    if isinstance(error, JobTreeError):
+        return error.exit_status
+    return 4 if isinstance(error, BatchSystemError) else 1

@@ -1,0 +1,65 @@
+"""The worker's own end of its results file.
+
+Owns the open file and that every line gets into it, whatever a Target does to descriptors;
+must not know what lines mean. Read next: mailbox/results.py for the lines.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jobtree.job import Command
+from jobtree.mailbox.files import write_all
+from jobtree.mailbox.layout import bundle_path, result_path
+from jobtree.mailbox.results import CHILDREN_PER_LINE, Children, Line, Synced, encode_line
+
+
+class Ledger:
+    """Appends to results/ISSUE, which must not exist: a worker writes one file once."""
+
+    def __init__(self, tree: str, issue: str) -> None:
+        self._path = result_path(tree, issue)
+        self._bundle = bundle_path(tree, issue)
+        self._fd = self._open(os.O_CREAT | os.O_EXCL)
+        self._identity = os.fstat(self._fd)
+
+    def _open(self, more: int = 0) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self._path, flags | more, 0o600)
+
+    def is_intact(self) -> bool:
+        """Tell whether the descriptor still is the results file; if not, open it again."""
+        try:
+            if os.path.samestat(os.fstat(self._fd), self._identity):
+                return True
+        except OSError:
+            pass
+        self._fd = self._open()
+        return False
+
+    def append(self, line: Line) -> int:
+        """Append a line with one write(); return the offset it got. Raises OSError.
+
+        The companion appends too, so only the write itself tells where a line has gone.
+        """
+        encoded = encode_line(line)
+        write_all(self._fd, encoded)
+        return os.lseek(self._fd, 0, os.SEEK_CUR) - len(encoded)
+
+    def append_children(self, job: int, children: list[Command]) -> int:
+        """Append many children in several lines; return the offset of the first one."""
+        offsets = [
+            self.append(Children(job, children[at : at + CHILDREN_PER_LINE]))
+            for at in range(0, len(children), CHILDREN_PER_LINE)
+        ]
+        return offsets[0]
+
+    def sync(self) -> None:
+        """Make all lines durable and say so; errors of fsync and close are errors."""
+        size = os.fstat(self._fd).st_size
+        os.fsync(self._fd)
+        self.append(Synced(size))
+
+    def close(self) -> None:
+        """Close the file, reporting what only close reports."""
+        os.close(self._fd)

@@ -1,0 +1,279 @@
+"""What a master knows while it runs: live issues, ready jobs, measured times, effects to come.
+
+Owns that state and how a job's event is carried through the tree and the store; decides
+nothing. Read next: adoption.py, dispatch.py and rescuing.py, which decide.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from batchsystems.interface import BatchSystem
+from jobtree import tree
+from jobtree.attempts import State
+from jobtree.job import Colour, Command, Job, Requirements
+from jobtree.mailbox.layout import issue_name
+from jobtree.mailbox.office import Mailbox
+from jobtree.options import Settings
+from jobtree.packing import Measured
+from jobtree.rescue import Policy
+from jobtree.store import Record, Store, StoredIssue
+
+WINDOW = 10_000
+
+log = logging.getLogger("jobtree")
+
+
+class Clock(Protocol):
+    """Where time comes from: the machine, or a simulation."""
+
+    def now(self) -> float:
+        """Return seconds that never jump."""
+
+    def epoch(self) -> float:
+        """Return seconds since 1970, for people."""
+
+
+class Issue:
+    """One live batch job and its pack.
+
+    open: job -> (attempt, step) of what is still to come from it. Times are the master's own
+    clock's. handle: the adapter's, 0 before there is one.
+    """
+
+    __slots__ = (
+        "absences",
+        "batch_system",
+        "beat",
+        "beat_at",
+        "granted",
+        "handle",
+        "issued_at",
+        "killed_for",
+        "native",
+        "node",
+        "open",
+        "recalled",
+        "since",
+        "started_at",
+        "state",
+        "step_began",
+        "submission",
+        "submitted",
+        "task",
+    )
+
+    def __init__(
+        self,
+        submission: str,
+        task: int,
+        batch_system: str,
+        granted: Requirements,
+        pack: Iterable[tuple[int, int, int]],
+        submitted: float,
+        now: float,
+    ) -> None:
+        self.submission, self.task, self.batch_system = submission, task, batch_system
+        self.granted, self.submitted = granted, submitted
+        self.open = {job: (attempt, step) for job, attempt, step in pack}
+        self.state = State.SUBMITTING
+        self.handle = 0
+        self.native = self.killed_for = self.node = ""
+        self.issued_at = self.since = self.beat_at = now
+        self.started_at: float | None = None
+        self.step_began: tuple[object, float] | None = None
+        self.beat, self.absences = -1, 0
+        self.recalled = False
+
+    @property
+    def name(self) -> str:
+        """The name its files are called by."""
+        return issue_name(self.submission, self.task)
+
+    @property
+    def occupies(self) -> bool:
+        """Whether user's work of it may still run."""
+        return self.state not in (State.PUBLISHED, State.ENDED)
+
+    def stored(self) -> StoredIssue:
+        """Return what is kept of it across masters."""
+        pack = tuple((job, *at) for job, at in self.open.items())
+        return StoredIssue(
+            self.submission,
+            self.task,
+            int(self.state),
+            self.native,
+            self.batch_system,
+            self.submitted,
+            self.granted,
+            pack,
+            self.killed_for,
+        )
+
+
+class ReadyQueue:
+    """The white jobs, oldest first; only a window of them is in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._window: deque[int] = deque()
+        self._on_disk = True
+        self._uncommitted = False
+
+    def push(self, job: Job) -> None:
+        """Take in a job that has just turned white."""
+        if self._on_disk or len(self._window) >= WINDOW:
+            self.spill()
+        else:
+            self._window.append(job.id)
+
+    def spill(self) -> None:
+        """Know that more white jobs are in the store, or will be with the next commit."""
+        self._on_disk = self._uncommitted = True
+
+    def committed(self) -> None:
+        """Know that the store now shows all that was pushed."""
+        self._uncommitted = False
+
+    def take(self, limit: int) -> list[Job]:
+        """Remove and return the oldest ready jobs."""
+        if not self._window and self._on_disk:
+            found = self._store.white_jobs(0, WINDOW)
+            self._window.extend(job.id for job in found)
+            self._on_disk = len(found) == WINDOW or self._uncommitted
+        jobs = []
+        while self._window and len(jobs) < limit:
+            job = self._store.get(self._window.popleft())
+            if job is not None and job.colour == Colour.WHITE:
+                jobs.append(job)
+        return jobs
+
+    def put_back(self, jobs: list[Job]) -> None:
+        """Return jobs taken and not used, to the front."""
+        self._window.extendleft(job.id for job in reversed(jobs))
+
+
+class Live:
+    """The state of one run. `effects` are carried out, in order, after the next commit."""
+
+    def __init__(
+        self,
+        directory: str,
+        store: Store,
+        mailbox: Mailbox,
+        settings: Settings,
+        epoch: int,
+        clock: Clock,
+        systems: dict[str, BatchSystem],
+    ) -> None:
+        self.directory, self.store, self.mailbox = directory, store, mailbox
+        self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
+        self.budgets = tree.Budgets(settings.retries, settings.rescues)
+        self.policy = Policy(longest_step_s=settings.longest_step_s)
+        self.issues: dict[str, Issue] = {}
+        self.by_handle: dict[tuple[str, int], Issue] = {}
+        self._submissions: dict[str, dict[int, Issue]] = {}
+        self._living: Counter[str] = Counter()
+        self.untidy: set[str] = set()
+        self.ready = ReadyQueue(store)
+        self.measured: dict[str, Measured] = {}
+        self.effects: list[Callable[[], None]] = []
+        self.moves: dict[int, str] = {}
+        self.stopping = False
+        self.submissions = 0
+        self.hold_until = 0.0
+        self.outages: dict[str, float] = {}
+        for label, count, mean in store.query(
+            "select label, count(*), avg(wall_s) from history where event = 'done' group by label"
+        ):
+            self.measured[label] = Measured(mean or 0.0, count)
+
+    @property
+    def system(self) -> BatchSystem:
+        """The batch system new jobs go to."""
+        return self.systems[self.settings.batch_system]
+
+    def add_issue(self, issue: Issue) -> None:
+        """Take an issue in."""
+        self.issues[issue.name] = issue
+        self._submissions.setdefault(issue.submission, {})[issue.task] = issue
+        self._living[issue.submission] += issue.state != State.ENDED
+
+    def submission_of(self, submission: str) -> list[Issue]:
+        """Return the issues of one submission not yet forgotten."""
+        return list(self._submissions.get(submission, {}).values())
+
+    def count_ended(self, issue: Issue) -> bool:
+        """Note that an issue ended; True if it was its submission's last."""
+        self._living[issue.submission] -= 1
+        return not self._living[issue.submission]
+
+    def forget(self, issue: Issue) -> None:
+        """Drop an issue whose files go too."""
+        del self.issues[issue.name]
+        self._submissions.pop(issue.submission, None)
+        self._living.pop(issue.submission, None)
+        self.store.remove_issue(issue.submission, issue.task)
+
+    def apply(
+        self, job: Job, event: tree.Event, children: Iterable[Command] | None = None
+    ) -> Job:
+        """Carry an event through the tree, up to the ancestors it finishes."""
+        outcome = tree.step(job, event, self.budgets)
+        self._replace(job, outcome.job)
+        if outcome.births and children is not None:
+            ids = self.store.new_ids(outcome.births)
+            born = (
+                tree.first_job(number, job.id, command, self.budgets)
+                for number, command in zip(ids, children, strict=True)
+            )
+            first = self.store.add(born)
+            for child in first:
+                self.ready.push(child)
+            if len(first) < outcome.births:
+                self.ready.spill()
+        dead = outcome.job
+        while dead.colour == Colour.DEAD and dead.parent:
+            parent = self.store.get(dead.parent)
+            assert parent is not None, f"job {dead.id} outlived its parent {dead.parent}"
+            dead = tree.step(parent, tree.ChildFinished(), self.budgets).job
+            self._replace(parent, dead)
+        return outcome.job
+
+    def _replace(self, old: Job, new: Job) -> None:
+        self.store.put(old, new)
+        if new.colour == Colour.WHITE and old.colour != Colour.WHITE:
+            self.ready.push(new)
+        elif new.colour == Colour.DEAD and new.has_directory:
+            self.effects.append(lambda: self.mailbox.remove_job_directory(new.id))
+
+    def record(self, job: Job, event: str, label: str, **known: Any) -> None:
+        """Add to a job's history."""
+        self.store.record(
+            Record(
+                at=self.clock.epoch(),
+                job=job.id,
+                step=job.step,
+                attempt=job.attempt,
+                label=label,
+                event=event,
+                **known,
+            )
+        )
+
+    def measure(self, label: str, wall_s: float) -> None:
+        """Learn how long a step of a class took."""
+        mean, count = self.measured.get(label, Measured(0.0, 0))
+        self.measured[label] = Measured(mean + (wall_s - mean) / (count + 1), count + 1)
+
+    def remaining(self) -> int:
+        """Return how many jobs are not done."""
+        return sum(self.store.counts.values())
+
+    def finished(self) -> bool:
+        """Tell whether nothing more can happen."""
+        counts = self.store.counts
+        return not (self.issues or counts[Colour.WHITE] or counts[Colour.BLACK])

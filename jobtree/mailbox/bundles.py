@@ -1,0 +1,79 @@
+"""Bundles: the pickled Targets that one worker made, appended to one file.
+
+Owns where pickles lie and whether they may be loaded; never loads one itself.
+Read next: doorbell.py. A pickle is executed by who loads it: so it must lie in a file of this
+user's own, and have the digest that the tree recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from _blake2 import blake2b  # hashlib is slower to import
+
+from jobtree.errors import StoreError
+from jobtree.job import Pickle
+from jobtree.mailbox.files import read_private_range, write_all
+from jobtree.mailbox.layout import bundle_path
+
+
+def digest(pickled: bytes) -> str:
+    """Return the digest by which a pickle is recognised."""
+    return blake2b(pickled, digest_size=16).hexdigest()
+
+
+class BundleWriter:
+    """Appends pickles to the bundle called `name`; the file is made at the first one."""
+
+    def __init__(self, tree: str, name: str) -> None:
+        self._path, self._name = bundle_path(tree, name), name
+        self._fd = -1
+        self._size = 0
+
+    def add(self, pickled: bytes) -> Pickle:
+        """Append one pickle; return where it lies. On disk only after sync()."""
+        if self._fd < 0:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self._path, flags, 0o600)
+            self._size = os.fstat(self._fd).st_size
+        where = Pickle(self._name, self._size, len(pickled), digest(pickled))
+        write_all(self._fd, pickled)
+        self._size += len(pickled)
+        return where
+
+    def look_again(self) -> None:
+        """Note that another process may have appended, or that the descriptor may be closed."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                if os.path.samestat(os.fstat(fd), os.stat(self._path)):
+                    os.close(fd)
+            except OSError:
+                pass
+
+    def sync(self) -> None:
+        """Make all pickles so far durable. Raises OSError if that cannot be."""
+        if self._fd >= 0:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file, reporting what only close reports."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def read_pickle(tree: str, where: Pickle) -> bytes:
+    """Return the pickled bytes, checked: the owner, the mode, the digest.
+
+    Raises StoreError JT330 (not private), JT331 (not what was recorded), OSError (unreadable).
+    """
+    path = bundle_path(tree, where.bundle)
+    pickled = read_private_range(path, where.offset, where.length)
+    if len(pickled) != where.length or digest(pickled) != where.digest:
+        raise StoreError(
+            f"a pickled Target in {path} is not what was written (byte {where.offset})",
+            code="JT331",
+            why="its digest differs from the one the tree recorded; it was not loaded",
+            fix="restore the file from a backup, or run the tree afresh",
+        )
+    return pickled

@@ -1,0 +1,108 @@
+"""Claims and fences: of any twins of an issue one worker runs, and it can be told to stop.
+
+Owns the hard-link protocol; knows no colours. Read next: results.py.
+
+A worker writes a file of its own and links it to the claim's name; it holds the claim if its
+own file then has two links. The return code of link() is not asked: over NFS a reply can be
+lost after success. The claim file is also the heartbeat: its first line is overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from jobtree.mailbox.files import read_file, remove_file, sync_directory, write_all, write_file
+from jobtree.mailbox.layout import claim_path, fence_path
+
+BEAT_BYTES = 17
+"""A beat is a decimal count in 16 columns and a newline, rewritten in place."""
+
+
+class Claim(NamedTuple):
+    """Who runs an issue. started: epoch seconds, by that host's clock. beat: heartbeats so far."""
+
+    host: str
+    pid: int
+    nonce: str
+    started: float
+    beat: int
+
+
+def take_claim(tree: str, issue: str, claim: Claim) -> int | None:
+    """Try to claim an issue; return the descriptor of the claim file, or None if it is taken.
+
+    The loser leaves a note beside the claim, so that a requeued copy of a dead first run is
+    recognised. Raises OSError when the claim can be neither taken nor found taken.
+    """
+    path = claim_path(tree, issue)
+    own = f"{path}~{claim.host}.{claim.pid}.{claim.nonce}"
+    who = {"host": claim.host, "pid": claim.pid, "nonce": claim.nonce, "started": claim.started}
+    fd = os.open(own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        write_all(fd, b"%16d\n" % 0 + json.dumps(who).encode() + b"\n")
+        os.fsync(fd)
+        link_error = None
+        try:
+            os.link(own, path)
+        except OSError as error:
+            link_error = error
+        if os.fstat(fd).st_nlink == 2:
+            remove_file(own)
+            sync_directory(os.path.dirname(path))
+            return fd
+        if not os.path.lexists(path) and link_error is not None:
+            remove_file(own)
+            raise link_error
+    except OSError:
+        os.close(fd)
+        raise
+    os.close(fd)
+    os.rename(own, f"{path}~lost.{claim.nonce}")
+    return None
+
+
+def write_beat(fd: int, beat: int) -> None:
+    """Renew the heartbeat of a claim held by descriptor `fd`."""
+    os.pwrite(fd, b"%16d\n" % beat, 0)
+
+
+def read_claim(tree: str, issue: str) -> Claim | None:
+    """Return who holds an issue and how often it has beaten; None if nobody is seen to."""
+    try:
+        content = read_file(claim_path(tree, issue))
+    except FileNotFoundError:
+        return None
+    who: dict[str, Any] = json.loads(content[BEAT_BYTES:])
+    return Claim(who["host"], who["pid"], who["nonce"], who["started"], int(content[:BEAT_BYTES]))
+
+
+def remove_claims(tree: str, issues: set[str]) -> None:
+    """Remove the claims of these issues, the losers' notes, and unfinished drafts."""
+    folder = os.path.dirname(claim_path(tree, "x"))
+    for name in os.listdir(folder):
+        if name.partition("~")[0] in issues:
+            remove_file(f"{folder}/{name}")
+
+
+class Fence:
+    """What a fence says to the worker behind it."""
+
+    STOP = "stop"
+    """your work is void: run nothing more, publish nothing more"""
+    RECALL = "recall"
+    """finish the job you are at, hand back those not started"""
+
+
+def write_fence(tree: str, issue: str, word: str) -> None:
+    """Raise a fence before the worker of an issue, or change what it says."""
+    write_file(fence_path(tree, issue), word.encode())
+
+
+def read_fence(tree: str, issue: str) -> str | None:
+    """Return what the fence of an issue says; None if there is none."""
+    try:
+        return read_file(fence_path(tree, issue)).decode()
+    except FileNotFoundError:
+        return None

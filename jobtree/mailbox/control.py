@@ -1,0 +1,81 @@
+"""Control: how other commands ask the master of a tree, and how it answers.
+
+Owns `control/`; knows no verb's meaning. Read next: office.py.
+
+A request is one JSON file, its answer another; the asker rings the doorbell and waits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from typing import Any, NamedTuple
+
+from jobtree.mailbox.files import read_file, remove_file, write_file
+from jobtree.mailbox.layout import CONTROL
+
+BELL = "control"
+POLL_S = 0.02
+
+
+class Request(NamedTuple):
+    """One question to the master. name: of its file; arguments: as the verb wants them."""
+
+    name: str
+    verb: str
+    arguments: dict[str, Any]
+
+
+def write_bell(tree: str, address: tuple[str, int, str] | None) -> None:
+    """Say where the master can be rung."""
+    write_file(f"{tree}/{CONTROL}/bell", json.dumps(address).encode(), sync=False)
+
+
+def ask(
+    tree: str, verb: str, arguments: dict[str, Any], timeout_s: float = 30.0
+) -> dict[str, Any] | None:
+    """Ask the live master; return its answer, or None if none came in time."""
+    from jobtree.mailbox.doorbell import ring
+
+    name = f"{time.time_ns()}-{secrets.token_hex(4)}"
+    request = f"{tree}/{CONTROL}/{name}.ask"
+    answer = f"{tree}/{CONTROL}/{name}.answer"
+    write_file(request, json.dumps({"verb": verb, "arguments": arguments}).encode())
+    try:
+        bell = json.loads(read_file(f"{tree}/{CONTROL}/bell"))
+    except (FileNotFoundError, ValueError):
+        bell = None
+    if bell:
+        ring((bell[0], bell[1], bell[2]), BELL)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if os.path.exists(answer):
+            said: dict[str, Any] = json.loads(read_file(answer))
+            remove_file(answer)
+            return said
+        time.sleep(POLL_S)
+    remove_file(request)
+    return None
+
+
+def waiting_requests(tree: str) -> list[Request]:
+    """Return the questions not yet answered, oldest first; unreadable ones are dropped."""
+    folder = f"{tree}/{CONTROL}"
+    found = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".ask"):
+            try:
+                said = json.loads(read_file(f"{folder}/{name}"))
+                found.append(Request(name, said["verb"], said["arguments"]))
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                remove_file(f"{folder}/{name}")
+    return found
+
+
+def answer(tree: str, request: Request, said: dict[str, Any]) -> None:
+    """Answer a request."""
+    path = f"{tree}/{CONTROL}/{request.name}"
+    write_file(f"{path.removesuffix('.ask')}.answer", json.dumps(said).encode(), sync=False)
+    remove_file(path)

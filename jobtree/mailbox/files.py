@@ -1,0 +1,164 @@
+"""How files on a shared file system are written, read and removed safely.
+
+Owns the rules NFS and its kin impose; knows nothing of what the files say.
+Read next: orders.py. Rules: a name appears complete or not at all (write, fsync, rename);
+errors of close and fsync are errors; a stale handle is opened again by path; "not there"
+counts only after the directory was listed afresh.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+
+from jobtree.errors import StoreError
+
+STALE_RETRIES = 5
+STALE_WAIT_S = 0.2
+
+
+def write_file(path: str, content: bytes, sync: bool = True) -> None:
+    """Put `content` at `path` whole: readers see the old file, or all of the new one.
+
+    Raises OSError, also for what close or fsync report (a full disk, a quota).
+    """
+    draft = f"{path}~{os.getpid()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            write_all(fd, content)
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(draft, path)
+    except OSError:
+        remove_file(draft)
+        raise
+    if sync:
+        sync_directory(os.path.dirname(path))
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write every byte, as os.write may stop short."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_directory(path: str) -> None:
+    """Make new names in a directory durable; file systems that cannot are let be."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def read_file(path: str, offset: int = 0, limit: int = -1) -> bytes:
+    """Return up to `limit` bytes from `offset`; opened afresh, so that NFS shows the newest."""
+    for tries_left in reversed(range(STALE_RETRIES)):
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                return file.read(limit)
+        except OSError as error:
+            if error.errno != errno.ESTALE or not tries_left:
+                raise
+        time.sleep(STALE_WAIT_S)
+    raise AssertionError("unreachable")
+
+
+def exists_after_listing(path: str) -> bool:
+    """Tell whether `path` exists, looking again after listing its directory if it seems not."""
+    if os.path.lexists(path):
+        return True
+    try:
+        return os.path.basename(path) in os.listdir(os.path.dirname(path))
+    except FileNotFoundError:
+        return False
+
+
+def sync_file(path: str) -> None:
+    """Make durable what anyone has written to a file; one that is not there is let be."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_file(path: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and all in it, following no symlink; it may be gone already.
+
+    Directories a job left without write permission are opened up first. What cannot be
+    removed is left for `clean`; NFS's own `.nfs*` files go when their last user does.
+    """
+    import shutil  # heavy: only what owns directories pays for it
+
+    def unlock(function: object, name: str, _error: object) -> None:
+        parent = os.path.dirname(name)
+        try:
+            os.chmod(parent, 0o700)
+            if os.path.isdir(name) and not os.path.islink(name):
+                os.chmod(name, 0o700)
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                os.unlink(name)
+        except OSError:
+            pass
+
+    if os.path.lexists(path):
+        shutil.rmtree(path, onerror=unlock)
+
+
+def read_private_range(path: str, offset: int, length: int) -> bytes:
+    """Return a range of a file that only its owner, this user, can have written.
+
+    Checked on the opened descriptor: a regular file of this user, not writable by others, not
+    reached through a symlink. Raises StoreError (JT330) otherwise, OSError if unreadable.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        check_private(os.fstat(fd), path)
+        return os.pread(fd, length, offset)
+    finally:
+        os.close(fd)
+
+
+def check_private(found: os.stat_result, path: str) -> None:
+    """Refuse what another user owns or may write. Raises StoreError (JT330)."""
+    if found.st_uid != os.geteuid():
+        raise StoreError(
+            f"{path} belongs to another user (uid {found.st_uid})",
+            code="JT330",
+            why="what it holds is executed: only files of your own are trusted",
+            fix="use a job tree of your own",
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreError(
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o})",
+            code="JT330",
+            why="what it holds is executed: others could make you run anything",
+            fix=f"chmod -R go-w {path}   (after making sure nobody has altered it)",
+        )

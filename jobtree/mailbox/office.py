@@ -1,0 +1,196 @@
+"""The master's side of the mailbox, as one object that a simulation can stand in for.
+
+Owns which result files are being read; knows no colours. Read next: ../master.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jobtree.errors import StoreError
+from jobtree.job import Command
+from jobtree.mailbox import claims, control, orders
+from jobtree.mailbox.doorbell import Doorbell
+from jobtree.mailbox.files import read_file, remove_file, remove_tree, sync_directory, sync_file
+from jobtree.mailbox.layout import (
+    bundle_path,
+    failed_log_path,
+    fence_path,
+    job_directory,
+    log_path,
+    order_path,
+    output_path,
+    result_path,
+)
+from jobtree.mailbox.results import Hello, Line, ResultReader, Start, read_children
+
+TAIL_BYTES = 4096
+
+
+class Mailbox:
+    """Orders out, results in."""
+
+    def __init__(self, tree: str, bell_host: str | None) -> None:
+        self._tree = tree
+        self._readers: dict[str, ResultReader] = {}
+        self.bell = Doorbell(bell_host)
+        control.write_bell(tree, self.bell.address)
+
+    def post(self, terms: orders.Terms, packs: list[list[orders.Assignment]]) -> None:
+        """Write the order of a submission. Raises StoreError JT316 if it cannot be written."""
+        try:
+            orders.write_order(self._tree, terms, packs)
+        except OSError as error:
+            raise StoreError(
+                f"an order cannot be written: {error.strerror}",
+                code="JT316",
+                where=order_path(self._tree, terms.submission),
+                why="all that was committed is safe",
+                fix="free some space (or quota), then restart the tree",
+            ) from error
+
+    def read(self, issue: str, final: bool = False) -> list[Line]:
+        """Return what is new and safe in an issue's results; all there is, if `final`.
+
+        What its worker had no time to make durable is made so first.
+        """
+        if final and not self._reader(issue).ended:
+            sync_file(bundle_path(self._tree, issue))
+        return self._reader(issue).read(final)
+
+    def running(self, issue: str) -> Start | None:
+        """Return the step an issue's worker was last seen to have begun and not ended."""
+        return self._reader(issue).running
+
+    def hello(self, issue: str) -> Hello | None:
+        """Return who runs an issue, if its results have begun."""
+        return self._reader(issue).hello
+
+    def damage(self, issue: str) -> str:
+        """Return why the rest of an issue's results is not believed; "" if it is."""
+        return self._reader(issue).damage
+
+    def children(self, issue: str, offset: int, job: int, count: int) -> Iterator[Command]:
+        """Yield the children that were too many for their step's line."""
+        return read_children(result_path(self._tree, issue), offset, job, count)
+
+    def beat(self, issue: str) -> int | None:
+        """Return how often the issue's worker has beaten; None if it has not claimed it."""
+        claim = claims.read_claim(self._tree, issue)
+        return None if claim is None else claim.beat
+
+    def fence(self, issue: str, word: str) -> None:
+        """Tell an issue's worker to stop or to hand back."""
+        claims.write_fence(self._tree, issue, word)
+
+    def tidy(self, submission: str, issues: Iterable[str]) -> None:
+        """Remove all files of a submission, none of which can start or counts any more.
+
+        The order goes first: a late copy without it runs nothing.
+        """
+        names = set(issues)
+        remove_file(order_path(self._tree, submission))
+        claims.remove_claims(self._tree, names)
+        for issue in names:
+            self._readers.pop(issue, None)
+            remove_file(result_path(self._tree, issue))
+            remove_file(fence_path(self._tree, issue))
+            _remove_if_empty(log_path(self._tree, issue))
+        _remove_if_empty(output_path(self._tree, submission))
+
+    def forget_bundles(self, names: Iterable[str]) -> None:
+        """Remove bundles no living job needs."""
+        for name in names:
+            remove_file(bundle_path(self._tree, name))
+
+    def remove_job_directory(self, job: int) -> None:
+        """Remove what a finished job had on the shared file system."""
+        remove_tree(job_directory(self._tree, job))
+
+    def remove_local(self, hello: Hello) -> None:
+        """Remove the local temp dir of a dead worker, if it ran on this host."""
+        here = os.uname().nodename == hello.host
+        if here and os.path.basename(hello.local).startswith("jobtree-"):
+            try:
+                ours = os.lstat(hello.local).st_uid == os.geteuid()
+            except OSError:
+                return
+            if ours:
+                remove_tree(hello.local)
+
+    def rung(self) -> set[str]:
+        """Return the issues whose workers have rung."""
+        return self.bell.answer()
+
+    def requests(self) -> list[control.Request]:
+        """Return what other commands ask."""
+        return control.waiting_requests(self._tree)
+
+    def answer(self, request: control.Request, said: dict[str, Any]) -> None:
+        """Answer one of them."""
+        control.answer(self._tree, request, said)
+
+    def failure_tail(self, job: int, step: int, attempt: int) -> str:
+        """Return the end of what a failed step printed."""
+        return _tail(failed_log_path(self._tree, job, step, attempt))
+
+    def worker_tail(self, issue: str) -> str:
+        """Return the end of a worker's log."""
+        return _tail(log_path(self._tree, issue))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.bell.close()
+
+    def _reader(self, issue: str) -> ResultReader:
+        reader = self._readers.get(issue)
+        if reader is None:
+            reader = self._readers[issue] = ResultReader(result_path(self._tree, issue))
+        return reader
+
+
+def move(source: str, destination: str) -> None:
+    """Move a file or directory into place, durably; done before is done.
+
+    Across file systems it is copied beside the destination first, so that the destination
+    appears whole. Raises OSError if it cannot be.
+    """
+    if not os.path.lexists(source):
+        if os.path.lexists(destination):
+            return
+        raise FileNotFoundError(f"published {source} is gone, and {destination} is not there")
+    try:
+        os.rename(source, destination)
+    except OSError as error:
+        if error.errno != 18:  # EXDEV: another file system
+            raise
+        draft = f"{destination}~publishing"
+        remove_tree(draft) if os.path.isdir(draft) else remove_file(draft)
+        if os.path.isdir(source):
+            shutil.copytree(source, draft, symlinks=True)
+        else:
+            shutil.copy2(source, draft, follow_symlinks=False)
+            with open(draft, "rb+") as file:
+                os.fsync(file.fileno())
+        os.rename(draft, destination)
+        remove_tree(source) if os.path.isdir(source) else remove_file(source)
+    sync_directory(os.path.dirname(os.path.abspath(destination)))
+
+
+def _remove_if_empty(path: str) -> None:
+    try:
+        if os.path.getsize(path) == 0:
+            remove_file(path)
+    except OSError:
+        pass
+
+
+def _tail(path: str) -> str:
+    try:
+        size = os.path.getsize(path)
+        return read_file(path, max(0, size - TAIL_BYTES)).decode(errors="backslashreplace")
+    except OSError:
+        return ""

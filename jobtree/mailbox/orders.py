@@ -1,0 +1,106 @@
+"""Orders: what the workers of one submission are to do, one file for all of them.
+
+Owns the order's form; knows no colours. Read next: claims.py.
+
+The first line is a JSON object with what all tasks share and the offset of each task's own
+line; so a task of an array reads a few kilobytes, however large the array.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from jobtree.job import Command, Requirements, command_from_wire
+from jobtree.mailbox import PROTOCOL
+from jobtree.mailbox.files import read_private_range, write_file
+from jobtree.mailbox.layout import order_path
+
+STACK_SENT = 32
+"""A worker gets this many commands of a job's stack; below them it hands the job back."""
+
+HEADER_GUESS = 64 * 1024
+
+
+class Assignment(NamedTuple):
+    """One job of a pack.
+
+    stack: the top of the job's stack, the last runs next. depth: the depth of stack[0].
+    isolate: run the first step in a process of its own.
+    """
+
+    job: int
+    attempt: int
+    step: int
+    depth: int
+    isolate: bool
+    stack: tuple[Command, ...]
+
+
+class Terms(NamedTuple):
+    """What all tasks of a submission share.
+
+    granted: the resources each was given, time_s the limit. defaults: for unset requirements.
+    doorbell: (host, port, token) of the master, or None. heartbeat_s: between two beats.
+    max_log_bytes: kept of each step's output. scratch: where local temp dirs are made.
+    """
+
+    submission: str
+    epoch: int
+    granted: Requirements
+    defaults: Requirements
+    doorbell: tuple[str, int, str] | None
+    heartbeat_s: float
+    max_log_bytes: int
+    log_level: str
+    job_time_s: float
+    scratch: str
+
+
+def write_order(tree: str, terms: Terms, packs: list[list[Assignment]]) -> None:
+    """Write the order of a submission; packs[i] is the work of its task i. Durable."""
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    lines = [encode(pack).encode() + b"\n" for pack in packs]
+    offsets, at = [], 0
+    for line in lines:
+        offsets.append((at, len(line)))
+        at += len(line)
+    header = encode({"protocol": PROTOCOL, "terms": terms, "offsets": offsets}).encode()
+    write_file(order_path(tree, terms.submission), header + b"\n" + b"".join(lines))
+
+
+def read_order(path: str, index: int) -> tuple[Terms, list[Assignment]]:
+    """Return the terms and the pack of one task.
+
+    Raises FileNotFoundError when the order was withdrawn, ValueError when it is of another
+    protocol or has no such task, StoreError when the file is not this user's own.
+    """
+    head = read_private_range(path, 0, HEADER_GUESS)
+    while b"\n" not in head:
+        if len(head) == os.path.getsize(path):
+            raise ValueError(f"{path} is cut short")
+        head = read_private_range(path, 0, 4 * len(head))
+    header, _, _ = head.partition(b"\n")
+    said: dict[str, Any] = json.loads(header)
+    if said["protocol"] != PROTOCOL:
+        raise ValueError(f"{path} speaks protocol {said['protocol']}, this worker {PROTOCOL}")
+    if not 0 <= index < len(said["offsets"]):
+        raise ValueError(f"{path} has {len(said['offsets'])} tasks, none of index {index}")
+    offset, length = said["offsets"][index]
+    start = len(header) + 1 + offset
+    line = head[start : start + length]
+    if len(line) < length:
+        line = read_private_range(path, start, length)
+    return _terms(said["terms"]), [_assignment(entry) for entry in json.loads(line)]
+
+
+def _terms(wire: list[Any]) -> Terms:
+    submission, epoch, granted, defaults, doorbell, *rest = wire
+    bell = None if doorbell is None else (doorbell[0], doorbell[1], doorbell[2])
+    return Terms(submission, epoch, Requirements(*granted), Requirements(*defaults), bell, *rest)
+
+
+def _assignment(wire: list[Any]) -> Assignment:
+    *plain, stack = wire
+    return Assignment(*plain, tuple(command_from_wire(command) for command in stack))

@@ -1,0 +1,272 @@
+"""Results: what a worker says of its steps, one append-only, checksummed file per worker.
+
+Owns the lines and how far they may be believed; knows no colours. Read next: bundles.py.
+
+A line is `CRC32 JSON-array\\n`. It is written before the next step starts, so the death of the
+process costs one step at most; it counts for the master once a Synced line behind it says it
+has reached the disk, or once the worker is known to have ended. A torn last line is no error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from jobtree.job import Command, command_from_wire
+from jobtree.mailbox.files import read_file, write_all
+
+CHILDREN_PER_LINE = 256
+"""A step with more children writes them in lines of this many, before its Done line."""
+
+CHUNK_BYTES = 4 * 2**20
+"""Read at once: more than the longest line, which is one of CHILDREN_PER_LINE children."""
+
+
+class Hello(NamedTuple):
+    """First line. started: epoch seconds on that host. local: its local temp dir."""
+
+    host: str
+    pid: int
+    nonce: str
+    started: float
+    local: str
+
+
+class Start(NamedTuple):
+    """A step begins. at_s: seconds since Hello."""
+
+    job: int
+    attempt: int
+    step: int
+    at_s: float
+
+
+class Children(NamedTuple):
+    """Some of the children of the step whose Done follows."""
+
+    job: int
+    children: list[Command]
+
+
+class Log(NamedTuple):
+    """Where a step's output lies in the worker's log, after cutting."""
+
+    offset: int
+    length: int
+
+
+class Usage(NamedTuple):
+    """What a step used. cpu_s: user and system; memory_bytes: peak, None if unknown."""
+
+    wall_s: float
+    cpu_s: float
+    memory_bytes: int | None
+
+
+class Done(NamedTuple):
+    """A step succeeded.
+
+    children: all of them, unless children_at >= 0: then that is the file offset of the first
+    Children line. goes_on: this worker runs the job's next step. publish: (source, destination)
+    pairs to move when this step is adopted. said: what the command wrote as its stats.
+    """
+
+    job: int
+    attempt: int
+    step: int
+    usage: Usage
+    child_count: int
+    children: list[Command]
+    children_at: int
+    follow_on: Command | None
+    goes_on: bool
+    messages: list[str]
+    publish: list[list[str]]
+    log: Log
+    has_directory: bool
+    said: str
+
+
+class Failed(NamedTuple):
+    """A step failed by its own doing. why: one line; detail: for the log; crashed: it took
+    down the process it ran in, so the next try gets a process of its own.
+    """
+
+    job: int
+    attempt: int
+    step: int
+    usage: Usage
+    exit_status: int | None
+    signal: int | None
+    why: str
+    detail: str
+    crashed: bool
+    messages: list[str]
+    log_kept: bool
+    has_directory: bool
+
+
+class Returned(NamedTuple):
+    """Jobs of the pack that were not started and will not be."""
+
+    jobs: list[int]
+
+
+class Synced(NamedTuple):
+    """The first `size` bytes of this file, and the children they name, are on disk."""
+
+    size: int
+
+
+class End(NamedTuple):
+    """Last line: all that was to be done is done or handed back."""
+
+    wall_s: float
+
+
+Line = Hello | Start | Children | Done | Failed | Returned | Synced | End
+
+_KINDS: dict[str, type[Any]] = {
+    "hello": Hello,
+    "start": Start,
+    "children": Children,
+    "done": Done,
+    "failed": Failed,
+    "returned": Returned,
+    "synced": Synced,
+    "end": End,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
+def encode_line(line: Line) -> bytes:
+    """Return a line as the bytes to append."""
+    body = _encode([_NAMES[type(line)], *line]).encode()
+    return b"%08x %s\n" % (crc32(body), body)
+
+
+def decode_line(raw: bytes) -> Line:
+    """Return what encode_line was given. Raises ValueError for damage of any kind."""
+    body = raw[9:].rstrip(b"\n")
+    try:
+        if int(raw[:8], 16) != crc32(body) or not raw.endswith(b"\n"):
+            raise ValueError("checksum differs")
+        name, *fields = json.loads(body)
+        line = _KINDS[name](*fields)
+        if isinstance(line, Done):
+            children = [command_from_wire(wire) for wire in fields[5]]
+            follow_on = None if fields[7] is None else command_from_wire(fields[7])
+            return line._replace(
+                usage=Usage(*fields[3]),
+                children=children,
+                follow_on=follow_on,
+                log=Log(*fields[11]),
+            )
+        if isinstance(line, Failed):
+            return line._replace(usage=Usage(*fields[3]))
+        if isinstance(line, Children):
+            return line._replace(children=[command_from_wire(wire) for wire in fields[1]])
+        found: Line = line
+        return found
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"not a result line: {error}") from error
+
+
+def append_line(fd: int, line: Line) -> None:
+    """Append a line with one write(), so that it is torn only if the disk is full."""
+    write_all(fd, encode_line(line))
+
+
+class ResultReader:
+    """Reads one worker's results as they grow, and hands out what may be believed.
+
+    running: the step last started and not yet ended, whether synced or not. ended: its End
+    line was handed out. damage: why the rest of the file is not believed, "" if it is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.running: Start | None = None
+        self.hello: Hello | None = None
+        self.ended = False
+        self.damage = ""
+        self._read_to = 0
+        self._synced = 0
+        self._held: list[tuple[int, Line]] = []
+
+    def read(self, final: bool = False) -> list[Line]:
+        """Return the lines now known to be safe; with `final`, every whole line.
+
+        `final` is for workers known to have ended: nothing more will be written, and what can
+        be read is all there is. A file not there yet has no lines.
+        """
+        self._synced = max(self._synced, self._parse())
+        synced = self._read_to if final else self._synced
+        safe = [line for end, line in self._held if end <= synced]
+        if safe:
+            self._held = [held for held in self._held if held[0] > synced]
+        self.ended = self.ended or any(isinstance(line, End) for line in safe)
+        return safe
+
+    def _parse(self) -> int:
+        """Take in what was appended; return how far it is known to be on disk."""
+        synced = 0
+        while not self.damage:
+            try:
+                content = read_file(self.path, self._read_to, CHUNK_BYTES)
+            except FileNotFoundError:
+                break
+            taken = 0
+            while (newline := content.find(b"\n", taken)) >= 0:
+                raw = content[taken : newline + 1]
+                try:
+                    line = None if raw[9:20] == b'["children"' else decode_line(raw)
+                except ValueError as error:
+                    where = self._read_to + taken
+                    self.damage = f"{self.path} is damaged at byte {where}: {error}"
+                    break
+                taken = newline + 1
+                if line is not None:
+                    synced = max(synced, self._take(line, self._read_to + taken))
+            self._read_to += taken
+            if not taken:
+                break
+        return synced
+
+    def _take(self, line: Line, end: int) -> int:
+        if isinstance(line, Synced):
+            return line.size
+        if isinstance(line, Start):
+            self.running = line
+        elif isinstance(line, Done | Failed):
+            self.running = None
+        elif isinstance(line, Hello):
+            self.hello = line
+        self._held.append((end, line))
+        return 0
+
+
+def read_children(path: str, offset: int, job: int, count: int) -> Iterator[Command]:
+    """Yield the children a step wrote before its Done line, a line at a time.
+
+    Raises ValueError if fewer than `count` are there.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        while count > 0:
+            raw = file.readline()
+            if not raw:
+                raise ValueError(f"{path}: {count} children of job {job} are missing")
+            line = decode_line(raw)
+            if isinstance(line, Children) and line.job == job:
+                count -= len(line.children)
+                yield from line.children
+
+
+def file_size(fd: int) -> int:
+    """Return how long the file behind a descriptor is now."""
+    return os.fstat(fd).st_size

@@ -1,0 +1,297 @@
+"""The master: the one process that owns a tree, and its loop.
+
+Owns the order of things in a turn: hear, step, commit, act, wait. Every decision is made
+elsewhere; must not know a scheduler. Read next: live.py, then workflow.py, which builds one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from batchsystems.interface import JobRecord
+from jobtree.adoption import replay_moves
+from jobtree.answers import answer
+from jobtree.attempts import News, State
+from jobtree.dispatch import issue_ready
+from jobtree.errors import StoreError
+from jobtree.lease import Lease
+from jobtree.live import Issue, Live
+from jobtree.mailbox.control import BELL
+from jobtree.rescuing import check_grace, look
+from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
+
+log = logging.getLogger("jobtree")
+
+SWEEP_S = 1.0
+SWEPT_AT_ONCE = 1000
+LONGEST_WAIT_S = 1.0
+CONTROL_S = 0.5
+LINGER_S = 2.0
+
+
+class MachineClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Return seconds that never jump."""
+        return time.monotonic()
+
+    def epoch(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes: a terminal, a log, a status file."""
+
+    def turn(self, live: Live) -> None:
+        """Look at the run; called after every turn, so cheap."""
+
+
+class Master:
+    """Runs a tree to its end, from wherever it stands."""
+
+    def __init__(self, live: Live, lease: Lease, watcher: Watcher) -> None:
+        self.live, self.lease, self.watcher = live, lease, watcher
+        self.name_of_tree = os.path.basename(live.directory)
+        self.leaving = False
+        self._swept_at = self._looked_at = self._controlled_at = live.clock.now()
+        self._polled_at = -1e9
+        self._sweep_from = 0
+        self._kill_wanted = self._lingers = False
+        self._wakeup_r, self._wakeup_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> int:
+        """Run until nothing more can happen, or until told to leave; return jobs not done."""
+        self.recover()
+        while not self.live.finished():
+            self.turn()
+            if self.leaving:
+                self._linger()
+                break
+            if not self.live.finished():
+                self.wait()
+        self.watcher.turn(self.live)
+        return self.live.remaining()
+
+    def leave(self) -> None:
+        """Stop at the end of this turn, leaving jobs to run. Safe to call from a signal."""
+        self.leaving = True
+        self.wake()
+
+    def interrupt(self, may_kill: bool) -> None:
+        """Leave at the first call; at a second soon after, end all jobs first."""
+        if may_kill and self.leaving:
+            self._kill_wanted = True
+        self._lingers = may_kill
+        self.leave()
+
+    def _linger(self) -> None:
+        """Say how to go on, and give a second interrupt the time to come."""
+        directory = self.live.directory
+        log.warning(
+            "leaving: nothing more is submitted, what runs goes on; to go on: "
+            "jobtree restart %s%s",
+            directory,
+            f"; interrupt again within {LINGER_S:.0f} s to kill what runs" if self._lingers else "",
+        )
+        end = self.live.clock.now() + (LINGER_S if self._lingers else 0.0)
+        while not self._kill_wanted and (left := end - self.live.clock.now()) > 0:
+            self.wait(left)
+        if self._kill_wanted:
+            unconfirmed = self.kill_everything("the user's interrupt")
+            log.warning("killed what ran; to go on: jobtree restart %s", directory)
+            if unconfirmed:
+                log.warning("not confirmed to have ended: %s", " ".join(unconfirmed))
+
+    def wake(self) -> None:
+        """End the present wait."""
+        try:
+            os.write(self._wakeup_w, b"x")
+        except BlockingIOError:
+            pass
+
+    def turn(self) -> None:
+        """Take in all news, decide, commit once, then act on what was decided."""
+        live = self.live
+        now = live.clock.now()
+        if not self.lease.renew(now):
+            raise StoreError(
+                "another master has taken this tree; this one changes nothing more",
+                code="JT304",
+                where=live.directory,
+                fix=f"watch it:  jobtree status {live.directory}",
+            )
+        self._hear_batch_systems(now)
+        self._hear_workers(now)
+        self._hear_requests(now)
+        if now - self._looked_at >= self._look_every():
+            self._looked_at = now
+            look(live)
+        if not self.leaving:
+            issue_ready(live, self.name_of_tree)
+        self.commit_and_act()
+        self.watcher.turn(live)
+
+    def commit_and_act(self) -> None:
+        """Make the turn durable; only then let the world see it."""
+        live = self.live
+        live.store.commit()
+        live.ready.committed()
+        bundles, live.store.unused_bundles = live.store.unused_bundles, []
+        live.mailbox.forget_bundles(bundles)
+        effects, live.effects = live.effects, []
+        for effect in effects:
+            effect()
+
+    def recover(self) -> None:
+        """Take up the tree where the last master left it."""
+        live = self.live
+        replay_moves(live)
+        stored = live.store.issues()
+        for entry in stored:
+            issue = Issue(
+                entry.submission,
+                entry.task,
+                entry.batch_system,
+                entry.granted,
+                entry.pack,
+                entry.submitted,
+                live.clock.now(),
+            )
+            issue.state = State(entry.state)
+            issue.native, issue.killed_for = entry.native, entry.killed_for
+            live.add_issue(issue)
+        for name in live.systems:
+            self._adopt([issue for issue in live.issues.values() if issue.batch_system == name])
+        for submission in {entry.submission for entry in stored}:
+            if all(i.state == State.ENDED for i in live.submission_of(submission)):
+                tidy_submission(live, submission)
+        self.commit_and_act()
+
+    def kill_everything(self, why: str) -> list[str]:
+        """End every issue; return the names of those whose end could not be confirmed."""
+        live = self.live
+        live.stopping = True
+        for issue in list(live.issues.values()):
+            if issue.state != State.ENDED:
+                kill(live, issue, why)
+        self.commit_and_act()
+        end = live.clock.now() + live.policy.kill_s
+        while live.clock.now() < end:
+            if all(issue.state == State.ENDED for issue in live.issues.values()):
+                break
+            self._hear_batch_systems(live.clock.now(), force=True)
+            self.commit_and_act()
+            self.wait(0.2)
+        return [issue.name for issue in live.issues.values() if issue.state != State.ENDED]
+
+    def _adopt(self, issues: list[Issue]) -> None:
+        live = self.live
+        alive = [issue for issue in issues if issue.state != State.ENDED]
+        records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
+        if not alive:
+            return
+        handles = live.systems[alive[0].batch_system].adopt(records)
+        for issue, handle in zip(alive, handles, strict=True):
+            if handle is not None:
+                issue.handle = handle
+                live.by_handle[issue.batch_system, handle] = issue
+                take_lines(live, issue)
+                continue
+            issue.killed_for = issue.killed_for or "not found again after a restart"
+            if issue.state != State.PUBLISHED:
+                issue.state = State.VANISHED
+            take_news(live, issue, News.OVERDUE)
+            if issue.state == State.PUBLISHED:
+                take_news(live, issue, News.ABSENT)
+        found = sum(handle is not None for handle in handles)
+        log.info("adopted %d of %d batch jobs of the earlier master", found, len(alive))
+
+    def _hear_batch_systems(self, now: float, force: bool = False) -> None:
+        live = self.live
+        if now - self._polled_at < live.settings.wait_s and not force:
+            return
+        self._polled_at = now
+        for name, system in live.systems.items():
+            for handle, update in system.getUpdatedJobs().items():
+                issue = live.by_handle.get((name, handle))
+                if issue is not None and issue.state != State.ENDED:
+                    take_update(live, issue, update)
+
+    def _hear_workers(self, now: float) -> None:
+        live = self.live
+        rung = live.mailbox.rung()
+        if BELL in rung:
+            self._controlled_at = -1e9
+        for name in rung:
+            issue = live.issues.get(name)
+            if issue is not None and issue.state != State.ENDED:
+                take_lines(live, issue)
+        if now - self._swept_at < SWEEP_S:
+            return
+        self._swept_at = now
+        names = list(live.issues)
+        self._sweep_from = self._sweep_from % max(1, len(names))
+        chosen = names[self._sweep_from : self._sweep_from + SWEPT_AT_ONCE]
+        self._sweep_from += len(chosen)
+        for name in chosen:
+            issue = live.issues.get(name)
+            if issue is None or issue.state == State.ENDED:
+                continue
+            if issue.state != State.PUBLISHED:
+                take_lines(live, issue)
+            check_grace(live, issue)
+        for submission in list(live.untidy):
+            tidy_submission(live, submission)
+
+    def _hear_requests(self, now: float) -> None:
+        if now - self._controlled_at < CONTROL_S:
+            return
+        self._controlled_at = now
+        live = self.live
+        for request in live.mailbox.requests():
+            said = answer(live.store, live.directory, request.verb, request.arguments, self)
+            live.effects.append(lambda r=request, s=said: live.mailbox.answer(r, s))
+
+    def _look_every(self) -> float:
+        settings = self.live.settings
+        return min(settings.rescue_s, max(0.1, settings.longest_step_s / 4))
+
+    def wait(self, longest_s: float = LONGEST_WAIT_S) -> None:
+        """Sleep until there is news, or a timer is due; never while there is work."""
+        live = self.live
+        if live.effects:
+            return
+        with selectors.DefaultSelector() as selector:
+            sources: list[Callable[[], int | None]] = [live.mailbox.bell.fileno]
+            if live.settings.wait_s <= 0:
+                sources += [system.fileno for system in live.systems.values()]
+            for source in sources:
+                fd = source()
+                if fd is not None:
+                    selector.register(fd, selectors.EVENT_READ)
+            selector.register(self._wakeup_r, selectors.EVENT_READ)
+            due = min(
+                self._swept_at + SWEEP_S,
+                self._controlled_at + CONTROL_S,
+                self._looked_at + self._look_every(),
+            )
+            if live.settings.wait_s > 0:
+                due = min(due, self._polled_at + live.settings.wait_s)
+            selector.select(max(0.0, min(longest_s, due - live.clock.now())))
+        try:
+            while os.read(self._wakeup_r, 512):
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        """Let go of what the master holds open."""
+        os.close(self._wakeup_r)
+        os.close(self._wakeup_w)

@@ -1,0 +1,215 @@
+"""The options of every jobTree command line, each defined once.
+
+Owns names, defaults and meanings; starts nothing. Read next: docs/options.md, printed from
+here. An option not given on restart keeps the value the tree was last run with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jobtree.errors import UsageError
+from jobtree.job import Requirements
+from jobtree.units import parse_size, parse_time
+
+UNLIMITED = 2**62
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+
+
+class Option(NamedTuple):
+    """One option. parse: from what was typed; default: as if typed; flag: takes no value."""
+
+    name: str
+    default: Any
+    parse: Callable[[str], Any]
+    metavar: str
+    help: str
+    group: str
+    flag: bool = False
+    kept: bool = True
+    """a restart that does not give it keeps the value the tree was last run with"""
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("it must not be negative")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("it must be at least 1")
+    return value
+
+
+def _level(text: str) -> str:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"it must be one of {', '.join(LOG_LEVELS)}")
+    return text.upper()
+
+
+_TREE = "the tree"
+_JOBS = "what jobs get"
+_LIMITS = "how much at once"
+_RESCUE = "failures and rescue"
+_LOGS = "logs and figures"
+
+OPTIONS: tuple[Option, ...] = (
+    Option("jobTree", None, str, "DIR", "directory of the job tree, on a file system that all "
+           "nodes share; an existing tree is continued", _TREE, kept=False),
+    Option("batchSystem", "singleMachine", str, "NAME", "where jobs run: singleMachine, "
+           "acidTest, or the name of an installed adapter", _TREE),
+    Option("defaultMemory", 2**31, parse_size, "SIZE", "memory of a job that names none "
+           "(2G, 512M)", _JOBS),
+    Option("defaultCpu", 1, _positive, "N", "processors of a job that names none", _JOBS),
+    Option("defaultTime", 86400.0, parse_time, "TIME", "time limit estimate of a job that names "
+           "none (90m, 1-00:00:00)", _JOBS),
+    Option("jobTime", 30.0, parse_time, "TIME", "how long a batch job should last at least: "
+           "short jobs are packed up to this", _JOBS),
+    Option("scratch", "", str, "DIR", "where local temp directories are made on a node; $VARS "
+           "are the node's (default: its TMPDIR, else /tmp)", _JOBS),
+    Option("maxJobs", UNLIMITED, _positive, "N", "batch jobs issued at any one time", _LIMITS),
+    Option("maxCpus", UNLIMITED, _positive, "N", "processors asked for at any one time", _LIMITS),
+    Option("maxMemory", UNLIMITED, parse_size, "SIZE", "memory asked for at any one time",
+           _LIMITS),
+    Option("retryCount", 0, _count, "N", "tries again after a job failed by its own doing; "
+           "refilled by every step that succeeds", _RESCUE),
+    Option("rescueCount", 20, _count, "N", "tries again after a job was lost to something else: "
+           "a dead node, a kill, too little memory or time", _RESCUE),
+    Option("rescueJobsFrequency", 60.0, parse_time, "TIME", "between two looks for missing, "
+           "over-long and silent jobs", _RESCUE),
+    Option("maxJobDuration", float(UNLIMITED), parse_time, "TIME", "a step running for longer is "
+           "killed and issued again", _RESCUE),
+    Option("waitDuration", 0.0, parse_time, "TIME", "least time between two polls of the batch "
+           "system", _RESCUE),
+    Option("maxLogFileSize", 50120, parse_size, "SIZE", "kept of what one step prints, from its "
+           "head and its tail", _LOGS),
+    Option("stats", False, bool, "", "print where time and memory went when the run ends", _LOGS,
+           flag=True),
+    Option("logLevel", "INFO", _level, "LEVEL", "CRITICAL, ERROR, WARNING, INFO or DEBUG; "
+           "reaches workers and JOB_FILE", _LOGS),
+    Option("logFile", "", str, "FILE", "write the master's log there too", _LOGS, kept=False),
+)  # fmt: skip
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+class Settings(NamedTuple):
+    """The options as the master uses them. Sizes in bytes, times in seconds."""
+
+    batch_system: str
+    defaults: Requirements
+    job_time_s: float
+    scratch: str
+    max_jobs: int
+    max_cpus: int
+    max_memory_bytes: int
+    retries: int
+    rescues: int
+    rescue_s: float
+    longest_step_s: float
+    wait_s: float
+    max_log_bytes: int
+    stats: bool
+    log_level: str
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every jobTree option to an argparse parser, in groups.
+
+    What is not given is None, so that a restart can tell it from what is.
+    """
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in OPTIONS:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        group = groups[option.group]
+        if option.flag:
+            group.add_argument(
+                f"--{option.name}", action="store_true", default=None, help=option.help
+            )
+        else:
+            group.add_argument(
+                f"--{option.name}",
+                metavar=option.metavar,
+                default=None,
+                help=f"{option.help}{_shown_default(option)}",
+            )
+
+
+def default_options() -> argparse.Namespace:
+    """Return a namespace in which nothing was given: every default holds."""
+    return argparse.Namespace(**{option.name: None for option in OPTIONS})
+
+
+def given(options: object) -> dict[str, Any]:
+    """Return the options that were given, parsed.
+
+    Raises UsageError JT102 for a value that cannot be read, naming the option.
+    """
+    found = {}
+    for option in OPTIONS:
+        value = getattr(options, option.name, None)
+        if value is None:
+            continue
+        if isinstance(value, str):
+            try:
+                value = option.parse(value)
+            except UsageError as error:
+                raise UsageError(
+                    f"--{option.name} {value}: {error.what}", code="JT102", fix=error.fix
+                ) from error
+            except ValueError as error:
+                raise UsageError(
+                    f"--{option.name} cannot be {value!r}",
+                    code="JT102",
+                    why=str(error),
+                    fix=f"--{option.name} {option.metavar}: {option.help}",
+                ) from error
+        found[option.name] = value
+    return found
+
+
+def settle(given_now: Mapping[str, Any], saved: str | None = None) -> tuple[Settings, str]:
+    """Return the settings in force, and what to save of them for the next restart.
+
+    What is given now wins over what was saved, and that over the defaults.
+    """
+    kept = json.loads(saved) if saved else {}
+    value = {option.name: option.default for option in OPTIONS} | kept | dict(given_now)
+    to_save = {name: value[name] for name, option in BY_NAME.items() if option.kept}
+    settings = Settings(
+        batch_system=value["batchSystem"],
+        defaults=Requirements(
+            int(value["defaultMemory"]), int(value["defaultCpu"]), 0, float(value["defaultTime"])
+        ),
+        job_time_s=float(value["jobTime"]),
+        scratch=value["scratch"],
+        max_jobs=value["maxJobs"],
+        max_cpus=value["maxCpus"],
+        max_memory_bytes=value["maxMemory"],
+        retries=value["retryCount"],
+        rescues=value["rescueCount"],
+        rescue_s=value["rescueJobsFrequency"],
+        longest_step_s=value["maxJobDuration"],
+        wait_s=value["waitDuration"],
+        max_log_bytes=value["maxLogFileSize"],
+        stats=value["stats"],
+        log_level=value["logLevel"],
+    )
+    return settings, json.dumps(to_save)
+
+
+def _shown_default(option: Option) -> str:
+    if option.default in (None, "") or option.default == UNLIMITED:
+        return ""
+    if option.parse is parse_size:
+        return f" (default: {option.default} bytes)"
+    if option.parse is parse_time:
+        return f" (default: {option.default:g} s)"
+    return f" (default: {option.default})"

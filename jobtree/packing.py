@@ -1,0 +1,116 @@
+"""Packing: which ready jobs go together into one batch job. Pure.
+
+Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: store.py.
+
+A pack runs its jobs one after another in one worker, so jobs are packed only when more are
+ready than can run at once, and only until the pack lasts about --jobTime.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from math import ceil
+from typing import NamedTuple
+
+from jobtree.job import Requirements
+
+GROWTH = 4
+"""A class seen n times is packed up to n * GROWTH: one bad guess does not fill a slot."""
+
+SAFETY = 3
+"""Pack-mates without an estimate add this many times their class's mean to the time asked."""
+
+
+class Ready(NamedTuple):
+    """A job that could be issued. needs: resolved requirements of its next command."""
+
+    job: int
+    label: str
+    needs: Requirements
+    estimated: bool
+    """the user gave its time"""
+
+
+class Measured(NamedTuple):
+    """What the steps of one class took. mean_s: wall seconds; count: how many were seen."""
+
+    mean_s: float
+    count: int
+
+
+class Pack(NamedTuple):
+    """Jobs for one issue, and what it needs: time_s is the sum of what its jobs expect."""
+
+    jobs: tuple[int, ...]
+    needs: Requirements
+
+
+def plan(
+    ready: Iterable[Ready],
+    free: int,
+    total: int,
+    measured: Mapping[str, Measured],
+    job_time_s: float,
+    waiting: int,
+) -> list[Pack]:
+    """Return packs for at most `free` slots of `total`, oldest job first.
+
+    waiting: how many jobs are ready in all, `ready` being the first of them. Jobs share a pack
+    only with jobs of the same cpus, gpus and memory. A pack takes a job's share of what waits,
+    so that slots falling free later find work too.
+    """
+    groups: dict[tuple[int | None, ...], deque[Ready]] = {}
+    for job in ready:
+        groups.setdefault(job.needs[:3], deque()).append(job)
+    share = 1 if waiting <= free else ceil(waiting / max(total, free, 1))
+    packs: list[Pack] = []
+    queues = deque(groups.values())
+    while queues and free > 0:
+        queue = queues.popleft()
+        pack = _fill(queue, share, measured, job_time_s)
+        packs.append(pack)
+        free -= slots_of(pack.needs)
+        if queue:
+            queues.append(queue)
+    return packs
+
+
+def slots_of(needs: Requirements) -> int:
+    """Return how many of a batch system's one-cpu slots an issue takes up."""
+    return max(1, needs.cpus or 1)
+
+
+def _fill(
+    queue: deque[Ready], share: int, measured: Mapping[str, Measured], job_time_s: float
+) -> Pack:
+    first = queue.popleft()
+    jobs, expected = [first.job], _expected(first, measured)
+    most = min(share, _most(first, measured))
+    asked = first.needs.time_s or 0.0
+    while queue and len(jobs) < most:
+        job = queue[0]
+        more = _expected(job, measured)
+        most = min(most, _most(job, measured))
+        if len(jobs) >= most or expected + more > job_time_s:
+            break
+        queue.popleft()
+        jobs.append(job.job)
+        expected += more
+        asked += (job.needs.time_s or 0.0) if job.estimated else SAFETY * more
+    return Pack(tuple(jobs), first.needs._replace(time_s=asked))
+
+
+def _expected(job: Ready, measured: Mapping[str, Measured]) -> float:
+    found = measured.get(job.label)
+    if found is not None:
+        return found.mean_s
+    return (job.needs.time_s or 0.0) if job.estimated else 0.0
+
+
+def _most(job: Ready, measured: Mapping[str, Measured]) -> int:
+    """Return how many jobs of this one's class a pack may hold, for what is known of it."""
+    found = measured.get(job.label)
+    if found is not None:
+        return max(1, found.count * GROWTH)
+    return 2**31 if job.estimated and job.needs.time_s else 1

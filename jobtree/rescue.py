@@ -1,0 +1,130 @@
+"""The rescue policy: whom a lost attempt is charged to, and when waiting has been long enough.
+
+Owns those judgements; pure: the clock and all evidence are arguments. Read next: packing.py.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from jobtree.job import Requirements
+
+CRASH_SIGNALS = frozenset({3, 4, 5, 6, 7, 8, 11, 31})
+"""QUIT ILL TRAP ABRT BUS FPE SEGV SYS: what a program does to itself."""
+
+WORKER_FAILED = 70
+"""A worker's own exit status for its own failure, which is nobody else's."""
+
+
+class Policy(NamedTuple):
+    """When to act, in seconds, and how far to raise requests.
+
+    missing_s: a job absent from complete answers is given up after this long.
+    silent_s: without a heartbeat. kill_s: a kill nobody confirmed counts as done, the worker
+    being fenced. publish_s: a published issue still in the queue is killed.
+    longest_step_s: --maxJobDuration. memory_factor, time_factor: how requests are raised.
+    largest_memory_bytes: the most one job may ask for.
+    """
+
+    missing_s: float = 60.0
+    silent_s: float = 600.0
+    kill_s: float = 60.0
+    publish_s: float = 120.0
+    longest_step_s: float = float("inf")
+    memory_factor: float = 2.0
+    time_factor: float = 2.0
+    largest_memory_bytes: int = 2**62
+
+
+class Charge(IntEnum):
+    """Who pays for an attempt that ended before its step did."""
+
+    NOBODY = 0
+    USER = 1
+    CRASH = 2
+    FAULT = 3
+    MEMORY = 4
+    TIME = 5
+
+
+class Verdict(NamedTuple):
+    """Who pays, why (for people), and the raised request if it is MEMORY or TIME."""
+
+    charge: Charge
+    why: str
+    memory_bytes: int = 0
+    time_s: float = 0.0
+
+
+class Ending(NamedTuple):
+    """How an issue ended: the scheduler's reason by name, and what is known beside it.
+
+    killed_for: why this master had it killed, "" if it had not.
+    """
+
+    reason: str
+    exit_status: int | None = None
+    signal: int | None = None
+    killed_for: str = ""
+    node: str = ""
+
+
+def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
+    """Return who pays for the step that was running when its issue ended like this."""
+    place = f" on {ending.node}" if ending.node else ""
+    if ending.killed_for:
+        return Verdict(Charge.FAULT, f"killed: {ending.killed_for}")
+    if ending.reason == "OUT_OF_MEMORY":
+        return _judge_memory(granted, policy, place)
+    if ending.reason == "TIME_LIMIT":
+        had = granted.time_s or 0.0
+        why = f"reached its time limit of {had:.0f} s{place}"
+        return Verdict(Charge.TIME, why, time_s=had * policy.time_factor)
+    if ending.reason == "REJECTED":
+        return Verdict(Charge.USER, "the batch system refuses it")
+    if ending.reason == "FAILED" and ending.signal in CRASH_SIGNALS:
+        return Verdict(Charge.CRASH, f"took its process down by signal {ending.signal}{place}")
+    if ending.reason == "FAILED" and ending.signal is not None:
+        return Verdict(Charge.FAULT, f"its worker was killed by signal {ending.signal}{place}")
+    if ending.exit_status == WORKER_FAILED:
+        return Verdict(Charge.FAULT, f"its worker could not go on{place}")
+    if ending.reason in ("FAILED", "OK") and ending.exit_status is not None:
+        why = f"ended its process with exit status {ending.exit_status}{place}"
+        return Verdict(Charge.CRASH, why)
+    return Verdict(Charge.FAULT, f"{ending.reason.lower().replace('_', ' ')}{place}")
+
+
+def judge_unclaimed(ending: Ending) -> Verdict:
+    """Return who pays for the pack of an issue that ended before any worker began it."""
+    if ending.killed_for:
+        return Verdict(Charge.NOBODY, f"killed: {ending.killed_for}")
+    if ending.reason == "CANCELLED":
+        return Verdict(Charge.FAULT, "removed from the queue")
+    said = f"exit status {ending.exit_status}" if ending.exit_status is not None else "no status"
+    place = f" on {ending.node}" if ending.node else ""
+    return Verdict(Charge.FAULT, f"no worker began it ({ending.reason.lower()}, {said}{place})")
+
+
+def _judge_memory(granted: Requirements, policy: Policy, place: str) -> Verdict:
+    had = granted.memory_bytes or 0
+    why = f"out of memory at {had / 2**30:.3g} GiB{place}"
+    more = min(int(had * policy.memory_factor), policy.largest_memory_bytes)
+    if more <= had:
+        return Verdict(Charge.USER, f"{why}; no machine here has more to give")
+    return Verdict(Charge.MEMORY, why, memory_bytes=more)
+
+
+def over_long(running_s: float | None, policy: Policy) -> bool:
+    """Tell whether the step now running has run for longer than any may."""
+    return running_s is not None and running_s > policy.longest_step_s
+
+
+def missing_long_enough(since_s: float, answers: int, policy: Policy) -> bool:
+    """Tell whether an absent issue is given up: two complete answers, and the grace over."""
+    return answers >= 2 and since_s >= policy.missing_s
+
+
+def silent_too_long(since_beat_s: float, policy: Policy) -> bool:
+    """Tell whether a worker's heartbeat has been unchanged, by our own clock, for too long."""
+    return since_beat_s > policy.silent_s

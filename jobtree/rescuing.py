@@ -1,0 +1,101 @@
+"""Rescuing: the regular looks for issues that are missing, over-long, silent or stuck.
+
+Owns when to look and what evidence to gather; judgement is rescue.py's. Read next: master.py.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from batchsystems.errors import Unobtainable
+from jobtree import rescue
+from jobtree.attempts import News, State
+from jobtree.live import Issue, Live
+from jobtree.settling import kill, take_lines, take_news
+
+log = logging.getLogger("jobtree")
+
+LISTED = frozenset(
+    {State.SUBMITTING, State.QUEUED, State.RUNNING, State.PUBLISHED, State.VANISHED, State.KILLING}
+)
+OUTAGE_SAID_S = 600.0
+
+
+def look(live: Live) -> None:
+    """Look at every live issue once. Called every --rescueJobsFrequency."""
+    running: dict[str, dict[int, float]] = {}
+    listed: dict[str, frozenset[int] | None] = {}
+    for name, system in live.systems.items():
+        listed[name] = _listed(live, name)
+        running[name] = system.getRunningJobIDs()
+    for issue in list(live.issues.values()):
+        if issue.state == State.ENDED:
+            continue
+        ids = listed.get(issue.batch_system)
+        if ids is not None and issue.handle:
+            _compare(live, issue, issue.handle in ids)
+        if issue.state == State.RUNNING:
+            take_lines(live, issue)
+            _check_running(live, issue, running[issue.batch_system].get(issue.handle))
+        check_grace(live, issue)
+
+
+def check_grace(live: Live, issue: Issue) -> None:
+    """End the waiting of an issue whose present state has lasted long enough."""
+    waited = live.clock.now() - issue.since
+    policy = live.policy
+    if issue.state == State.VANISHED:
+        if rescue.missing_long_enough(waited, issue.absences, policy):
+            issue.killed_for = issue.killed_for or "missing from the batch system"
+            take_news(live, issue, News.OVERDUE)
+    elif issue.state == State.KILLING and waited > policy.kill_s:
+        log.warning("the end of %s could not be confirmed; its worker is fenced", issue.name)
+        take_news(live, issue, News.OVERDUE)
+    elif issue.state == State.PUBLISHED and waited > policy.publish_s:
+        issue.since = live.clock.now()
+        take_news(live, issue, News.OVERDUE)
+
+
+def _listed(live: Live, name: str) -> frozenset[int] | None:
+    """Return the adapter's complete answer, or None; say so when there has been none for long."""
+    try:
+        ids = live.systems[name].getIssuedJobIDs()
+    except Unobtainable as error:
+        since = live.outages.setdefault(name, live.clock.now())
+        if live.clock.now() - since > OUTAGE_SAID_S:
+            log.warning("%s gives no answer: %s; jobs are unaffected", name, error.what)
+        return None
+    live.outages.pop(name, None)
+    return ids
+
+
+def _compare(live: Live, issue: Issue, present: bool) -> None:
+    if present:
+        issue.absences = 0
+        take_news(live, issue, News.PRESENT)
+    elif issue.state in LISTED:
+        issue.absences += 1
+        take_lines(live, issue)
+        if issue.state != State.ENDED:
+            take_news(live, issue, News.ABSENT)
+
+
+def _check_running(live: Live, issue: Issue, running_s: float | None) -> None:
+    now = live.clock.now()
+    start = live.mailbox.running(issue.name)
+    if start is not None:
+        mark = (start.job, start.attempt, start.step)
+        if issue.step_began is None or issue.step_began[0] != mark:
+            issue.step_began = (mark, now)
+        lasted = now - issue.step_began[1]
+        if running_s is not None:
+            lasted = max(lasted, running_s - start.at_s)
+        if rescue.over_long(lasted, live.policy):
+            most = live.policy.longest_step_s
+            kill(live, issue, f"a step ran for more than --maxJobDuration ({most:g} s)")
+            return
+    beat = live.mailbox.beat(issue.name)
+    if beat != issue.beat:
+        issue.beat, issue.beat_at = beat if beat is not None else -1, now
+    elif rescue.silent_too_long(now - issue.beat_at, live.policy):
+        kill(live, issue, f"no heartbeat for {live.policy.silent_s:.0f} s")

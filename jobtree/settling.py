@@ -1,0 +1,188 @@
+"""Settling: what becomes of an issue as news of it arrives, and of its pack when it ends.
+
+Owns the carrying out of attempts.py's actions; must not decide when to look. Read next:
+dispatch.py, where issues come from.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
+from jobtree import tree
+from jobtree.adoption import adopt, current, hand_back, tell_loss
+from jobtree.attempts import Action, News, State, advance
+from jobtree.job import Job
+from jobtree.live import Issue, Live
+from jobtree.mailbox.claims import Fence
+from jobtree.rescue import Charge, Ending, Verdict, judge, judge_unclaimed
+
+log = logging.getLogger("jobtree")
+
+HOLD_S = 5.0
+"""Nothing is submitted for this long after the scheduler refused something for the moment."""
+
+UNKNOWN = Ending("ENDED")
+
+
+def take_update(live: Live, issue: Issue, update: Update) -> None:
+    """Carry what the batch system says of an issue."""
+    if isinstance(update, Accepted):
+        issue.native = update.native
+        take_news(live, issue, News.ACCEPTED)
+    elif isinstance(update, Ambiguous):
+        log.warning("submission of %s got no clear answer: %s", issue.name, update.why)
+        take_news(live, issue, News.UNSURE)
+    elif isinstance(update, Refused):
+        if update.transient:
+            live.hold_until = live.clock.now() + HOLD_S
+        else:
+            _refuse_pack(live, issue, update.why)
+        take_news(live, issue, News.REFUSED)
+    elif isinstance(update, JobEnd):
+        issue.node = update.node or issue.node
+        ending = Ending(
+            update.reason.name, update.exit_status, update.signal, issue.killed_for, issue.node
+        )
+        take_news(live, issue, News.ENDED, ending)
+
+
+def take_lines(live: Live, issue: Issue) -> None:
+    """Read what an issue's worker has written since, and carry it into the tree."""
+    lines = live.mailbox.read(issue.name)
+    if lines and issue.state in (State.SUBMITTING, State.QUEUED, State.AMBIGUOUS, State.VANISHED):
+        take_news(live, issue, News.CLAIMED)
+    if adopt(live, issue, lines):
+        take_news(live, issue, News.PUBLISHED)
+
+
+def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
+    """Advance an issue by the table, and carry out what the table says."""
+    state, actions = advance(issue.state, news)
+    if state != issue.state:
+        issue.state, issue.since = state, live.clock.now()
+    for action in actions:
+        if action == Action.KEEP_ID:
+            live.store.put_issues([issue.stored()])
+        elif action == Action.SETTLE:
+            _settle(live, issue, ending)
+        elif action == Action.RELEASE:
+            for job in list(issue.open):
+                hand_back(live, issue, job)
+        elif action == Action.FENCE:
+            live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
+        elif action == Action.KILL:
+            kill_in_queue(live, issue)
+        elif action == Action.TIDY:
+            _tidy(live, issue)
+
+
+def kill(live: Live, issue: Issue, why: str) -> None:
+    """Have an issue ended. Its jobs are reissued when its end is known, or presumed."""
+    issue.killed_for = issue.killed_for or why
+    take_news(live, issue, News.KILL)
+    live.store.put_issues([issue.stored()])
+
+
+def kill_in_queue(live: Live, issue: Issue) -> None:
+    """Ask the batch system to end an issue, after the next commit."""
+    if issue.handle:
+        system, handle = live.systems[issue.batch_system], issue.handle
+        live.effects.append(lambda: system.killJobs([handle]))
+
+
+def _settle(live: Live, issue: Issue, ending: Ending) -> None:
+    """Adopt all an issue's worker wrote, and give every job left of its pack a new chance."""
+    final = issue.state == State.ENDED
+    ended = adopt(live, issue, live.mailbox.read(issue.name, final=final))
+    if not issue.open:
+        return
+    damage = live.mailbox.damage(issue.name)
+    if damage:
+        log.error("%s; what it says from there on is not believed", damage)
+    hello = live.mailbox.hello(issue.name)
+    running = live.mailbox.running(issue.name)
+    victim = next(iter(issue.open))
+    if hello is None:
+        for job_id in list(issue.open):
+            _charge(live, issue, job_id, judge_unclaimed(ending))
+        return
+    live.effects.append(lambda: live.mailbox.remove_local(hello))
+    if running is not None and running.job in issue.open:
+        _charge(live, issue, running.job, judge(ending, issue.granted, live.policy))
+    elif not ended and not damage:
+        _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker ended between two steps"))
+    elif damage:
+        _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
+    for job_id in list(issue.open):
+        hand_back(live, issue, job_id)
+
+
+def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
+    job = current(live, issue, job_id)
+    issue.open.pop(job_id, None)
+    if job is None:
+        return
+    if verdict.charge == Charge.NOBODY:
+        live.apply(job, tree.Unstarted())
+        return
+    label = job.stack[-1].label
+    charged = verdict.charge in (Charge.USER, Charge.CRASH)
+    live.record(
+        job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why
+    )
+    after = live.apply(job, _event(verdict))
+    tell_loss(live, issue, job, after, label, verdict.why, charged)
+
+
+def _event(verdict: Verdict) -> tree.Event:
+    if verdict.charge == Charge.FAULT:
+        return tree.Faulted()
+    if verdict.charge in (Charge.MEMORY, Charge.TIME):
+        return tree.Exhausted(verdict.memory_bytes, verdict.time_s)
+    return tree.StepFailed(crashed=verdict.charge == Charge.CRASH)
+
+
+def _refuse_pack(live: Live, issue: Issue, why: str) -> None:
+    for job_id in list(issue.open):
+        job = current(live, issue, job_id)
+        issue.open.pop(job_id)
+        if job is not None:
+            give_up(live, job, why, issue.name)
+
+
+def give_up(live: Live, job: Job, why: str, issue: str = "") -> None:
+    """Fail a job for good, whatever retries it has: trying again cannot help."""
+    label = job.stack[-1].label
+    hopeless = job._replace(retries=0)
+    live.record(job, "failed", label, issue=issue, why=why)
+    live.store.put(job, hopeless)
+    live.apply(hopeless, tree.StepFailed())
+    log.error("failed job=%d class=%s: %s", job.id, label, why)
+
+
+def _tidy(live: Live, issue: Issue) -> None:
+    """Forget an ended issue; its submission's files go with the last one of it."""
+    live.by_handle.pop((issue.batch_system, issue.handle), None)
+    if live.count_ended(issue):
+        tidy_submission(live, issue.submission)
+    else:
+        live.store.put_issues([issue.stored()])
+
+
+def tidy_submission(live: Live, submission: str) -> None:
+    """Remove all that is kept of a submission none of whose issues lives.
+
+    Results that a pending move still needs stay until it is made.
+    """
+    issues = live.submission_of(submission)
+    waiting = set(live.moves.values())
+    if any(issue.name in waiting for issue in issues):
+        live.untidy.add(submission)
+        live.store.put_issues([issue.stored() for issue in issues])
+        return
+    live.untidy.discard(submission)
+    for issue in issues:
+        live.forget(issue)
+    names = [issue.name for issue in issues]
+    live.effects.append(lambda: live.mailbox.tidy(submission, names))

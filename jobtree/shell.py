@@ -1,0 +1,165 @@
+"""Runs the shell commands of a workflow, plain ones and those with a JOB_FILE.
+
+Owns the spawning and what an exit status means; must not know the results' form.
+Read next: jobfile.py for the protocol, steps.py for Targets. A user's exit status is only ever
+zero or not: 75, 99, 100 or 255 mean nothing special here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import FrameType
+from typing import Any, NamedTuple
+
+from jobtree.context import StepContext
+from jobtree.errors import JobTreeError
+from jobtree.job import Command, Kind
+from jobtree.mailbox.results import Usage
+from jobtree.measure import usage_of_child
+
+SHELL = "/bin/sh"
+MOST_SAID_BYTES = 256 * 1024
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+
+
+class Outcome(NamedTuple):
+    """How a step ended. why: "" if it succeeded; the rest as in results.Done and Failed."""
+
+    why: str = ""
+    children: list[Command] = []  # noqa: RUF012 - never changed
+    follow_on: Command | None = None
+    said: str = ""
+    exit_status: int | None = None
+    signal: int | None = None
+    detail: str = ""
+    crashed: bool = False
+
+
+class Terms(NamedTuple):
+    """What a shell command runs with. on_group: is told the process group, 0 at its end."""
+
+    environ: Mapping[str, str]
+    log_level: str
+    job_time_s: float
+    on_group: Callable[[int], None]
+
+
+def run_command(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
+    """Run a command to its end."""
+    if command.kind == Kind.SHELL:
+        return _spawn_and_wait(command.text, terms)
+    from jobtree.jobfile import JOB_FILE
+
+    if JOB_FILE not in command.text:
+        why = f"the command does not contain the word {JOB_FILE}: nothing was run"
+        fix = f'put {JOB_FILE} where it expects the path, or mark it plain="1" (docs/jobfile.md)'
+        return Outcome(why, detail=fix), Usage(0.0, 0.0, None)
+    return _run_protocol(command, context, terms)
+
+
+def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
+    from jobtree.jobfile import job_file_text, read_growth, with_job_file
+
+    local = context.local.ask()
+    job_file, stats = f"{local}/job.xml", f"{local}/stats.xml"
+    with open(job_file, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(job_file_text(context, terms.log_level, terms.job_time_s, stats))
+    outcome, usage = _spawn_and_wait(with_job_file(command.text, job_file), terms)
+    if not outcome.why:
+        try:
+            growth = read_growth(job_file)
+            outcome = Outcome("", growth.children, growth.follow_on, _read_stats(stats))
+        except JobTreeError as error:
+            outcome = Outcome(error.what, detail=str(error), exit_status=0)
+    for path in (job_file, stats):
+        try:
+            os.unlink(path)
+        except OSError:
+            pass
+    return outcome, usage
+
+
+def _read_stats(path: str) -> str:
+    """Return what the command wrote as its stats; too much of it is nothing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with open(fd, "rb") as file:
+        said = file.read(MOST_SAID_BYTES + 1)
+    return said.decode(errors="replace") if len(said) <= MOST_SAID_BYTES else ""
+
+
+def _spawn_and_wait(text: str, terms: Terms) -> tuple[Outcome, Usage]:
+    began = monotonic()
+    try:
+        pid = os.posix_spawn(
+            SHELL,
+            [SHELL, "-c", text],
+            terms.environ,
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=_BACK_TO_DEFAULT,
+        )
+    except OSError as error:
+        why = f"the command could not be started: {error.strerror}"
+        if error.errno == 7:  # E2BIG: of one argument, or of it and the environment
+            why = f"the command is too long for this system ({len(text):,} characters)"
+        return Outcome(why), Usage(monotonic() - began, 0.0, None)
+    status, used = wait_for_group(pid, terms.on_group)
+    usage = usage_of_child(monotonic() - began, used)
+    return _verdict(text, os.waitstatus_to_exitcode(status)), usage
+
+
+def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]:
+    """Wait for a child that leads a process group; pass on signals that would end this process.
+
+    Return its wait status and its rusage.
+    """
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        for receiver, act in ((pid, os.killpg), (os.getpid(), os.kill)):
+            signal.signal(number, signal.SIG_DFL)
+            try:
+                act(receiver, number)
+            except OSError:
+                pass
+
+    on_group(pid)
+    before = [(number, signal.signal(number, pass_on)) for number in _PASSED_ON]
+    try:
+        _, status, used = os.wait4(pid, 0)
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        on_group(0)
+    return status, used
+
+
+def _verdict(text: str, code: int) -> Outcome:
+    """Return what an exit code, or minus a signal, says of a command."""
+    if code == 0:
+        return Outcome()
+    if code < 0:
+        return Outcome(f"killed by {signal_name(-code)}", signal=-code)
+    word = text.split(None, 1)[0][:80]
+    why = f"exit status {code}"
+    if code == 127:
+        why += f": command not found (it begins with {word!r})"
+    elif code == 126:
+        why += f": the command cannot be executed (it begins with {word!r})"
+    elif 128 < code < 128 + signal.NSIG:
+        why += f": the way a shell tells of {signal_name(code - 128)}"
+    return Outcome(why, exit_status=code)
+
+
+def signal_name(number: int) -> str:
+    """Return "signal 11 (SIGSEGV)"."""
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,213 @@
+"""Runs one step: a Target in this process or one of its own, or a shell command.
+
+Owns what success and failure of a step are; must not write results, nor decide what is next.
+Read next: worker.py, which does; handover.py for how a Target comes out of a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, NamedTuple
+
+from jobtree.context import StepContext
+from jobtree.job import Command, Kind, command_from_wire
+from jobtree.mailbox.bundles import BundleWriter, read_pickle
+from jobtree.mailbox.layout import job_directory
+from jobtree.mailbox.results import Usage
+from jobtree.measure import Meter, usage_of_child
+from jobtree.pickling import Script
+from jobtree.shell import Outcome, Terms, run_command, signal_name, wait_for_group
+from jobtree.surroundings import Surroundings
+
+leave_process = os._exit
+"""The real one: in a worker os._exit is watched, lest it end with a Target's status."""
+
+MOST_DETAIL_CHARACTERS = 16 * 1024
+_OWN_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class WorkerFailure(Exception):
+    """Not the step is at fault, but this worker, its node or a file system."""
+
+
+class Desk(NamedTuple):
+    """What steps are run with."""
+
+    tree: str
+    bundle: BundleWriter
+    script: Script
+    surroundings: Surroundings
+    meter: Meter
+    terms: Terms
+
+
+def run_step(
+    desk: Desk, command: Command, context: StepContext, isolated: bool
+) -> tuple[Outcome, Usage]:
+    """Run a step to its end, whatever it is. Raises WorkerFailure, OSError for our own faults."""
+    context.drop_deeper_directory()
+    if command.kind != Kind.TARGET:
+        outcome, usage = run_command(command, context, desk.terms)
+    elif isolated or command.isolate:
+        outcome, usage = _run_isolated(desk, command, context)
+    else:
+        desk.meter.start()
+        outcome = _run_target(desk, command, context)
+        usage = desk.meter.stop()
+    return outcome, usage
+
+
+# ---- Targets -----------------------------------------------------------------------------
+
+
+def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
+    """Run a Target here and now; whatever it raises is its failure."""
+    from jobtree.handover import restore_target, target_command
+    from jobtree.target import Target, node_of
+
+    try:
+        assert command.pickle is not None
+        pickled = read_pickle(desk.tree, command.pickle)
+    except OSError as error:
+        raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
+    except Exception as error:  # noqa: BLE001 - not to be trusted, or damaged
+        return _failure(error)
+    here = os.getpid()
+    try:
+        target = restore_target(pickled, desk.script)
+        del pickled
+        node = node_of(target)
+        node.context = context
+        try:
+            target.run()
+        except SystemExit as left:
+            if left.code not in (None, 0):
+                return _failure(left)
+        finally:
+            if os.getpid() != here:  # a process the Target forked came back from run()
+                leave_process(0)
+            node.context = None
+        children = [
+            target_command(child, desk.bundle) if isinstance(child, Target) else child
+            for child in node.children
+        ]
+        follow_on = node.follow_on
+        then = None if follow_on is None else target_command(follow_on, desk.bundle)
+        return Outcome("", children, then)
+    except BaseException as error:  # noqa: BLE001 - the outermost boundary of a user's code
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> Outcome:
+    """Return the outcome of a Target that raised; print the traceback into its log."""
+    from traceback import TracebackException
+
+    from batchsystems.errors import ReportableError
+
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else 1
+        said = "" if isinstance(error.code, int) else f": {error.code}"
+        return Outcome(f"sys.exit({status}){said}"[:1000], exit_status=status)
+    told = TracebackException(type(error), error, error.__traceback__)
+    seen: set[int] = set()
+    _trim(told, seen)
+    detail = "".join(told.format())
+    try:
+        print(detail, file=sys.stderr, end="", flush=True)
+    except Exception:  # noqa: BLE001, S110 - the Target's own stderr may raise anything
+        pass
+    if isinstance(error, ReportableError):
+        why = f"error[{error.code}]: {error.what}"
+    else:
+        why = "".join(told.format_exception_only()).strip().rpartition("\n")[2]
+    if len(detail) > MOST_DETAIL_CHARACTERS:
+        half = MOST_DETAIL_CHARACTERS // 2
+        detail = f"{detail[:half]}\n[...]\n{detail[-half:]}"
+    return Outcome(why[:1000], detail=detail)
+
+
+def _trim(told: Any, seen: set[int]) -> None:
+    """Leave only the frames that are not jobTree's own, in a traceback and its causes."""
+    while told is not None and id(told) not in seen:
+        seen.add(id(told))
+        frames = [frame for frame in told.stack if not frame.filename.startswith(_OWN_FILES)]
+        told.stack[:] = frames
+        for part in getattr(told, "exceptions", None) or ():
+            _trim(part, seen)
+        _trim(told.__cause__, seen)
+        told = told.__context__
+
+
+# ---- a process of its own ----------------------------------------------------------------
+
+
+def _run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[Outcome, Usage]:
+    """Run a Target in a forked process: whatever it does, only that process suffers."""
+    paper = _paper(desk)
+    desk.surroundings.flush()
+    desk.meter.start()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setpgid(0, 0)
+            desk.meter.reopen()
+            desk.meter.start()
+            outcome = _run_target(desk, command, context)
+            _report(paper, outcome, context, desk.meter.stop())
+            desk.surroundings.flush()
+        except BaseException as error:  # noqa: BLE001 - nothing may return into the worker
+            os.write(2, f"the isolated Target's process failed: {error}\n".encode())
+            leave_process(70)
+        leave_process(0)
+    status, used = wait_for_group(pid, desk.terms.on_group)
+    desk.bundle.look_again()
+    usage = usage_of_child(desk.meter.stop().wall_s, used)._replace(memory_bytes=None)
+    told = _read_report(paper, context)
+    os.close(paper)
+    if told is not None:
+        outcome, own_usage = told
+        return outcome, usage._replace(memory_bytes=own_usage.memory_bytes)
+    context.has_directory = os.path.lexists(job_directory(context.tree, context.job))
+    return _crash(os.waitstatus_to_exitcode(status)), usage
+
+
+def _crash(code: int) -> Outcome:
+    if code < 0:
+        return Outcome(f"killed by {signal_name(-code)}", signal=-code, crashed=True)
+    return Outcome(
+        f"the Target ended its own process with exit status {code}", exit_status=code, crashed=True
+    )
+
+
+def _paper(desk: Desk) -> int:
+    """Return a descriptor of an unnamed file, for a child process to report on."""
+    try:
+        return os.memfd_create("jobtree-report")
+    except (AttributeError, OSError):
+        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+        return os.open(f"{desk.tree}/results", flags, 0o600)
+
+
+def _report(paper: int, outcome: Outcome, context: StepContext, usage: Usage) -> None:
+    told = [outcome, usage, context.messages, context.publish, context.has_directory]
+    with open(paper, "wb", closefd=False) as file:
+        file.write(json.dumps(told).encode())
+
+
+def _read_report(paper: int, context: StepContext) -> tuple[Outcome, Usage] | None:
+    """Return what the child reported; None if it did not live to."""
+    os.lseek(paper, 0, os.SEEK_SET)
+    with open(paper, "rb", closefd=False) as file:
+        content = file.read()
+    try:
+        outcome, usage, messages, publish, has_directory = json.loads(content)
+    except ValueError:
+        return None
+    context.messages, context.publish, context.has_directory = messages, publish, has_directory
+    why, children, follow_on, *rest = outcome
+    then = None if follow_on is None else command_from_wire(follow_on)
+    return Outcome(why, [command_from_wire(child) for child in children], then, *rest), Usage(
+        *usage
+    )

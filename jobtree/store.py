@@ -1,0 +1,490 @@
+"""The tree on disk: SQLite, one commit per turn of the master's loop, bounded memory.
+
+Owns tree.db; knows no rule of the tree and nothing of workers. Read next: master.py.
+
+Only the holder of the lease opens it, so no file lock is relied on (their working differs
+between NFS, Lustre and GPFS): the unix-none VFS takes none, and exclusive mode keeps the
+write-ahead log's index in memory. What a turn changes is collected and written in one
+transaction; a job not looked at lately is on disk only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from jobtree import schema
+from jobtree.errors import StoreError
+from jobtree.job import Colour, Command, Job, Requirements, command_from_wire
+from jobtree.mailbox.files import sync_directory
+
+JOBS_IN_MEMORY = 20_000
+BIRTHS_IN_MEMORY = 1_000
+CHECKED_UP_TO_BYTES = 64 * 2**20
+COPY_TRIES = 5
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class StoredIssue(NamedTuple):
+    """An issue as it is kept. pack: (job, attempt, step) each. submitted: epoch seconds."""
+
+    submission: str
+    task: int
+    state: int
+    native: str
+    batch_system: str
+    submitted: float
+    granted: Requirements
+    pack: tuple[tuple[int, int, int], ...]
+    killed_for: str
+
+
+class Record(NamedTuple):
+    """One row of a job's history: the end of a step or of an attempt. at: epoch seconds."""
+
+    at: float
+    job: int
+    step: int
+    attempt: int
+    label: str
+    event: str
+    issue: str = ""
+    estimate_s: float | None = None
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    waited_s: float | None = None
+    log_offset: int | None = None
+    log_length: int | None = None
+    why: str | None = None
+    detail: str | None = None
+
+
+class Store:
+    """An open tree. Changes become durable at commit(), all of them or none."""
+
+    def __init__(self, path: str) -> None:
+        """Open an existing database; see create().
+
+        Raises StoreError: JT310 damaged, JT311 of a newer version, JT312 cannot be written.
+        """
+        self.path = path
+        with _explained(path):
+            self._db = _connect(path)
+            self._check()
+            self._load()
+
+    @staticmethod
+    def create(path: str, root: Job, meta: dict[str, Any]) -> Store:
+        """Make a tree of one job. Nothing may be at `path` yet, and a failure leaves nothing."""
+        draft = f"{path}~new"
+        for leftover in (draft, f"{draft}-wal"):
+            if os.path.exists(leftover):
+                os.unlink(leftover)
+        with _explained(path):
+            db = _connect(draft)
+            db.executescript(f"begin;{schema.TABLES}")
+            db.executemany("insert into meta values (?, ?)", meta.items())
+            db.execute("insert into meta values ('done', 0)")
+            db.execute(_INSERT, _job_row(root))
+            for name in _bundles(root.stack):
+                db.execute(_ADD_REFERENCES, (name, 1))
+            db.execute(f"pragma application_id = {schema.APPLICATION_ID}")
+            db.execute(f"pragma user_version = {schema.VERSION}")
+            db.execute("commit")
+            db.execute("pragma wal_checkpoint(truncate)")
+            db.close()
+        os.rename(draft, path)
+        sync_directory(os.path.dirname(path))
+        return Store(path)
+
+    def _check(self) -> None:
+        (mark,) = self._db.execute("pragma application_id").fetchone()
+        (version,) = self._db.execute("pragma user_version").fetchone()
+        if mark != schema.APPLICATION_ID:
+            raise _damaged(self.path, "it is not a job tree's database")
+        if version > schema.VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer jobTree",
+                code="JT311",
+                where=f"its version is {version}, this jobTree knows up to {schema.VERSION}",
+                fix="use the newer jobTree, or run the tree afresh in another directory",
+            )
+        if os.path.getsize(self.path) <= CHECKED_UP_TO_BYTES:
+            verdict = self._db.execute("pragma quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise _damaged(self.path, verdict)
+
+    def _load(self) -> None:
+        self._cache: OrderedDict[int, Job] = OrderedDict()
+        self._dirty: dict[int, Job] = {}
+        self._new: dict[int, Job] = {}
+        self._removed: set[int] = set()
+        self._history: list[Record] = []
+        self._references: dict[str, int] = {}
+        self._open = False
+        self.unused_bundles: list[str] = []
+        one = self._db.execute
+        self._next_id = one("select coalesce(max(id), 0) from jobs").fetchone()[0] + 1
+        self._next_id = max(self._next_id, self.meta("next_id", 1))
+        self.done: int = self.meta("done", 0)
+        self.counts = dict.fromkeys(Colour, 0)
+        for colour, count in one("select colour, count(*) from jobs group by colour"):
+            self.counts[Colour(colour)] = count
+
+    # Jobs.
+
+    def get(self, job_id: int) -> Job | None:
+        """Return a job, or None if it is finished and gone."""
+        job = self._dirty.get(job_id) or self._new.get(job_id) or self._cache.get(job_id)
+        if job is None and job_id not in self._removed:
+            with _explained(self.path):
+                row = self._db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
+            job = None if row is None else _job(row)
+            if job is not None:
+                self._keep(job)
+        return job
+
+    def put(self, old: Job, new: Job) -> None:
+        """Replace a job by its next state; a DEAD one is removed."""
+        self.counts[old.colour] -= 1
+        if new.stack != old.stack:
+            self._count_references(old.stack, new.stack)
+        if new.colour == Colour.DEAD:
+            self.done += 1
+            for where in (self._dirty, self._new, self._cache):
+                where.pop(new.id, None)
+            self._removed.add(new.id)
+            return
+        self.counts[new.colour] += 1
+        if new.id in self._new:
+            self._new[new.id] = new
+        else:
+            self._dirty[new.id] = new
+
+    def new_ids(self, count: int) -> range:
+        """Return ids never used before in this tree."""
+        first = self._next_id
+        self._next_id += count
+        return range(first, first + count)
+
+    def add(self, jobs: Iterable[Job]) -> list[Job]:
+        """Add newborn white jobs, however many; return the first BIRTHS_IN_MEMORY of them."""
+        jobs = iter(jobs)
+        first = list(islice(jobs, BIRTHS_IN_MEMORY))
+        for job in first:
+            self._new[job.id] = job
+            self._born(job)
+        if len(first) == BIRTHS_IN_MEMORY:
+            with _explained(self.path):
+                self._begin()
+                self._db.executemany(_INSERT, (_job_row(self._born(job)) for job in jobs))
+        return first
+
+    def white_jobs(self, after: int, limit: int) -> list[Job]:
+        """Return ready jobs with ids above `after`, lowest first, as last committed."""
+        with _explained(self.path):
+            rows = self._db.execute(
+                "select * from jobs where colour = 0 and id > ? order by id limit ?", (after, limit)
+            ).fetchall()
+        return [self._dirty.get(row[0]) or self._cache.get(row[0]) or _job(row) for row in rows]
+
+    def jobs_of_colour(self, colour: Colour, limit: int = -1) -> Iterator[Job]:
+        """Yield the jobs of one colour as last committed, lowest id first."""
+        with _explained(self.path):
+            rows = self._db.execute(
+                "select * from jobs where colour = ? order by id limit ?", (colour, limit)
+            )
+            for row in rows:
+                yield _job(row)
+
+    def refill(self, retries: int, rescues: int) -> None:
+        """Set every unfinished job's budgets, and make failed ones ready again. At start only."""
+        with _explained(self.path):
+            self._begin()
+            self._db.execute("update jobs set retries = ?, rescues = ?", (retries, rescues))
+            self._db.execute(
+                "update jobs set colour = ? where colour = ?", (Colour.WHITE, Colour.RED)
+            )
+        self.counts[Colour.WHITE] += self.counts[Colour.RED]
+        self.counts[Colour.RED] = 0
+        self._cache.clear()
+        self.commit()
+
+    # Issues, moves, history.
+
+    def issues(self) -> list[StoredIssue]:
+        """Return every issue not yet tidied away."""
+        with _explained(self.path):
+            rows = self._db.execute("select * from issues").fetchall()
+        return [
+            StoredIssue(
+                *row[:6],
+                Requirements(*json.loads(row[6])),
+                tuple((job, attempt, step) for job, attempt, step in json.loads(row[7])),
+                row[8],
+            )
+            for row in rows
+        ]
+
+    def put_issues(self, issues: Iterable[StoredIssue]) -> None:
+        """Add issues, or replace what was kept of them."""
+        with _explained(self.path):
+            self._begin()
+            self._db.executemany(
+                "insert or replace into issues values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((*i[:6], _encode(i.granted), _encode(i.pack), i.killed_for) for i in issues),
+            )
+
+    def remove_issue(self, submission: str, task: int) -> None:
+        """Forget an issue."""
+        with _explained(self.path):
+            self._begin()
+            self._db.execute(
+                "delete from issues where submission = ? and task = ?", (submission, task)
+            )
+
+    def put_move(self, job: int, attempt: int, issue: str, line: str) -> None:
+        """Record that a job waits for its outputs to be moved; `line` is its Done line."""
+        with _explained(self.path):
+            self._begin()
+            self._db.execute(
+                "insert or replace into moves values (?, ?, ?, ?)", (job, attempt, issue, line)
+            )
+
+    def remove_move(self, job: int) -> None:
+        """Forget a move that was made, or that failed."""
+        with _explained(self.path):
+            self._begin()
+            self._db.execute("delete from moves where job = ?", (job,))
+
+    def moves(self) -> list[tuple[int, int, str, str]]:
+        """Return the (job, attempt, issue, line) of every move not known to be made."""
+        with _explained(self.path):
+            return self._db.execute("select job, attempt, issue, line from moves").fetchall()
+
+    def record(self, record: Record) -> None:
+        """Add a row to a job's history."""
+        self._history.append(record)
+
+    def history(self, job: int) -> list[Record]:
+        """Return what happened to a job, oldest first, as last committed."""
+        with _explained(self.path):
+            rows = self._db.execute("select * from history where job = ? order by seq", (job,))
+            return [Record(*row[1:]) for row in rows]
+
+    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a reading query, for reports over the history."""
+        with _explained(self.path):
+            return self._db.execute(sql, arguments).fetchall()
+
+    # Meta and transactions.
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return what was recorded under a key."""
+        with _explained(self.path):
+            row = self._db.execute("select value from meta where key = ?", (key,)).fetchone()
+        return default if row is None else row[0]
+
+    def put_meta(self, key: str, value: str | float) -> None:
+        """Record a value under a key."""
+        with _explained(self.path):
+            self._begin()
+            self._db.execute("insert or replace into meta values (?, ?)", (key, value))
+
+    def commit(self) -> None:
+        """Make all changes since the last commit durable, in one transaction."""
+        if not (self._open or self._dirty or self._new or self._removed or self._history):
+            return
+        with _explained(self.path):
+            self._begin()
+            many = self._db.executemany
+            many(_INSERT, map(_job_row, self._new.values()))
+            many(_UPDATE, (_job_row(job)[1:] + (job.id,) for job in self._dirty.values()))
+            many("delete from jobs where id = ?", ((job,) for job in self._removed))
+            many(_RECORD, ((None, *record) for record in self._history))
+            self._flush_references()
+            self._db.execute("insert or replace into meta values ('done', ?)", (self.done,))
+            self._db.execute("insert or replace into meta values ('next_id', ?)", (self._next_id,))
+            self._db.execute("commit")
+        for job in (*self._dirty.values(), *self._new.values()):
+            self._keep(job)
+        self._dirty.clear()
+        self._new.clear()
+        self._removed.clear()
+        self._history.clear()
+        self._open = False
+
+    def close(self) -> None:
+        """Close without committing."""
+        self._db.close()
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._db.execute("begin immediate")
+            self._open = True
+
+    def _keep(self, job: Job) -> None:
+        self._cache[job.id] = job
+        self._cache.move_to_end(job.id)
+        while len(self._cache) > JOBS_IN_MEMORY:
+            self._cache.popitem(last=False)
+
+    def _born(self, job: Job) -> Job:
+        self.counts[job.colour] += 1
+        self._count_references((), job.stack)
+        return job
+
+    def _count_references(self, old: tuple[Command, ...], new: tuple[Command, ...]) -> None:
+        kept = 0
+        while kept < min(len(old), len(new)) and old[kept] is new[kept]:
+            kept += 1
+        for stack, change in ((old[kept:], -1), (new[kept:], 1)):
+            for name in _bundles(stack):
+                self._references[name] = self._references.get(name, 0) + change
+
+    def _flush_references(self) -> None:
+        for name, change in self._references.items():
+            if change:
+                self._db.execute(_ADD_REFERENCES, (name, change))
+        gone = self._db.execute(
+            "delete from bundles where references_left <= 0 returning name"
+        ).fetchall()
+        self.unused_bundles += [name for (name,) in gone]
+        self._references.clear()
+
+
+def copy_database(old: str, new: str) -> None:
+    """Copy a database that a lost master may still have open, without opening it; check it.
+
+    Raises StoreError JT315 if it keeps changing, JT310 if the copy is damaged.
+    """
+    for _ in range(COPY_TRIES):
+        before = _fingerprint(old)
+        for suffix in ("", "-wal"):
+            if os.path.exists(old + suffix):
+                shutil.copyfile(old + suffix, new + suffix)
+                with open(new + suffix, "rb+") as file:
+                    os.fsync(file.fileno())
+        if _fingerprint(old) == before:
+            sync_directory(os.path.dirname(new))
+            Store(new).close()
+            return
+    raise StoreError(
+        f"{old} keeps changing: another master is writing it",
+        code="JT315",
+        fix="stop the other master, then restart the tree",
+    )
+
+
+def _fingerprint(path: str) -> list[tuple[int, int] | None]:
+    found = []
+    for suffix in ("", "-wal"):
+        try:
+            status = os.stat(path + suffix)
+            found.append((status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
+_COLUMNS = 14
+_INSERT = f"insert into jobs values ({', '.join('?' * _COLUMNS)})"
+_UPDATE = """update jobs set parent=?, colour=?, attempt=?, step=?, child_count=?,
+    black_child_count=?, retries=?, rescues=?, memory_bytes=?, time_s=?, isolate=?,
+    has_directory=?, stack=? where id=?"""
+_RECORD = f"insert into history values ({', '.join('?' * 17)})"
+_ADD_REFERENCES = """insert into bundles values (?, ?) on conflict (name)
+    do update set references_left = references_left + excluded.references_left"""
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+    umask = os.umask(0o077)
+    try:
+        db = sqlite3.connect(
+            f"file:{quote(path)}?vfs=unix-none", uri=True, isolation_level=None, timeout=0
+        )
+        db.execute("pragma locking_mode = exclusive")
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        db.execute("pragma cache_size = -65536")
+        db.execute("pragma wal_autocheckpoint = 4000")
+    finally:
+        os.umask(umask)
+    return db
+
+
+def _job_row(job: Job) -> tuple[Any, ...]:
+    return (
+        job.id,
+        job.parent,
+        int(job.colour),
+        job.attempt,
+        job.step,
+        job.child_count,
+        job.black_child_count,
+        job.retries,
+        job.rescues,
+        job.memory_bytes,
+        job.time_s,
+        job.isolate,
+        job.has_directory,
+        _encode(job.stack),
+    )
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    stack = tuple(command_from_wire(wire) for wire in json.loads(row[13]))
+    isolate, has_directory = bool(row[11]), bool(row[12])
+    return Job(row[0], row[1], Colour(row[2]), stack, *row[3:11], isolate, has_directory)
+
+
+def _bundles(stack: Iterable[Command]) -> list[str]:
+    return [command.pickle.bundle for command in stack if command.pickle is not None]
+
+
+def _damaged(path: str, verdict: str) -> StoreError:
+    return StoreError(
+        f"the tree's database {path} is damaged",
+        code="JT310",
+        where=verdict,
+        why="nothing was changed: going on could lose or repeat finished work",
+        fix="restore it from a backup, or run the tree afresh in another directory",
+    )
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into ones that say what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        said = str(error)
+        if "full" in said:
+            code, fix = "JT313", "free some space (or quota), then restart the tree"
+        elif "readonly" in said or "unable to open" in said:
+            code, fix = "JT312", "make the directory writable by you, then restart the tree"
+        elif "malformed" in said or "not a database" in said:
+            raise _damaged(path, said) from error
+        else:
+            code, fix = "JT314", "see that the file system works, then restart the tree"
+        raise StoreError(
+            f"the tree's database cannot be used: {said}",
+            code=code,
+            where=path,
+            why="all that was committed is safe",
+            fix=fix,
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error

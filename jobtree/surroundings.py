@@ -1,0 +1,145 @@
+"""What a Target finds around it in the worker's process, put back after each one.
+
+Owns directory, umask, environment, import path, signals and standard streams; must not run
+anything. Read next: steps.py. What cannot be put back (threads) is told: the worker then stops.
+"""
+
+from __future__ import annotations
+
+import _thread
+import builtins
+import os
+import signal
+import sys
+from typing import TextIO
+
+from jobtree.environment import Environment, step_environ
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
+
+
+class Surroundings:
+    """The surroundings of every step of this worker."""
+
+    def __init__(self, saved: Environment) -> None:
+        """Put this process into the saved environment; the node's own variables win.
+
+        Raises OSError if the directory is not to be had on this node.
+        """
+        self._directory, self._umask = saved.directory, saved.umask
+        self.environ = step_environ(saved.environ, os.environ)
+        self._environ_object = os.environ
+        own = [entry for entry in sys.path if entry not in saved.sys_path]
+        self._path = [*saved.sys_path, *own]
+        self._argv = [saved.main_path or sys.argv[0]]
+        self._threads = _thread._count()
+        self._recursion = sys.getrecursionlimit()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._masks: tuple[bytes, ...] | None = None
+        self._out, self._err = _text(1), _text(2)
+        # what `site` would have added, and scripts do use
+        vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit
+        os.chdir(self._directory)
+        self._set_environ()
+        self._set_interpreter()
+        os.umask(self._umask)
+
+    def restore(self, status: bytes) -> None:
+        """Undo what a Target did. status: /proc/self/status as it is now.
+
+        Raises OSError if the directory is gone.
+        """
+        os.chdir(self._directory)
+        os.umask(self._umask)
+        if os.environ is not self._environ_object or os.environ.copy() != self.environ:
+            os.environ = self._environ_object  # noqa: B003 - the very object that was there
+            self._set_environ()
+        self._set_interpreter()
+        self._restore_signals(status)
+
+    def note_signals(self, status: bytes) -> None:
+        """Take the signals as they are now for what they should be."""
+        self._masks = _signal_masks(status)
+
+    def has_threads(self) -> bool:
+        """Tell whether a Target has left Python threads running."""
+        return _thread._count() > self._threads
+
+    def flush(self) -> None:
+        """Bring what was printed into the log, and put the standard streams back."""
+        for stream in {sys.stdout, sys.stderr}:
+            if stream is not self._out and stream is not self._err:
+                _flush(stream)
+        if not _flush(self._out):
+            self._out = _text(1)
+        if not _flush(self._err):
+            self._err = _text(2)
+        sys.stdout = sys.__stdout__ = self._out  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self._err  # type: ignore[misc]
+
+    def _set_environ(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.environ)
+
+    def _set_interpreter(self) -> None:
+        if sys.path != self._path:
+            sys.path[:] = self._path
+        if sys.argv != self._argv:
+            sys.argv[:] = self._argv
+        if sys.getrecursionlimit() != self._recursion:
+            sys.setrecursionlimit(self._recursion)
+        if sys.gettrace() is not None or sys.getprofile() is not None:
+            sys.settrace(None)
+            sys.setprofile(None)
+
+    def _restore_signals(self, status: bytes) -> None:
+        """Reset what differs from the beginning, when nothing but SIG_IGN was set."""
+        for timer in _TIMERS:
+            signal.setitimer(timer, 0)
+        masks = _signal_masks(status)
+        if masks == self._masks and masks:
+            return
+        blocked, ignored, caught = masks or (b"0", b"0", b"f" * 16)
+        _, ignored_before, caught_before = self._masks or (b"0", b"0", b"0")
+        if self._masks is None or blocked != self._masks[0]:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        should_ignore = int(ignored_before, 16)
+        changed = int(ignored, 16) ^ should_ignore | int(caught, 16) ^ int(caught_before, 16)
+        for number in range(1, signal.NSIG):
+            if changed >> (number - 1) & 1:
+                _reset(number, should_ignore >> (number - 1) & 1)
+
+
+def _reset(number: int, ignore: int) -> None:
+    try:
+        signal.signal(number, signal.SIG_IGN if ignore else signal.SIG_DFL)
+    except (OSError, ValueError):  # SIGKILL, SIGSTOP, and those the C library keeps
+        pass
+
+
+def _signal_masks(status: bytes) -> tuple[bytes, ...]:
+    """Return the blocked, ignored and caught signals of a /proc/PID/status, () if unknown."""
+    at = status.find(b"\nSigBlk:")
+    if at < 0:
+        return ()
+    fields = status[at:].split(None, 6)
+    return fields[1], fields[3], fields[5]
+
+
+def _text(fd: int) -> TextIO:
+    """Return a text stream on a descriptor that writes anything, a line at a time."""
+    return open(
+        fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+
+
+def _flush(stream: TextIO | None) -> bool:
+    """Flush a stream; tell whether it can still be used."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except Exception:  # noqa: BLE001 - a Target's own stream may raise anything
+        return False
+    return stream is not None and not getattr(stream, "closed", True)

@@ -1,0 +1,334 @@
+"""Target and Stack: what a researcher writes a workflow with.
+
+Owns the API's words and the refusals that come at once; must do no I/O and no scheduling.
+Read next: handover.py, how a Target becomes a Command; docs/api.md for people.
+"""
+
+from __future__ import annotations
+
+from _weakref import ref
+from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from jobtree.context import Process, StepContext
+from jobtree.errors import JobTreeError
+from jobtree.job import Command, Kind, Requirements
+from jobtree.jobfile import JOB_FILE, protocol_command, shell_command
+from jobtree.units import parse_requirements
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+class Node:
+    """What jobTree keeps of one Target. Only its requirements are pickled with it."""
+
+    __slots__ = ("adopted", "children", "context", "follow_on", "isolate", "owner", "requirements")
+
+    def __init__(self, requirements: Requirements, isolate: bool, owner: Any = None) -> None:
+        self.requirements, self.isolate = Requirements(*requirements), isolate
+        self.owner = owner
+        self.children: list[Target | Command] = []
+        self.follow_on: Target | None = None
+        self.adopted = False
+        self.context: StepContext | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Node, (tuple(self.requirements), self.isolate)
+
+
+class Target:
+    """One step of a workflow: subclass it, call `super().__init__()`, override `run()`.
+
+    time: an estimate (seconds, or "90m"); memory: bytes, or "2G"; cpu: whole processors; gpus:
+    whole devices. None takes the tree's default. isolate: run in a process of its own.
+
+    Attributes must be picklable. A step may run more than once, so run() must work from its
+    inputs alone. Children run after run() has returned, in any order; the follow-on after all
+    descendants have succeeded. Raises UsageError for values that mean nothing.
+    """
+
+    def __init__(
+        self,
+        time: float | str | None = None,
+        memory: float | str | None = None,
+        cpu: float | str | None = None,
+        gpus: float | str | None = None,
+        isolate: bool = False,
+    ) -> None:
+        requirements = parse_requirements(memory, cpu, gpus, time)
+        self._jobtree = Node(requirements, isolate, ref(self))
+
+    def run(self) -> None:
+        """Do the step's work; override it. To fail, raise anything."""
+        raise NotImplementedError(f"{type(self).__name__}.run() is not written")
+
+    # ---- what comes after ----------------------------------------------------------------
+
+    def addChildTarget(self, child: Target) -> None:
+        """Run `child` after this step. Refused: one added before, or that cannot be pickled."""
+        node = node_of(self)
+        adopt(child, self)
+        node.children.append(child)
+
+    def addChildTargetFn(
+        self,
+        fn: Callable[..., object],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        time: float | str | None = None,
+        memory: float | str | None = None,
+        cpu: float | str | None = None,
+        gpus: float | str | None = None,
+        isolate: bool = False,
+    ) -> None:
+        """Run `fn(target, *args, **kwargs)` as a child; `target` is the Target it runs in.
+
+        `fn` must be a function of a module (or of the script), not a nested one.
+        """
+        self.addChildTarget(FunctionTarget(fn, args, kwargs, time, memory, cpu, gpus, isolate))
+
+    def addChildCommand(
+        self,
+        cmd: str,
+        runTime: float | str | None = None,
+        memory: float | str | None = None,
+        cpu: float | str | None = None,
+        gpus: float | str | None = None,
+    ) -> None:
+        """Run a shell command as a child; with JOB_FILE in it, it speaks that protocol."""
+        make = protocol_command if JOB_FILE in cmd else shell_command
+        node_of(self).children.append(make(cmd, parse_requirements(memory, cpu, gpus, runTime)))
+
+    def setFollowOnTarget(self, followOn: Target) -> None:
+        """Run `followOn` after all descendants of this step. Refused: a second one."""
+        node = node_of(self)
+        if node.follow_on is not None:
+            raise JobTreeError(
+                f"{type(self).__name__} has a follow-on already: {_name(node.follow_on)}",
+                code="JT406",
+                fix="set the second one from the first one's run()",
+            )
+        adopt(followOn, self)
+        node.follow_on = followOn
+
+    def setFollowOnTargetFn(
+        self,
+        fn: Callable[..., object],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        time: float | str | None = None,
+        memory: float | str | None = None,
+        cpu: float | str | None = None,
+        gpus: float | str | None = None,
+        isolate: bool = False,
+    ) -> None:
+        """Run `fn(target, *args, **kwargs)` as the follow-on; see addChildTargetFn."""
+        self.setFollowOnTarget(FunctionTarget(fn, args, kwargs, time, memory, cpu, gpus, isolate))
+
+    def getChildren(self) -> list[Target]:
+        """Return a copy of the list of child Targets added so far."""
+        return [child for child in node_of(self).children if isinstance(child, Target)]
+
+    def getFollowOn(self) -> Target | None:
+        """Return the follow-on set so far, or None."""
+        return node_of(self).follow_on
+
+    # ---- what was asked for --------------------------------------------------------------
+
+    def getRunTime(self) -> float | None:
+        """Return the time asked for, in seconds; None if the default is to do."""
+        return node_of(self).requirements.time_s
+
+    def getMemory(self) -> int | None:
+        """Return the memory asked for, in bytes; None if the default is to do."""
+        return node_of(self).requirements.memory_bytes
+
+    def getCpu(self) -> int | None:
+        """Return the processors asked for; None if the default is to do."""
+        return node_of(self).requirements.cpus
+
+    # ---- only inside run() ---------------------------------------------------------------
+
+    def getAvailableMemory(self) -> int | None:
+        """Return the memory really granted, in bytes; None if there is no limit."""
+        return self._running("getAvailableMemory").granted.memory_bytes
+
+    def getAvailableCpu(self) -> int | None:
+        """Return the processors really granted; None if there is no limit."""
+        return self._running("getAvailableCpu").granted.cpus
+
+    def getLocalTempDir(self) -> str:
+        """Return a directory on this node: empty now, removed after this step."""
+        return self._running("getLocalTempDir").local.ask()
+
+    def getGlobalTempDir(self) -> str:
+        """Return a shared directory: this step and its follow-on see the same one."""
+        return self._running("getGlobalTempDir").global_directory()
+
+    def getAttempt(self) -> int:
+        """Return the number of this attempt: it only grows, and is never used twice."""
+        return self._running("getAttempt").attempt
+
+    def getAttemptDir(self) -> str:
+        """Return a shared directory that no other attempt at this job ever uses."""
+        return self._running("getAttemptDir").attempt_directory()
+
+    def publish(self, src: str, dst: str) -> None:
+        """Move `src` to `dst` once this step is committed: exactly once, whatever dies.
+
+        Both are absolute; `src` exists (getAttemptDir() is the place for it), as does the
+        directory of `dst`. Dependants start after the move.
+        """
+        self._running("publish").add_move(src, dst)
+
+    def logToMaster(self, message: object) -> None:
+        """Put a message into the master's log, when this step ends."""
+        self._running("logToMaster").say(str(message))
+
+    def _running(self, method: str) -> StepContext:
+        context = node_of(self).context
+        if context is None:
+            raise JobTreeError(
+                f"{type(self).__name__}.{method}() works only inside run()",
+                code="JT407",
+                why="what it tells is known only where and when the step runs",
+            )
+        return context
+
+
+class FunctionTarget(Target):
+    """A Target that calls a function: `fn(target, *args, **kwargs)`."""
+
+    def __init__(
+        self,
+        fn: Callable[..., object],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None,
+        time: float | str | None,
+        memory: float | str | None,
+        cpu: float | str | None,
+        gpus: float | str | None,
+        isolate: bool,
+    ) -> None:
+        super().__init__(time, memory, cpu, gpus, isolate)
+        _check_function(fn)
+        if isinstance(args, str | bytes):
+            raise JobTreeError(
+                f"args of {_name(fn)} must be a tuple or a list, not {type(args).__name__}",
+                code="JT409",
+                fix="for one argument write  args=(value,)",
+            )
+        self.fn, self.args, self.kwargs = fn, tuple(args), dict(kwargs or {})
+
+    def run(self) -> None:
+        """Call the function."""
+        self.fn(self, *self.args, **self.kwargs)
+
+
+class Stack:
+    """A workflow about to start: `Stack(target).startJobTree(options)`."""
+
+    def __init__(self, target: Target) -> None:
+        """Take the root. Refused: one that is a child of another, or cannot be pickled."""
+        adopt(target, None)
+        self._target = target
+
+    @staticmethod
+    def addJobTreeOptions(parser: ArgumentParser) -> None:
+        """Add jobTree's options to an argparse parser."""
+        from jobtree.options import add_options
+
+        add_options(parser)
+
+    @staticmethod
+    def getDefaultOptions() -> Namespace:
+        """Return the options of an empty command line."""
+        from argparse import ArgumentParser
+
+        parser = ArgumentParser(add_help=False)
+        Stack.addJobTreeOptions(parser)
+        return parser.parse_args([])
+
+    def startJobTree(self, options: Namespace) -> int:
+        """Run the workflow; return how many jobs are not done: 0 when all is complete."""
+        if Process.in_worker:
+            raise JobTreeError(
+                "a worker imported the script, and the script started its workflow again",
+                code="JT402",
+                why="workers import the script to find the classes defined in it",
+                fix='put the call of startJobTree under  if __name__ == "__main__":',
+            )
+        from jobtree.workflow import run_target
+
+        return run_target(self._target, options)
+
+
+def node_of(target: Target) -> Node:
+    """Return what jobTree keeps of a Target. Raises JobTreeError (JT403) if it has nothing."""
+    node = getattr(target, "_jobtree", None)
+    if not isinstance(node, Node):
+        raise JobTreeError(
+            f"{type(target).__name__}.__init__ does not call Target.__init__",
+            code="JT403",
+            fix="call  super().__init__()  first thing in it",
+        )
+    if node.owner is None or node.owner() is not target:  # a copy: it starts with nothing added
+        node = Node(node.requirements, node.isolate, ref(target))
+        target._jobtree = node
+    return node
+
+
+def adopt(target: Target, parent: Target | None) -> None:
+    """Refuse what cannot come after `parent` (None: what cannot be a root), else mark it."""
+    if not isinstance(target, Target):
+        raise JobTreeError(
+            f"a Target is wanted, not {target!r:.80} ({type(target).__name__})",
+            code="JT408",
+            fix="a function goes to addChildTargetFn, a command to addChildCommand",
+        )
+    node = node_of(target)
+    if node.adopted or target is parent or node.context is not None:
+        raise JobTreeError(
+            f"{type(target).__name__} is part of the workflow already",
+            code="JT405",
+            why="a Target is one job; it runs once",
+            fix="make a new Target for each job",
+        )
+    from jobtree.handover import check_picklable
+
+    check_picklable(target)
+    node.adopted = True
+
+
+def _check_function(fn: object) -> None:
+    name = getattr(fn, "__qualname__", "")
+    ordinary = isinstance(fn, FunctionType | BuiltinFunctionType) and fn.__module__
+    if ordinary and "." not in name and name != "<lambda>":
+        return
+    kind = "a function of a module" if ordinary else f"a {type(fn).__name__}"
+    if "<lambda>" in name:
+        kind = "a lambda"
+    elif "<locals>" in name:
+        kind = "a nested function"
+    elif "." in name:
+        kind = "a method"
+    raise JobTreeError(
+        f"{_name(fn)} cannot be a Target: it is {kind}",
+        code="JT409",
+        why="workers find functions by module and name",
+        fix="use a function defined at the top level of a module or of the script",
+    )
+
+
+def _name(thing: object) -> str:
+    return str(getattr(thing, "__qualname__", type(thing).__name__))
+
+
+def label_of(target: Target) -> str:
+    """Return the name by which run times are measured: the class, or the function."""
+    return _name(target.fn) if isinstance(target, FunctionTarget) else type(target).__name__
+
+
+__all__ = ["Command", "FunctionTarget", "Kind", "Node", "Stack", "Target", "adopt", "node_of"]

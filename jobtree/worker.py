@@ -1,0 +1,185 @@
+"""The worker: claims an issue, runs its jobs one after another, publishes what happened.
+
+Owns the order of these acts and the exit status; must not know colours or schedulers, and
+imports only the light standard library. Read next: chain.py (one job), companion.py.
+
+Exit status: 0 once all results are published, whatever the steps returned; 75 if the issue is
+another's, withdrawn or fenced off; 70 for a failure of its own. Never a step's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic, time
+from typing import NoReturn
+
+from jobtree.chain import Left, Shift, guard_exit, run_job
+from jobtree.companion import Charge, Companion
+from jobtree.context import LocalDirectory, Process
+from jobtree.environment import load
+from jobtree.ledger import Ledger
+from jobtree.mailbox.bundles import BundleWriter
+from jobtree.mailbox.claims import Claim, Fence, read_fence, take_claim
+from jobtree.mailbox.doorbell import ring
+from jobtree.mailbox.files import exists_after_listing
+from jobtree.mailbox.layout import issue_name, log_path
+from jobtree.mailbox.orders import Assignment, Terms, read_order
+from jobtree.mailbox.results import End, Hello, Returned
+from jobtree.measure import Meter
+from jobtree.pickling import Script
+from jobtree.shell import Terms as ShellTerms
+from jobtree.steplog import StepLog
+from jobtree.steps import Desk, WorkerFailure, leave_process
+from jobtree.surroundings import Surroundings
+
+PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Be a worker; end the process with the status that says how it went."""
+    errors = os.dup(2)  # the log takes its place, and may be what fails
+    try:
+        order_path, index = argv
+        status = _work(os.path.abspath(order_path), int(index))
+    except Left as left:
+        status = left.status
+    except BaseException as error:  # noqa: BLE001 - the outermost boundary
+        _explain(errors, error)
+        status = OWN_FAILURE
+    leave_process(status)
+
+
+def _explain(errors: int, error: BaseException) -> None:
+    """Say on the first standard error why this worker gives up."""
+    from traceback import format_exception
+
+    text = f"jobtree worker: {error}\n"
+    if not isinstance(error, WorkerFailure):
+        text += "".join(format_exception(error))
+    for fd in {errors, 2}:
+        try:
+            os.write(fd, text.encode(errors="replace"))
+        except OSError:
+            pass
+
+
+def _work(order: str, index: int) -> int:
+    """Do all that the order says for one task; return the exit status."""
+    if not exists_after_listing(order):
+        return NOT_OURS
+    try:
+        terms, pack = read_order(order, index)
+    except FileNotFoundError:
+        return NOT_OURS
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkerFailure(f"the order cannot be read: {error}") from error
+    tree, issue = os.path.dirname(os.path.dirname(order)), issue_name(terms.submission, index)
+    if read_fence(tree, issue) == Fence.STOP:
+        return NOT_OURS
+    host, nonce, started = os.uname().nodename, os.urandom(8).hex(), time()
+    began = monotonic()
+    claim = take_claim(tree, issue, Claim(host, os.getpid(), nonce, started, 0))
+    if claim is None:
+        return NOT_OURS
+    local = LocalDirectory(f"{_scratch(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
+    ledger = Ledger(tree, issue)
+    charge = Charge(tree, issue, claim, local.path, terms.heartbeat_s, terms.doorbell)
+    companion = Companion(charge)
+    os.close(claim)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    ledger.append(Hello(host, os.getpid(), nonce, started, local.path))
+    log = StepLog(log_path(tree, issue), terms.max_log_bytes)
+    try:
+        desk = _desk(tree, terms, issue, companion)
+        shift = Shift(desk, terms, ledger, log, local, companion, issue, began)
+        _run_pack(shift, pack)
+        _publish_end(shift)
+    finally:
+        local.remove()
+    _leave_behind(shift)
+    return PUBLISHED
+
+
+def _scratch(wanted: str) -> str:
+    """Return where local directories are made on this node."""
+    found = os.path.expandvars(wanted) if wanted else ""
+    if not found or "$" in found:
+        found = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a private one is made in it
+    return os.path.abspath(found)
+
+
+def _desk(tree: str, terms: Terms, issue: str, companion: Companion) -> Desk:
+    """Put this process into the workflow's environment; return what steps are run with."""
+    try:
+        saved = load(tree)
+        surroundings = Surroundings(saved)
+    except (OSError, ValueError) as error:
+        raise WorkerFailure(f"the workflow's environment is not to be had: {error}") from error
+    Process.in_worker = True
+    meter = Meter()
+    surroundings.flush()
+    surroundings.note_signals(meter.status())
+    shell = ShellTerms(
+        surroundings.environ, terms.log_level, terms.job_time_s, companion.runs_group
+    )
+    script = Script(saved.main_path, saved.main_module)
+    bundle = BundleWriter(tree, issue)
+    return Desk(tree, bundle, script, surroundings, meter, shell)
+
+
+def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
+    """Run the jobs of a pack in order; hand back those that are not to be started."""
+    waiting = [assignment.job for assignment in reversed(pack)]
+
+    def finish() -> NoReturn:
+        status = OWN_FAILURE
+        try:
+            _hand_back(shift, waiting)
+            _publish_end(shift)
+            status = PUBLISHED
+        finally:
+            leave_process(status)
+
+    vars(os)["_exit"] = guard_exit(shift, finish)
+    for assignment in pack:
+        if shift.fence() == Fence.RECALL or shift.tainted:
+            break
+        waiting.pop()
+        run_job(shift, assignment)
+    _hand_back(shift, waiting)
+
+
+def _hand_back(shift: Shift, waiting: list[int]) -> None:
+    """Publish which jobs were not started; the last one waits the shortest."""
+    if waiting:
+        shift.ledger.append(Returned(waiting[::-1]))
+
+
+def _publish_end(shift: Shift) -> None:
+    """Write the last line and make all of it durable. Raises OSError if that cannot be."""
+    shift.local.remove()
+    shift.ledger.append(End(round(monotonic() - shift.began, 6)))
+    shift.desk.bundle.sync()
+    shift.desk.bundle.close()
+    shift.ledger.sync()
+    shift.ledger.close()
+    shift.companion.end()
+    if shift.terms.doorbell is not None:
+        ring(shift.terms.doorbell, shift.issue)
+    shift.log.finish()
+
+
+def _leave_behind(shift: Shift) -> None:
+    """Run what libraries registered for the end of a process, unless threads might hang it."""
+    import atexit
+
+    if not shift.tainted and atexit._ncallbacks():
+        atexit._run_exitfuncs()
+    shift.desk.surroundings.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

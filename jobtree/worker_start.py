@@ -1,0 +1,15 @@
+"""Starts a worker: `python -I -S .../worker_start.py ORDER_PATH INDEX`.
+
+Owns nothing but the import path, which -I and -S leave without this package; must not import
+anything before that. Read next: worker.py.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path[0:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+
+    from jobtree.worker import main
+
+    main(sys.argv[1:])

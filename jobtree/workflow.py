@@ -1,0 +1,319 @@
+"""Workflows: making a tree, taking it up again, and running it to its end.
+
+Owns the directory's making and checking, and the wiring of a master; decides nothing about
+jobs. Read next: master.py.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from batchsystems import registry
+from batchsystems.interface import BatchSystem
+from jobtree import environment, lease, options, progress, tree
+from jobtree.errors import StoreError, UsageError
+from jobtree.job import Colour, Command
+from jobtree.jobfile import protocol_command
+from jobtree.live import Live
+from jobtree.mailbox import layout
+from jobtree.mailbox.bundles import BundleWriter
+from jobtree.mailbox.files import check_private, write_file
+from jobtree.mailbox.office import Mailbox
+from jobtree.master import MachineClock, Master, Watcher
+from jobtree.handover import target_command
+from jobtree.store import Store, copy_database
+from jobtree.target import Target
+
+log = logging.getLogger("jobtree")
+
+FORMAT = 1
+
+HERE = ("singleMachine", "acidTest")
+"""Batch systems whose jobs run on the master's own machine."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended. remaining: jobs not done; left: it was told to leave before the end."""
+
+    remaining: int
+    failed: int
+    left: bool
+
+
+def run_target(target: Target, given: object) -> Outcome:
+    """Run a tree whose root is a Target: a new one, or the one --jobTree already has.
+
+    Raises ReportableError for whatever the user can mend.
+    """
+    directory = _directory(given)
+    if is_tree(directory):
+        return _continue(directory, given, environment.capture())
+    return _start(directory, given, lambda bundle: target_command(target, bundle))
+
+
+def run_command(text: str, given: object) -> Outcome:
+    """Run a new tree whose root is a command of the JOB_FILE protocol."""
+    directory = _directory(given)
+    if is_tree(directory):
+        raise StoreError(
+            f"job tree {directory} already exists",
+            code="JT301",
+            where=_where_it_stands(directory),
+            fix=f"continue it:   jobtree restart {directory}\n"
+            f"start afresh:  jobtree clean {directory}   or use another name",
+        )
+    return _start(directory, given, lambda _: protocol_command(text))
+
+
+def restart(directory: str, given: object) -> Outcome:
+    """Take up a tree where it stands; options given now win over those of before."""
+    directory = os.path.abspath(directory)
+    require_tree(directory)
+    return _continue(directory, given, None)
+
+
+def is_tree(directory: str) -> bool:
+    """Tell whether a directory is a job tree, by its marker."""
+    return os.path.isfile(f"{directory}/{layout.MARKER}")
+
+
+def require_tree(directory: str) -> None:
+    """Refuse what is no job tree, or may have been altered by others. Raises StoreError."""
+    if not is_tree(directory):
+        raise StoreError(
+            f"{directory} is not a job tree",
+            code="JT305",
+            where=f"it has no {layout.MARKER}",
+            fix="give the directory that --jobTree named",
+        )
+    check_tree(directory)
+
+
+def check_tree(directory: str) -> None:
+    """Refuse a tree that is a symlink, another user's, or writable by others."""
+    found = os.lstat(directory)
+    if stat.S_ISLNK(found.st_mode):
+        raise StoreError(f"{directory} is a symbolic link", code="JT330", fix="give the directory")
+    check_private(found, directory)
+    if not os.access(directory, os.W_OK):
+        raise StoreError(
+            f"job tree {directory} cannot be written",
+            code="JT312",
+            why="all that was committed is safe",
+            fix="make the directory writable by you, then restart the tree",
+        )
+
+
+def _directory(given: object) -> str:
+    directory = options.given(given).get("jobTree")
+    if not directory:
+        raise UsageError(
+            "no directory for the job tree was given",
+            code="JT103",
+            fix="add --jobTree DIR, on a file system that all nodes share",
+        )
+    return os.path.abspath(os.path.expanduser(directory))
+
+
+def _start(directory: str, given: object, root: Callable[[BundleWriter], Command]) -> Outcome:
+    """Make the tree, all of it or nothing, and run it."""
+    settings, saved = _settle(given)
+    if os.path.lexists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):
+        raise StoreError(
+            f"{directory} exists and is not a job tree",
+            code="JT306",
+            fix="give a new directory with --jobTree, or an empty one",
+        )
+    draft = f"{directory}~{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        os.mkdir(draft, 0o700)
+        for name in layout.SUBDIRECTORIES:
+            os.mkdir(f"{draft}/{name}", 0o700)
+        environment.save(draft, environment.capture())
+        bundle = BundleWriter(draft, "root")
+        command = root(bundle)
+        bundle.sync()
+        bundle.close()
+        budgets = tree.Budgets(settings.retries, settings.rescues)
+        meta = {"options": saved, "root_label": command.label, "started": time.time()}
+        Store.create(f"{draft}/{layout.DATABASE}", tree.first_job(1, 0, command, budgets), meta).close()
+        marker = {"format": FORMAT, "id": secrets.token_hex(6)}
+        write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")
+        if os.path.isdir(directory):
+            os.rmdir(directory)
+        os.rename(draft, directory)
+    except OSError as error:
+        _drop(draft)
+        raise StoreError(
+            f"job tree {directory} cannot be made: {error.strerror}",
+            code="JT307",
+            where=str(error.filename or directory),
+            fix="give a directory you can write, with space left, with --jobTree",
+        ) from error
+    except BaseException:
+        _drop(draft)
+        raise
+    return _continue(directory, given, None, fresh=True)
+
+
+def _drop(draft: str) -> None:
+    import shutil
+
+    shutil.rmtree(draft, ignore_errors=True)
+
+
+def _continue(
+    directory: str, given: object, surroundings: environment.Environment | None, fresh: bool = False
+) -> Outcome:
+    check_tree(directory)
+    chosen = options.given(given)
+    with opened(directory) as (held, store):
+        settings, saved = _settle(given, store.meta("options"))
+        store.put_meta("options", saved)
+        if surroundings is not None:
+            environment.save(directory, surroundings)
+        if not fresh:
+            store.refill(settings.retries, settings.rescues)
+        with progress.logging_to(settings.log_level, chosen.get("logFile", "")):
+            return _run(directory, held, store, settings, fresh)
+
+
+@contextmanager
+def opened(directory: str) -> Iterator[tuple[lease.Lease, Store]]:
+    """Hold the lease of a tree and its open store; let go of both at the end.
+
+    Raises StoreError JT302 if another master holds it.
+    """
+    held, before = lease.take(directory, notice=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    try:
+        name = held.holder.database
+        if before is not None and not before.released and not lease.is_here(before):
+            renamed = f"tree.{held.epoch}.db"
+            copy_database(f"{directory}/{name}", f"{directory}/{renamed}")
+            held.record_database(renamed)
+            name = renamed
+        store = Store(f"{directory}/{name}")
+    except BaseException:
+        held.release()
+        raise
+    try:
+        yield held, store
+    finally:
+        store.close()
+        held.release()
+
+
+def load_systems(directory: str, settings: options.Settings, store: Store) -> dict[str, BatchSystem]:
+    """Return the adapter chosen, and those that issues of an earlier master are still with."""
+    names = {entry.batch_system for entry in store.issues()} | {settings.batch_system}
+    return {name: _load_system(name, directory, settings) for name in names}
+
+
+def _load_system(name: str, directory: str, settings: options.Settings) -> BatchSystem:
+    if name not in HERE:
+        return registry.load(name)
+    return registry.load(
+        name,
+        state_dir=f"{directory}/{layout.BATCH}",
+        max_cpus=None if settings.max_cpus == options.UNLIMITED else settings.max_cpus,
+    )
+
+
+def _settle(given: object, saved: str | None = None) -> tuple[options.Settings, str]:
+    """Return the options in force, the batch system by its one name, and what to save."""
+    settings, to_save = options.settle(options.given(given), saved)
+    return settings._replace(batch_system=registry.canonical(settings.batch_system)), to_save
+
+
+def _run(
+    directory: str, held: lease.Lease, store: Store, settings: options.Settings, fresh: bool
+) -> Outcome:
+    with (
+        progress.watching(directory, fresh) as watcher,
+        _master(directory, held, store, settings, watcher) as master,
+        _signals(master),
+    ):
+        remaining = master.run()
+        return Outcome(remaining, store.counts[Colour.RED], master.leaving)
+
+
+@contextmanager
+def _master(
+    directory: str,
+    held: lease.Lease,
+    store: Store,
+    settings: options.Settings,
+    watcher: Watcher,
+) -> Iterator[Master]:
+    """Wire a master up, and let go of all it holds at the end."""
+    systems = load_systems(directory, settings, store)
+    mailbox = Mailbox(directory, _bell_host(settings))
+    live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
+    largest = live.system.capacity().largest.memory_bytes
+    if largest is not None:
+        live.policy = live.policy._replace(largest_memory_bytes=largest)
+    master = Master(live, held, watcher)
+    try:
+        yield master
+    finally:
+        for system in systems.values():
+            system.close()
+        mailbox.close()
+        master.close()
+
+
+def _bell_host(settings: options.Settings) -> str:
+    """Return the address workers can ring: this machine's loopback if they run here."""
+    if settings.batch_system in HERE:
+        return "127.0.0.1"
+    return os.uname().nodename
+
+
+@contextmanager
+def _signals(master: Master) -> Iterator[None]:
+    """Leave at the first interrupt, kill all at the second."""
+
+    def interrupted(number: int, _frame: object) -> None:
+        master.interrupt(may_kill=number == signal.SIGINT)
+
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    try:
+        before = {kind: signal.signal(kind, interrupted) for kind in kinds}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def kill_left(directory: str) -> list[str]:
+    """End the batch jobs of a tree no master holds; return those not confirmed to have ended."""
+    require_tree(directory)
+    with opened(directory) as (held, store):
+        settings, _ = _settle(options.default_options(), store.meta("options"))
+        with _master(directory, held, store, settings, progress.Silent()) as master:
+            master.recover()
+            return master.kill_everything("the user's kill")
+
+
+def _where_it_stands(directory: str) -> str:
+    try:
+        with open(f"{directory}/{layout.STATUS}") as file:
+            said: dict[str, Any] = json.load(file)
+        return f"{said['done']} jobs done, {said['remaining']} not"
+    except (OSError, ValueError, KeyError):
+        return ""

@@ -1,0 +1,115 @@
+"""The layers of pyproject.toml bite: a forbidden import, planted in a copy, breaks its contract."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINT_IMPORTS = Path(sysconfig.get_path("scripts")) / "lint-imports"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of the two packages, and of the contracts, to plant imports into."""
+    for package in ("jobtree", "batchsystems"):
+        ignore = shutil.ignore_patterns("__pycache__", "data")
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignore)
+        (tmp_path / package / "__init__.py").touch()  # else an installed copy is merged in
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint(directory: Path) -> tuple[int, str]:
+    """Run lint-imports as `make layers` does; return its exit status and what it said."""
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [LINT_IMPORTS, "--no-logo", "--no-cache"],
+        cwd=directory,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def plant(file: Path, line: str) -> None:
+    """Append an import to a module, which is made if it is not there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as module:
+        module.write(f"\n{line}\n")
+
+
+def test_the_packages_keep_every_contract(copy: Path) -> None:
+    status, said = lint(copy)
+    assert status == 0, said
+    assert "0 broken" in said
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("jobtree/tree.py", "import time", "the pure modules touch no world"),
+        ("jobtree/tree.py", "import os", "the pure modules touch no world"),
+        ("jobtree/attempts.py", "import os.path", "the pure modules touch no world"),
+        ("jobtree/rescue.py", "from datetime import datetime", "the pure modules touch no world"),
+        ("jobtree/packing.py", "def f():\n    import random", "the pure modules touch no world"),
+        ("jobtree/job.py", "import logging", "the pure modules touch no world"),
+        ("jobtree/tree.py", "import jobtree.errors", "know only job"),
+        ("jobtree/rescue.py", "import jobtree.tree", "know only job"),
+        ("jobtree/packing.py", "import batchsystems.interface", "know only job"),
+        ("jobtree/store.py", "import jobtree.master", "jobtree imports downward"),
+        ("jobtree/mailbox/claims.py", "import jobtree.store", "jobtree imports downward"),
+        ("jobtree/worker.py", "import psutil", "the worker starts light"),
+        ("jobtree/worker.py", "import batchsystems.interface", "the worker starts light"),
+        ("batchsystems/interface.py", "import jobtree", "batchsystems never imports jobtree"),
+        ("batchsystems/slurm.py", "import jobtree.job", "batchsystems never imports jobtree"),
+        ("batchsystems/slurm.py", "import batchsystems.sge", "no adapter imports another"),
+    ],
+)
+def test_a_planted_import_breaks_its_contract(
+    copy: Path, module: str, line: str, contract: str
+) -> None:
+    for planned in (
+        "jobtree/errors.py",
+        "jobtree/mailbox/__init__.py",
+        "jobtree/master.py",
+        "jobtree/store.py",
+        "jobtree/tree.py",
+        "batchsystems/sge.py",
+    ):
+        plant(copy / planned, "")
+    plant(copy / module, line)
+
+    status, said = lint(copy)
+
+    assert status == 1, said
+    broken = [row for row in said.splitlines() if " BROKEN" in row]
+    assert any(contract in row for row in broken), said
+
+
+def test_a_module_without_a_layer_is_refused(copy: Path) -> None:
+    plant(copy / "jobtree/utils.py", "")
+
+    status, said = lint(copy)
+
+    assert status == 1, said
+    assert "utils" in said
+
+
+def test_a_worker_loads_nothing_heavy() -> None:
+    if not (ROOT / "jobtree/worker.py").exists():
+        pytest.skip("jobtree/worker.py is not written yet")
+    heavy = ("psutil", "rich", "sqlite3", "asyncio", "batchsystems.interface", "jobtree.master")
+    program = f"import sys, jobtree.worker; print(*[m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
