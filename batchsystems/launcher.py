@@ -237,16 +237,20 @@ class Job:
             self._ask_all()
 
     def _ask_all(self) -> None:
-        """Send SIGTERM to every descendant once, also to those forked meanwhile."""
+        """Send SIGTERM to every descendant once, also to those forked meanwhile.
+
+        Parents first: the command is to die of the signal, not to see its children die of it.
+        """
         me = os.getpid()
         while True:
-            tree = {(process.pid, process.start) for process in descendants(read_table(), [me])[me]}
-            if tree <= self.asked:
+            tree = descendants(read_table(), [me])[me]
+            new = [process for process in tree if (process.pid, process.start) not in self.asked]
+            if not new:
                 return
-            for pid, _ in tree - self.asked:
-                _send(pid, signal.SIGTERM)
-                _send(pid, signal.SIGCONT)  # a stopped process hears nothing
-            self.asked |= tree
+            for process in new:
+                self.asked.add((process.pid, process.start))
+                _send(process.pid, signal.SIGTERM)
+                _send(process.pid, signal.SIGCONT)  # a stopped process hears nothing
 
     def _kill_all(self) -> bool:
         """Send SIGKILL to every descendant; False if none of them can be reached.

@@ -6,21 +6,34 @@ command that took it while no master lives. Read next: cli/.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from jobtree.job import Colour, Job, attempt_count
-from jobtree.mailbox.layout import failed_log_path, log_path
+from jobtree.mailbox.layout import failed_log_path, log_path, output_path
 from jobtree.stats import collect
-from jobtree.store import Store
+from jobtree.store import Record, Store
 
-if TYPE_CHECKING:
-    from jobtree.master import Master
+MOST_FAILURES = 20
+"""A status names so many of the failed jobs: those that were born last."""
 
-MOST_LISTED = 1000
+MOST_ENTRIES = 1000
+"""A job's log tells so much of its history: what came last."""
+
+LONGEST_TEXT = 2000
+
+
+class Killer(Protocol):
+    """What a master can do for `kill`."""
+
+    def kill_everything(self, why: str) -> list[str]:
+        """End every issue; return the names of those whose end could not be confirmed."""
+
+    def leave(self) -> None:
+        """Stop at the end of this turn."""
 
 
 def answer(
-    store: Store, directory: str, verb: str, arguments: dict[str, Any], master: Master | None = None
+    store: Store, directory: str, verb: str, arguments: dict[str, Any], master: Killer | None = None
 ) -> dict[str, Any]:
     """Answer one request. An unknown verb, or an unknown job, is told in `error`."""
     if verb == "status":
@@ -35,49 +48,105 @@ def answer(
 
 
 def status(store: Store) -> dict[str, Any]:
-    """Return where a tree stands: counts by colour, and the failed jobs with their reasons."""
-    failed = [_failure(store, job) for job in store.jobs_of_colour(Colour.RED, MOST_LISTED)]
+    """Return where a tree stands: counts by colour, classes, and the failed jobs with reasons."""
+    counts = store.counts
+    classes = store.query(
+        "select label, count(*), avg(wall_s) from history where event = 'done' group by label"
+    )
     return {
+        "started": store.meta("started"),
         "done": store.done,
-        "colours": {colour.name.lower(): count for colour, count in store.counts.items()},
-        "remaining": sum(store.counts.values()),
-        "failed": failed,
+        "remaining": sum(counts.values()),
+        "colours": colours(store),
+        "state": resting_state(store),
+        "classes": {
+            label: {"done": count, "mean_s": round(mean or 0.0, 6)}
+            for label, count, mean in classes
+        },
+        "failures": failures(store),
     }
+
+
+def colours(store: Store) -> dict[str, int]:
+    """Return how many unfinished jobs have each colour."""
+    return {
+        colour.name.lower(): count
+        for colour, count in store.counts.items()
+        if colour != Colour.DEAD
+    }
+
+
+def resting_state(store: Store) -> str:
+    """Return what may be said of a tree that no master runs: done, failed or interrupted."""
+    counts = store.counts
+    if not sum(counts.values()):
+        return "done"
+    if counts[Colour.WHITE] or counts[Colour.GREY] or counts[Colour.BLACK]:
+        return "interrupted"
+    return "failed"
+
+
+def failures(store: Store, most: int = MOST_FAILURES) -> list[dict[str, Any]]:
+    """Return the jobs that failed for good, the youngest first, each with its last reason."""
+    found = store.query(
+        "select id from jobs where colour = ? order by id desc limit ?", (int(Colour.RED), most)
+    )
+    jobs = (store.get(job_id) for (job_id,) in found)
+    return [_failure(store, job) for job in jobs if job is not None]
 
 
 def job_logs(store: Store, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the history of one job, each entry with where its output lies."""
-    job_id = int(arguments["job"])
-    wanted = arguments.get("attempt")
-    entries = []
-    for record in store.history(job_id):
-        count = attempt_count(record.attempt)
-        if wanted is not None and count != wanted:
-            continue
-        entry: dict[str, Any] = {
-            "at": record.at,
-            "step": record.step,
-            "attempt": count,
-            "class": record.label,
-            "event": record.event,
-            "why": record.why,
-            "detail": record.detail,
-        }
-        if record.event == "done" and record.log_length:
+    try:
+        job_id = int(arguments["job"])
+        wanted = arguments.get("attempt")
+        attempt = None if wanted is None else int(wanted)
+    except (KeyError, TypeError, ValueError):
+        return {"error": "a job and an attempt are numbers"}
+    records = store.history(job_id)
+    job = store.get(job_id)
+    if job is None and not records:
+        return {"error": f"the tree has never had a job {job_id}"}
+    chosen = [r for r in records if attempt is None or attempt_count(r.attempt) == attempt]
+    if attempt is not None and not chosen:
+        had = ", ".join(map(str, sorted({attempt_count(r.attempt) for r in records}))) or "none yet"
+        return {"error": f"job {job_id} has no finished attempt {attempt}; it has {had}"}
+    return {
+        "job": job_id,
+        "colour": "done" if job is None else job.colour.name.lower(),
+        "class": job.stack[-1].label if job is not None and job.stack else "",
+        "attempts": 0 if job is None else attempt_count(job.attempt),
+        "left_out": max(0, len(chosen) - MOST_ENTRIES),
+        "entries": [_entry(directory, record) for record in chosen[-MOST_ENTRIES:]],
+    }
+
+
+def _entry(directory: str, record: Record) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "at": record.at,
+        "step": record.step,
+        "attempt": attempt_count(record.attempt),
+        "class": record.label,
+        "event": record.event,
+        "wall_s": record.wall_s,
+        "cpu_s": record.cpu_s,
+        "memory_bytes": record.memory_bytes,
+        "why": record.why,
+        "detail": None if record.detail is None else record.detail[:LONGEST_TEXT],
+    }
+    if record.event == "done":
+        if record.log_length:
             entry["log"] = log_path(directory, record.issue)
             entry["range"] = [record.log_offset, record.log_length]
-        elif record.event in ("failed", "lost"):
-            entry["log"] = failed_log_path(directory, job_id, record.step, record.attempt)
-            entry["worker_log"] = log_path(directory, record.issue)
-        entries.append(entry)
-    job = store.get(job_id)
-    if job is None and not entries:
-        return {"error": f"the tree has never had a job {job_id}"}
-    colour = "done" if job is None else job.colour.name.lower()
-    return {"job": job_id, "colour": colour, "entries": entries}
+        return entry
+    entry["log"] = failed_log_path(directory, record.job, record.step, record.attempt)
+    if record.issue:
+        entry["worker_log"] = log_path(directory, record.issue)
+        entry["output"] = output_path(directory, record.issue.rpartition(".")[0])
+    return entry
 
 
-def _kill(master: Master | None) -> dict[str, Any]:
+def _kill(master: Killer | None) -> dict[str, Any]:
     if master is None:
         return {"error": "no master runs"}
     unconfirmed = master.kill_everything("the user's kill")
@@ -86,11 +155,13 @@ def _kill(master: Master | None) -> dict[str, Any]:
 
 
 def _failure(store: Store, job: Job) -> dict[str, Any]:
-    history = store.history(job.id)
-    last = history[-1] if history else None
+    last = store.query(
+        "select why, label from history where job = ? order by seq desc limit 1", (job.id,)
+    )
+    why, label = last[0] if last else ("", "")
     return {
         "job": job.id,
-        "class": job.stack[-1].label if job.stack else "",
+        "class": label or (job.stack[-1].label if job.stack else ""),
         "attempt": attempt_count(job.attempt),
-        "why": last.why if last else "",
+        "why": (why or "")[:LONGEST_TEXT],
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from select import POLLIN, poll
 from time import monotonic
 from typing import NamedTuple
@@ -72,10 +73,8 @@ class Companion:
         self._tell(b"e")
 
     def _tell(self, what: bytes) -> None:
-        try:
+        with suppress(OSError):  # full: it will look anyway; closed: it looks by itself
             os.write(self._pipe, what)
-        except OSError:  # full: it will look anyway; closed by a Target: it looks by itself
-            pass
 
 
 class _Watch:
@@ -238,7 +237,5 @@ def _sync_path(path: str) -> None:
 
 
 def _kill_group(group: int) -> None:
-    try:
+    with suppress(OSError):
         os.killpg(group, signal.SIGKILL)
-    except OSError:
-        pass

@@ -44,7 +44,7 @@ def capture() -> Environment:
         dict(os.environ),
         directory,
         umask,
-        [os.path.join(directory, entry) for entry in sys.path if isinstance(entry, str)],
+        [os.path.join(directory, entry) for entry in sys.path],
         path,
         module,
         sys.executable,
@@ -80,7 +80,14 @@ def load(tree: str) -> Environment:
 
 
 NODE_NAMES = frozenset(
-    ["TMPDIR", "TMP", "TEMP", "TEMPDIR", "HOSTNAME", "HOST", "HOSTTYPE", "XDG_RUNTIME_DIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "TASK_ID", "QUEUE", "NSLOTS", "NHOSTS", "NQUEUES", "ARC", "PE", "PE_HOSTFILE", "REQUEST", "RESTARTED", "ENVIRONMENT", "PARASOL", "OMPI_MCA_ess", "OMPI_MCA_plm", "PMI_RANK", "PMI_SIZE", "PMI_FD"]
+    (
+        *("TMPDIR", "TMP", "TEMP", "HOSTNAME", "HOST", "HOSTTYPE", "XDG_RUNTIME_DIR"),
+        *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"),
+        *("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"),
+        *("JOB_ID", "JOB_NAME", "JOB_SCRIPT", "TASK_ID", "QUEUE", "NSLOTS", "NHOSTS", "NQUEUES"),
+        *("ARC", "PE", "PE_HOSTFILE", "REQUEST", "RESTARTED", "ENVIRONMENT", "PARASOL"),
+        *("PMI_RANK", "PMI_SIZE", "PMI_FD"),
+    )
 )
 """Variables that tell where a process runs and what it was given there."""
 

@@ -87,13 +87,19 @@ def _flat(root: Target) -> tuple[list[Target], list[tuple[Any, ...]]]:
                 children.append(len(targets))
                 targets.append(child)
             else:
-                children.append(tuple(child._replace(requirements=tuple(child.requirements))))
+                children.append(_wire(child))
         follow_on = None
         if node.follow_on is not None:
             follow_on = len(targets)
             targets.append(node.follow_on)
         links.append((tuple(node.requirements), node.isolate, children, follow_on))
     return targets, links
+
+
+def _wire(command: Command) -> list[object]:
+    """Return a Command without its classes, as command_from_wire() takes it."""
+    kind, label, text, requirements, where, isolate = command
+    return [kind, label, text, list(requirements), where and list(where), isolate]
 
 
 def _pickled(target: Target, content: tuple[list[Target], list[tuple[Any, ...]]]) -> bytes:

@@ -40,7 +40,7 @@ def protocol_command(text: str, requirements: Requirements = _NOTHING_ASKED) -> 
 
 
 def _checked(text: str) -> str:
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
+    if not text.strip() or "\0" in text:
         raise JobTreeError(
             f"{text!r:.60} is not a shell command",
             code="JT430",
@@ -51,7 +51,7 @@ def _checked(text: str) -> str:
 
 def _label(text: str) -> str:
     """Return the first word's basename: what run times are measured by."""
-    for word in str(text).split():
+    for word in text.split():
         name, equals, _ = word.partition("=")
         if not (equals and name.isidentifier()):  # not an assignment before the command
             return os.path.basename(word.strip("\"'();")).strip()[:LABEL_CHARACTERS] or "sh"

@@ -173,6 +173,10 @@ class Master:
             if all(i.state == State.ENDED for i in live.submission_of(submission)):
                 tidy_submission(live, submission)
         self.commit_and_act()
+        submissions = {issue.submission for issue in live.issues.values()}
+        live.mailbox.sweep(
+            submissions, live.store.bundles(), lambda job: live.store.get(job) is not None
+        )
 
     def kill_everything(self, why: str) -> list[str]:
         """End every issue; return the names of those whose end could not be confirmed."""

@@ -7,6 +7,7 @@ Read next: steps.py. What cannot be known is None: "unknown" beats wrong.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import monotonic, process_time
 
@@ -85,7 +86,5 @@ def _open(path: str, flags: int) -> int:
 
 
 def _pwrite(fd: int, content: bytes) -> None:
-    try:
+    with suppress(OSError):
         os.pwrite(fd, content, 0)
-    except OSError:
-        pass

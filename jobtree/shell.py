@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Any, NamedTuple
@@ -76,10 +77,8 @@ def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple
         except JobTreeError as error:
             outcome = Outcome(error.what, detail=str(error), exit_status=0)
     for path in (job_file, stats):
-        try:
+        with suppress(OSError):
             os.unlink(path)
-        except OSError:
-            pass
     return outcome, usage
 
 
@@ -124,10 +123,8 @@ def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]
     def pass_on(number: int, _frame: FrameType | None) -> None:
         for receiver, act in ((pid, os.killpg), (os.getpid(), os.kill)):
             signal.signal(number, signal.SIG_DFL)
-            try:
+            with suppress(OSError):
                 act(receiver, number)
-            except OSError:
-                pass
 
     on_group(pid)
     before = [(number, signal.signal(number, pass_on)) for number in _PASSED_ON]

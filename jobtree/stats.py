@@ -3,107 +3,174 @@
 Owns the figures and their forms; draws no page. Read next: answers.py.
 
 Terms of the original: time is wall seconds of a step, clock its cpu seconds, wait their
-difference (never below zero), memory its peak in bytes. Failed attempts stand apart.
+difference (never below zero), memory its peak in bytes. Failed attempts stand apart. The
+history is read in pieces, so that a million steps take tens of megabytes, not gigabytes.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any
 
 from jobtree.store import Store
 
-FIELDS = ("time", "clock", "wait", "memory")
+FIELDS = ("time", "clock", "wait", "memory", "queued", "estimated")
+ROWS_AT_ONCE = 10_000
+MOST_SAID = 1_000
+"""So many of what commands wrote into their `stats` files are listed; all are counted."""
+
+Figures = dict[str, Any]
 
 
-def collect(store: Store) -> dict[str, Any]:
+class _Gathered:
+    """The known values of one class, field by field."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.values = {field: array("d") for field in FIELDS}
+
+    def take(self, wall_s: float, cpu_s: float, others: Iterable[float | None]) -> None:
+        self.count += 1
+        known = (wall_s, cpu_s, max(0.0, wall_s - cpu_s), *others)
+        for field, value in zip(FIELDS, known, strict=True):
+            if value is not None:
+                self.values[field].append(max(0.0, value))
+
+    def add(self, other: _Gathered) -> None:
+        self.count += other.count
+        for field, values in other.values.items():
+            self.values[field].extend(values)
+
+    def figures(self) -> Figures:
+        summaries = {field: _summary(self.values[field]) for field in FIELDS}
+        return {"count": self.count} | summaries
+
+
+class _Spread:
+    """How steps spread over workers, or over jobs."""
+
+    def __init__(self) -> None:
+        self._sums: dict[object, list[float]] = {}
+
+    def take(self, who: object, wall_s: float, cpu_s: float) -> None:
+        sums = self._sums.setdefault(who, [0, 0.0, 0.0])
+        sums[0] += 1
+        sums[1] += wall_s
+        sums[2] += cpu_s
+
+    def figures(self) -> Figures:
+        columns = list(zip(*self._sums.values(), strict=True)) or [(), (), ()]
+        names = ("steps", "time", "clock")
+        summaries = {
+            name: _summary(column) for name, column in zip(names, columns, strict=True)
+        }
+        return {"count": len(self._sums)} | summaries
+
+
+def collect(store: Store) -> Figures:
     """Return the figures of a tree, by class, by worker and by job, and for the whole run."""
-    steps = store.query(
-        "select label, issue, job, wall_s, cpu_s, memory_bytes, waited_s, estimate_s, detail"
-        " from history where event = 'done'"
-    )
-    lost = store.query(
-        "select label, event, count(*), coalesce(sum(wall_s), 0) from history"
-        " where event != 'done' group by label, event"
-    )
+    classes: dict[str, _Gathered] = {}
+    workers, jobs = _Spread(), _Spread()
+    said: list[str] = []
+    said_count = 0
+    for label, issue, job, wall, cpu, memory, waited, estimate, words in _steps(store):
+        wall_s, cpu_s = max(0.0, wall or 0.0), max(0.0, cpu or 0.0)
+        if label not in classes:
+            classes[label] = _Gathered()
+        classes[label].take(wall_s, cpu_s, (memory, waited, estimate))
+        workers.take(issue, wall_s, cpu_s)
+        jobs.take(job, wall_s, cpu_s)
+        if words:
+            said_count += 1
+            if said_count <= MOST_SAID:
+                said.append(words)
+    whole = _Gathered()
+    for gathered in classes.values():
+        whole.add(gathered)
+    per_class = {label: classes[label].figures() for label in sorted(classes)}
+    lost = _add_unsuccessful(store, per_class)
     (span,) = store.query("select min(at - coalesce(wall_s, 0)), max(at) from history")
-    classes: dict[str, list[tuple[Any, ...]]] = {}
-    workers: dict[str, list[tuple[Any, ...]]] = {}
-    jobs: dict[str, list[tuple[Any, ...]]] = {}
-    for row in steps:
-        classes.setdefault(row[0], []).append(row)
-        workers.setdefault(row[1], []).append(row)
-        jobs.setdefault(str(row[2]), []).append(row)
-    per_class = {label: _figures(rows) for label, rows in sorted(classes.items())}
-    for label, event, count, wall_s in lost:
-        entry = per_class.setdefault(label, _figures([]))
-        entry[event] = {"count": count, "time": wall_s}
-    said = [row[8] for row in steps if row[8]]
     return {
         "run": {
             "total_time": max(0.0, (span[1] or 0.0) - (span[0] or 0.0)),
-            **_figures(steps),
-            "failed": sum(row[2] for row in lost if row[1] == "failed"),
-            "lost": sum(row[2] for row in lost if row[1] == "lost"),
+            **whole.figures(),
+            "failed": lost["failed"],
+            "lost": lost["lost"],
         },
         "classes": per_class,
-        "workers": _spread(list(workers.values())),
-        "jobs": _spread(list(jobs.values())),
+        "workers": workers.figures(),
+        "jobs": jobs.figures(),
         "said": said,
+        "said_count": said_count,
     }
 
 
-def _figures(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
-    times = [row[3] or 0.0 for row in rows]
-    clocks = [row[4] or 0.0 for row in rows]
-    values: dict[str, list[float]] = {
-        "time": times,
-        "clock": clocks,
-        "wait": [max(0.0, time - clock) for time, clock in zip(times, clocks, strict=True)],
-        "memory": [row[5] for row in rows if row[5] is not None],
-        "queued": [row[6] for row in rows if row[6] is not None],
-        "estimated": [row[7] for row in rows if row[7] is not None],
-    }
-    return {"count": len(rows)} | {name: _summary(found) for name, found in values.items()}
+def _steps(store: Store) -> Iterator[tuple[Any, ...]]:
+    """Yield what is known of every successful step, as last committed."""
+    after = 0
+    while True:
+        rows = store.query(
+            "select seq, event, label, issue, job, wall_s, cpu_s, memory_bytes, waited_s,"
+            " estimate_s, detail from history where seq > ? order by seq limit ?",
+            (after, ROWS_AT_ONCE),
+        )
+        if not rows:
+            return
+        for row in rows:
+            if row[1] == "done":
+                yield row[2:]
+        after = rows[-1][0]
 
 
-def _summary(values: list[float]) -> dict[str, float] | None:
+def _add_unsuccessful(store: Store, per_class: dict[str, Figures]) -> dict[str, int]:
+    """Add to each class how many attempts failed or were lost; return how many in all."""
+    in_all = {"failed": 0, "lost": 0}
+    rows = store.query(
+        "select label, event, count(*), coalesce(sum(max(wall_s, 0)), 0) from history"
+        " where event in ('failed', 'lost') group by label, event"
+    )
+    for label, event, count, wall_s in rows:
+        entry = per_class.setdefault(label, _Gathered().figures())
+        entry[event] = {"count": count, "time": wall_s}
+        in_all[event] += count
+    return in_all
+
+
+def _summary(values: Iterable[float]) -> dict[str, float] | None:
     """Return total, minimum, median, mean and maximum; None if nothing is known."""
-    if not values:
+    ordered = sorted(values)
+    if not ordered:
         return None
+    total = sum(ordered)
     return {
-        "total": sum(values),
-        "min": min(values),
-        "median": median(values),
-        "mean": sum(values) / len(values),
-        "max": max(values),
+        "total": total,
+        "min": ordered[0],
+        "median": median(ordered),
+        "mean": total / len(ordered),
+        "max": ordered[-1],
     }
 
 
-def _spread(groups: list[list[tuple[Any, ...]]]) -> dict[str, Any]:
-    """Return how steps spread over workers or jobs."""
-    return {
-        "count": len(groups),
-        "steps": _summary([len(group) for group in groups]),
-        "time": _summary([sum(row[3] or 0.0 for row in group) for group in groups]),
-        "clock": _summary([sum(row[4] or 0.0 for row in group) for group in groups]),
-    }
+# ---- as text -----------------------------------------------------------------------------
 
 
-def render(figures: dict[str, Any]) -> str:
+def render(figures: Figures) -> str:
     """Return the figures as text, a line a class, at most 120 columns wide."""
     run = figures["run"]
     lines = [
-        f"run: {run['total_time']:.1f} s in all, {run['count']} steps done in "
-        f"{figures['workers']['count']} workers, {run['failed']} failed, {run['lost']} lost",
+        f"run: {run['total_time']:.1f} s in all; {run['count']} steps of "
+        f"{figures['jobs']['count']} jobs done in {figures['workers']['count']} workers; "
+        f"attempts failed: {run['failed']}, lost: {run['lost']}",
         "",
         f"{'class':<24}{'count':>8}{'failed':>8}{'lost':>6}"
         f"{'time med':>11}{'max':>10}{'clock':>11}{'wait':>10}{'memory max':>13}{'estimate':>11}",
     ]
     for label, entry in figures["classes"].items():
         lines.append(
-            f"{label[:23]:<24}{entry['count']:>8}"
-            f"{entry.get('failed', {}).get('count', 0):>8}{entry.get('lost', {}).get('count', 0):>6}"
+            f"{_shown(label):<24}{entry['count']:>8}"
+            f"{_unsuccessful(entry, 'failed'):>8}{_unsuccessful(entry, 'lost'):>6}"
             f"{_of(entry, 'time', 'median'):>11}{_of(entry, 'time', 'max'):>10}"
             f"{_of(entry, 'clock', 'total'):>11}{_of(entry, 'wait', 'total'):>10}"
             f"{_memory(entry):>13}{_of(entry, 'estimated', 'median'):>11}"
@@ -111,11 +178,21 @@ def render(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _of(entry: dict[str, Any], field: str, which: str) -> str:
+def _shown(label: str) -> str:
+    """Return a class's name so that it can do a terminal no harm."""
+    return "".join(c if c.isprintable() else "?" for c in label[:23])
+
+
+def _unsuccessful(entry: Figures, event: str) -> int:
+    found: int = entry.get(event, {}).get("count", 0)
+    return found
+
+
+def _of(entry: Figures, field: str, which: str) -> str:
     found = entry[field]
     return "-" if found is None else f"{found[which]:.3g} s"
 
 
-def _memory(entry: dict[str, Any]) -> str:
+def _memory(entry: Figures) -> str:
     found = entry["memory"]
     return "unknown" if found is None else f"{found['max'] / 2**20:.0f} MiB"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from jobtree.context import StepContext
@@ -49,14 +50,14 @@ def run_step(
     """Run a step to its end, whatever it is. Raises WorkerFailure, OSError for our own faults."""
     context.drop_deeper_directory()
     if command.kind != Kind.TARGET:
-        outcome, usage = run_command(command, context, desk.terms)
-    elif isolated or command.isolate:
-        outcome, usage = _run_isolated(desk, command, context)
-    else:
-        desk.meter.start()
-        outcome = _run_target(desk, command, context)
-        usage = desk.meter.stop()
-    return outcome, usage
+        return run_command(command, context, desk.terms)
+    import jobtree.handover  # noqa: F401 - loaded here, so that no Target is charged for it
+
+    if isolated or command.isolate:
+        return _run_isolated(desk, command, context)
+    desk.meter.start()
+    outcome = _run_target(desk, command, context)
+    return outcome, desk.meter.stop()
 
 
 # ---- Targets -----------------------------------------------------------------------------
@@ -114,10 +115,8 @@ def _failure(error: BaseException) -> Outcome:
     seen: set[int] = set()
     _trim(told, seen)
     detail = "".join(told.format())
-    try:
-        print(detail, file=sys.stderr, end="", flush=True)
-    except Exception:  # noqa: BLE001, S110 - the Target's own stderr may raise anything
-        pass
+    with suppress(Exception):  # the Target's own stderr may raise anything
+        sys.stderr.write(detail)
     if isinstance(error, ReportableError):
         why = f"error[{error.code}]: {error.what}"
     else:

@@ -287,6 +287,11 @@ class Store:
         with _explained(self.path):
             return self._db.execute(sql, arguments).fetchall()
 
+    def bundles(self) -> set[str]:
+        """Return the bundles that unfinished jobs need, as last committed."""
+        with _explained(self.path):
+            return {name for (name,) in self._db.execute("select name from bundles")}
+
     # Meta and transactions.
 
     def meta(self, key: str, default: Any = None) -> Any:

@@ -11,6 +11,8 @@ import builtins
 import os
 import signal
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 from jobtree.environment import Environment, step_environ
@@ -113,10 +115,8 @@ class Surroundings:
 
 
 def _reset(number: int, ignore: int) -> None:
-    try:
+    with suppress(OSError, ValueError):  # SIGKILL, SIGSTOP, and those the C library keeps
         signal.signal(number, signal.SIG_IGN if ignore else signal.SIG_DFL)
-    except (OSError, ValueError):  # SIGKILL, SIGSTOP, and those the C library keeps
-        pass
 
 
 def _signal_masks(status: bytes) -> tuple[bytes, ...]:
@@ -128,11 +128,9 @@ def _signal_masks(status: bytes) -> tuple[bytes, ...]:
     return fields[1], fields[3], fields[5]
 
 
-def _text(fd: int) -> TextIO:
+def _text(fd: int) -> TextIOWrapper:
     """Return a text stream on a descriptor that writes anything, a line at a time."""
-    return open(
-        fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )
+    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _flush(stream: TextIO | None) -> bool:

@@ -101,8 +101,8 @@ class Target:
         make = protocol_command if JOB_FILE in cmd else shell_command
         node_of(self).children.append(make(cmd, parse_requirements(memory, cpu, gpus, runTime)))
 
-    def setFollowOnTarget(self, followOn: Target) -> None:
-        """Run `followOn` after all descendants of this step. Refused: a second one."""
+    def setFollowOnTarget(self, follow_on: Target) -> None:
+        """Run `follow_on` after all descendants of this step. Refused: a second one."""
         node = node_of(self)
         if node.follow_on is not None:
             raise JobTreeError(
@@ -110,8 +110,8 @@ class Target:
                 code="JT406",
                 fix="set the second one from the first one's run()",
             )
-        adopt(followOn, self)
-        node.follow_on = followOn
+        adopt(follow_on, self)
+        node.follow_on = follow_on
 
     def setFollowOnTargetFn(
         self,
@@ -262,7 +262,7 @@ class Stack:
             )
         from jobtree.workflow import run_target
 
-        return run_target(self._target, options)
+        return run_target(self._target, options).remaining
 
 
 def node_of(target: Target) -> Node:

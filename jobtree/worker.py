@@ -9,8 +9,10 @@ another's, withdrawn or fenced off; 70 for a failure of its own. Never a step's.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from contextlib import suppress
 from time import monotonic, time
 from typing import NoReturn
 
@@ -58,10 +60,8 @@ def _explain(errors: int, error: BaseException) -> None:
     if not isinstance(error, WorkerFailure):
         text += "".join(format_exception(error))
     for fd in {errors, 2}:
-        try:
+        with suppress(OSError):
             os.write(fd, text.encode(errors="replace"))
-        except OSError:
-            pass
 
 
 def _work(order: str, index: int) -> int:
@@ -143,6 +143,8 @@ def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
         finally:
             leave_process(status)
 
+    gc.freeze()
+    gc.enable()
     vars(os)["_exit"] = guard_exit(shift, finish)
     for assignment in pack:
         if shift.fence() == Fence.RECALL or shift.tainted:

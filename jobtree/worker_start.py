@@ -4,10 +4,12 @@ Owns nothing but the import path, which -I and -S leave without this package; mu
 anything before that. Read next: worker.py.
 """
 
+import gc
 import os
 import sys
 
 if __name__ == "__main__":
+    gc.disable()  # until the first step: what is imported is no garbage
     sys.path[0:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
     from jobtree.worker import main

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jobtree.errors import StoreError
@@ -16,6 +16,12 @@ from jobtree.mailbox import claims, control, orders
 from jobtree.mailbox.doorbell import Doorbell
 from jobtree.mailbox.files import read_file, remove_file, remove_tree, sync_directory, sync_file
 from jobtree.mailbox.layout import (
+    BUNDLES,
+    CLAIMS,
+    DIRECTORIES,
+    FENCES,
+    ORDERS,
+    RESULTS,
     bundle_path,
     failed_log_path,
     fence_path,
@@ -105,6 +111,27 @@ class Mailbox:
         """Remove bundles no living job needs."""
         for name in names:
             remove_file(bundle_path(self._tree, name))
+
+    def sweep(self, submissions: set[str], bundles: set[str], is_live: Callable[[int], bool]) -> None:
+        """Remove what a lost master had given up and not yet removed.
+
+        submissions, bundles: those still needed; is_live: whether a job is unfinished.
+        Orders go first, as everywhere: a late copy without one runs nothing.
+        """
+        for folder in (ORDERS, CLAIMS, FENCES, RESULTS):
+            for name in os.listdir(f"{self._tree}/{folder}"):
+                issue = name.partition("~")[0]
+                submission = issue if folder == ORDERS else issue.rpartition(".")[0]
+                if submission not in submissions:
+                    remove_file(f"{self._tree}/{folder}/{name}")
+        needed = bundles | {"root"}
+        for name in os.listdir(f"{self._tree}/{BUNDLES}"):
+            if name not in needed and name.rpartition(".")[0] not in submissions:
+                remove_file(f"{self._tree}/{BUNDLES}/{name}")
+        for group in os.listdir(f"{self._tree}/{DIRECTORIES}"):
+            for job in os.listdir(f"{self._tree}/{DIRECTORIES}/{group}"):
+                if not is_live(int(job)):
+                    remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}")
 
     def remove_job_directory(self, job: int) -> None:
         """Remove what a finished job had on the shared file system."""

@@ -1,112 +1,98 @@
-"""Who starts next: first come first served, backfill that never starves, bounded work."""
+"""Packing: sizes grow from a probe wave, and parallelism comes first."""
 
 from __future__ import annotations
 
-import time
-
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.interface import Resources
-from batchsystems.packing import BACKFILL_WINDOW, Packing
+from jobtree.job import Requirements
+from jobtree.packing import Measured, Pack, Ready, plan, slots_of
+
+NEEDS = Requirements(2**30, 1, 0, 3600.0)
 
 
-def start_all(packing: Packing, now: float = 0.0) -> list[int]:
-    started = []
-    while (job := packing.choose(now)) is not None:
-        packing.begin(job, packing.waiting[job], now)
-        started.append(job)
-    return started
+def ready(count: int, label: str = "Count", needs: Requirements = NEEDS) -> list[Ready]:
+    return [Ready(number, label, needs, False) for number in range(count)]
 
 
-def packing_of(cpus: int, *asked: Resources) -> Packing:
-    packing = Packing((cpus, 100, 2))
-    for job, resources in enumerate(asked, 1):
-        packing.enqueue(job, resources)
-    return packing
+def sizes(packs: list[Pack]) -> list[int]:
+    return [len(pack.jobs) for pack in packs]
 
 
-def test_first_come_first_served():
-    packing = packing_of(2, *[Resources()] * 5)
-    assert start_all(packing) == [1, 2]
-    packing.end(1)
-    assert start_all(packing) == [3]
+def test_jobs_that_fit_the_free_slots_are_never_packed() -> None:
+    seen = {"Count": Measured(0.001, 1000)}
+    assert sizes(plan(ready(4), 4, 4, seen, 30.0, 4)) == [1, 1, 1, 1]
 
 
-def test_memory_and_gpus_count_like_cpus():
-    packing = packing_of(9, Resources(memory_bytes=60), Resources(memory_bytes=60), Resources())
-    assert start_all(packing) == [1, 3]
-    packing = packing_of(9, Resources(gpus=1), Resources(gpus=2), Resources(gpus=1))
-    assert start_all(packing) == [1]
+def test_an_unmeasured_class_goes_out_one_by_one() -> None:
+    assert sizes(plan(ready(100), 4, 4, {}, 30.0, 100)) == [1, 1, 1, 1]
 
 
-def test_a_younger_job_may_use_what_the_head_will_never_need():
-    packing = packing_of(4, Resources(3), Resources(3), Resources(1), Resources(1))
-    assert start_all(packing) == [1, 3]  # 4 would leave the head short when 1 ends
+def test_packs_grow_with_what_was_measured() -> None:
+    assert sizes(plan(ready(100), 2, 2, {"Count": Measured(0.001, 2)}, 30.0, 100)) == [8, 8]
 
 
-def test_a_younger_job_may_run_if_its_limit_ends_it_in_time():
-    long, head = Resources(3, time_s=1000), Resources(4)
-    packing = packing_of(4, long, head, Resources(1, time_s=2000), Resources(1, time_s=900))
-    assert start_all(packing) == [1, 4]
-    packing = packing_of(4, Resources(3), head, Resources(1, time_s=900))
-    assert start_all(packing) == [1], "nobody knows when 1 ends"
+def test_a_measured_class_is_shared_out_over_the_slots() -> None:
+    seen = {"Count": Measured(0.001, 1000)}
+    assert sizes(plan(ready(100), 4, 4, seen, 30.0, 100)) == [25, 25, 25, 25]
 
 
-def test_a_stream_of_small_jobs_does_not_starve_a_big_one():
-    packing = packing_of(4, *[Resources(1)] * 4, Resources(4))
-    assert start_all(packing) == [1, 2, 3, 4]
-    for small in range(6, 200):
-        packing.enqueue(small, Resources(1))
-    for old in (1, 2, 3):
-        packing.end(old)
-        assert start_all(packing) == []
-    packing.end(4)
-    assert start_all(packing) == [5]
+def test_a_pack_lasts_no_longer_than_the_job_time() -> None:
+    seen = {"Count": Measured(10.0, 1000)}
+    assert sizes(plan(ready(100), 1, 1, seen, 30.0, 100)) == [3]
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_the_head_starts_once_all_older_jobs_have_ended(data: st.DataObject):
-    """Whatever arrives later and however long that runs."""
-    sizes = st.builds(
-        Resources, st.integers(1, 4), st.none() | st.integers(1, 100), st.integers(0, 2)
-    )
-    packing = packing_of(4, *data.draw(st.lists(sizes, min_size=1, max_size=12)))
-    start_all(packing)
-    while packing.waiting:
-        head = next(iter(packing.waiting))
-        held = set(packing.running)  # overtakers of earlier heads among them
-        for job in sorted(held):
-            new = data.draw(sizes)
-            if len(packing.waiting) < 10 and data.draw(st.booleans()):
-                packing.enqueue(1000 + len(packing.waiting) + job * 50, new)
-            packing.end(job)
-            start_all(packing)
-        assert head in packing.running
-        assert min(packing.free) >= 0
+def test_a_job_longer_than_the_job_time_runs_alone() -> None:
+    seen = {"Count": Measured(100.0, 1000)}
+    assert sizes(plan(ready(10), 1, 1, seen, 30.0, 10)) == [1]
 
 
-def test_withdrawn_jobs_are_forgotten():
-    packing = packing_of(1, *[Resources()] * 3)
-    assert packing.withdraw(2)
-    assert not packing.withdraw(2)
-    assert start_all(packing) == [1]
-    packing.end(1)
-    assert start_all(packing) == [3]
+def test_the_users_estimate_counts_until_there_is_a_measurement() -> None:
+    jobs = [Ready(number, "New", NEEDS._replace(time_s=1.0), True) for number in range(100)]
+    assert sizes(plan(jobs, 1, 1, {}, 30.0, 100)) == [30]
 
 
-def test_the_cost_of_an_event_does_not_grow_with_the_queue():
-    def cost(queued: int) -> float:
-        packing = packing_of(3, Resources(2), *[Resources(3)] * queued)
-        start_all(packing)
-        began = time.process_time()
-        for job in range(1, 301):
-            if job in packing.running:
-                packing.end(job)
-            start_all(packing)
-        return time.process_time() - began
+def test_different_needs_never_share_a_pack() -> None:
+    seen = {"Count": Measured(0.001, 1000), "Big": Measured(0.001, 1000)}
+    big = NEEDS._replace(memory_bytes=2**33)
+    jobs = ready(10) + [Ready(100 + n, "Big", big, False) for n in range(10)]
+    packs = plan(jobs, 2, 2, seen, 30.0, 20)
+    assert [pack.needs.memory_bytes for pack in packs] == [2**30, 2**33]
 
-    cost(1000)  # warm up
-    assert cost(100_000) < 10 * cost(1000) + 0.05
-    assert BACKFILL_WINDOW <= 128
+
+def test_a_job_of_several_cpus_takes_as_many_slots() -> None:
+    wide = NEEDS._replace(cpus=2)
+    assert len(plan(ready(10, needs=wide), 4, 4, {}, 30.0, 10)) == 2
+    assert slots_of(wide) == 2
+
+
+def test_a_pack_asks_for_the_time_of_all_its_jobs() -> None:
+    jobs = [Ready(number, "New", NEEDS._replace(time_s=1.0), True) for number in range(100)]
+    (pack,) = plan(jobs, 1, 1, {}, 30.0, 100)
+    assert pack.needs.time_s == 30.0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3)), max_size=200),
+    st.integers(0, 20),
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.builds(Measured, st.floats(0, 100), st.integers(1, 1000)),
+    ),
+)
+def test_every_job_is_planned_at_most_once_and_slots_are_kept(
+    jobs: list[tuple[str, int]], free: int, seen: dict[str, Measured]
+) -> None:
+    waiting = [
+        Ready(number, label, NEEDS._replace(cpus=cpus), False)
+        for number, (label, cpus) in enumerate(jobs)
+    ]
+    packs = plan(waiting, free, 20, seen, 30.0, len(waiting))
+    out = [number for pack in packs for number in pack.jobs]
+    assert len(out) == len(set(out))
+    assert sum(slots_of(pack.needs) for pack in packs[:-1]) < max(1, free)
+    if waiting and free:
+        assert out
+    for pack in packs:
+        known = [seen[jobs[number][0]].mean_s for number in pack.jobs if jobs[number][0] in seen]
+        assert len(pack.jobs) == 1 or sum(known) <= 30.0 + 1e-6

@@ -1,0 +1,86 @@
+"""The rescue policy: who pays for an attempt that was lost, and how long to wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobtree.job import Requirements
+from jobtree.rescue import (
+    Charge,
+    Ending,
+    Policy,
+    judge,
+    judge_unclaimed,
+    missing_long_enough,
+    over_long,
+    silent_too_long,
+)
+
+POLICY = Policy(largest_memory_bytes=16 * 2**30)
+GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "charge"),
+    [
+        (Ending("FAILED", signal=11), Charge.CRASH),
+        (Ending("FAILED", signal=6), Charge.CRASH),
+        (Ending("FAILED", signal=9), Charge.FAULT),
+        (Ending("FAILED", signal=15), Charge.FAULT),
+        (Ending("FAILED", exit_status=3), Charge.CRASH),
+        (Ending("OK", exit_status=0), Charge.CRASH),
+        (Ending("FAILED", exit_status=70), Charge.FAULT),
+        (Ending("NODE_FAILED"), Charge.FAULT),
+        (Ending("PREEMPTED"), Charge.FAULT),
+        (Ending("CANCELLED"), Charge.FAULT),
+        (Ending("LAUNCH_FAILED", exit_status=127), Charge.FAULT),
+        (Ending("LOST"), Charge.FAULT),
+        (Ending("ENDED"), Charge.FAULT),
+        (Ending("REJECTED"), Charge.USER),
+        (Ending("OUT_OF_MEMORY", signal=9), Charge.MEMORY),
+        (Ending("TIME_LIMIT", signal=15), Charge.TIME),
+        (Ending("FAILED", signal=11, killed_for="over-long"), Charge.FAULT),
+    ],
+)
+def test_who_pays(ending: Ending, charge: Charge) -> None:
+    assert judge(ending, GRANTED, POLICY).charge == charge
+
+
+def test_out_of_memory_doubles_up_to_the_largest_machine_then_is_the_users() -> None:
+    assert judge(Ending("OUT_OF_MEMORY"), GRANTED, POLICY).memory_bytes == 8 * 2**30
+    large = GRANTED._replace(memory_bytes=12 * 2**30)
+    assert judge(Ending("OUT_OF_MEMORY"), large, POLICY).memory_bytes == 16 * 2**30
+    full = GRANTED._replace(memory_bytes=16 * 2**30)
+    verdict = judge(Ending("OUT_OF_MEMORY"), full, POLICY)
+    assert verdict.charge == Charge.USER
+    assert "no machine" in verdict.why
+
+
+def test_a_time_limit_asks_for_more_time() -> None:
+    assert judge(Ending("TIME_LIMIT"), GRANTED, POLICY).time_s == 1200.0
+
+
+def test_an_issue_no_worker_began_charges_the_fault_budget_so_that_it_ends() -> None:
+    verdict = judge_unclaimed(Ending("LAUNCH_FAILED", exit_status=127, node="n1"))
+    assert verdict.charge == Charge.FAULT
+    assert "127" in verdict.why
+    assert "n1" in verdict.why
+
+
+def test_an_issue_we_killed_before_it_began_charges_nobody() -> None:
+    assert judge_unclaimed(Ending("CANCELLED", killed_for="kill")).charge == Charge.NOBODY
+
+
+def test_missing_takes_two_complete_answers_and_the_grace() -> None:
+    assert not missing_long_enough(1e9, 1, POLICY)
+    assert not missing_long_enough(POLICY.missing_s - 1, 5, POLICY)
+    assert missing_long_enough(POLICY.missing_s, 2, POLICY)
+
+
+def test_over_long_and_silent() -> None:
+    policy = POLICY._replace(longest_step_s=10.0, silent_s=5.0)
+    assert over_long(11.0, policy)
+    assert not over_long(9.0, policy)
+    assert not over_long(None, policy)
+    assert silent_too_long(6.0, policy)
+    assert not silent_too_long(4.0, policy)
