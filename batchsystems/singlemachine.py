@@ -175,11 +175,28 @@ class SingleMachine(BatchSystem):
         return True
 
     def adopt(self, wanted: Sequence[JobRecord]) -> list[int | None]:
-        """Take back the jobs that run, or left an end record; the others are nobody's."""
-        return [
+        """Take back the jobs that run, or left an end record; the others are nobody's.
+
+        The directory of records is its owner's alone: what nobody asks for here is ended.
+        """
+        adopted = [
             self._adopt(record, found)
             for record, found in zip(wanted, find(self.state_dir, wanted), strict=True)
         ]
+        self._drop_strays({f"{record.name}.{record.index}" for record in wanted})
+        return adopted
+
+    def _drop_strays(self, wanted: set[str]) -> None:
+        """End the jobs, and remove the records, that no owner remembers."""
+        for job, traces in records.read_traces(self.state_dir).items():
+            for trace in traces:
+                identity = records.identity_of(trace)
+                if job in wanted:
+                    continue
+                if identity.is_alive():
+                    os.kill(identity.pid, signal.SIGTERM)
+                else:
+                    records.remove(self.state_dir, records.key_of(job, identity))
 
     def _adopt(self, record: JobRecord, found: Found | None) -> int | None:
         identity = found.identity if found else Identity.parse(record.native)
@@ -315,6 +332,8 @@ class SingleMachine(BatchSystem):
         for key in self._reported:
             records.remove(self.state_dir, key)
         busy = any(live.identity.is_alive() for live in self._live.values())
+        if not self._live:
+            self._drop_strays(set())
         self._watching.close()
         self._live.clear()
         self._specs.clear()

@@ -15,7 +15,16 @@ from jobtree.job import Colour, Command, Job, attempt_count
 from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import failed_log_path, log_path
 from jobtree.mailbox.office import move
-from jobtree.mailbox.results import Done, End, Failed, Hello, Line, Returned, decode_line, encode_line
+from jobtree.mailbox.results import (
+    Done,
+    End,
+    Failed,
+    Hello,
+    Line,
+    Returned,
+    decode_line,
+    encode_line,
+)
 
 log = logging.getLogger("jobtree")
 

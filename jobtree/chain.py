@@ -81,8 +81,8 @@ class Shift:
             self.tainted = True  # a Target closed descriptors: others of ours may be gone too
             self.desk.meter.forget()
         self.log.redirect()
-        surroundings.restore(self.desk.meter.status())
-        self.tainted = self.tainted or surroundings.has_threads()
+        if not surroundings.restore(self.desk.meter.status()):
+            self.tainted = True
         self.running = None
         return self.log.end_step()
 

@@ -10,13 +10,14 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 
 import jobtree
 from batchsystems.interface import INDEX, JobSpec, Resources
 from jobtree import tree
 from jobtree.attempts import State
-from jobtree.job import Job, Requirements
+from jobtree.job import Colour, Job, Requirements
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
@@ -44,7 +45,7 @@ RECALL_S = 2.0
 
 def issue_ready(live: Live, name_of_tree: str) -> None:
     """Issue what is ready and has room: jobs turn grey now, and are submitted after the commit."""
-    waiting = live.store.counts[0]
+    waiting = live.store.counts[Colour.WHITE]
     if live.stopping or live.clock.now() < live.hold_until:
         return
     free, total = _room(live)
@@ -88,7 +89,7 @@ def _room(live: Live) -> tuple[int, int]:
 
 
 def _wanted(live: Live, free: int, total: int) -> int:
-    share = ceil(live.store.counts[0] / max(1, total))
+    share = ceil(live.store.counts[Colour.WHITE] / max(1, total))
     return free * max(1, share)
 
 
@@ -225,13 +226,11 @@ def _recall(live: Live, free: int) -> None:
         if issue.state != State.RUNNING or issue.recalled or len(issue.open) < 2:
             continue
         unstarted = len(issue.open) - 1
-        labels = [live.store.get(job) for job in list(issue.open)[1:2]]
-        label = labels[0].stack[-1].label if labels[0] is not None else ""
-        found = live.measured.get(label)
+        last = live.store.get(next(reversed(issue.open)))
+        found = None if last is None else live.measured.get(last.stack[-1].label)
         if found is not None and found.mean_s * unstarted > RECALL_S:
             issue.recalled = True
-            name = issue.name
-            live.effects.append(lambda name=name: live.mailbox.fence(name, Fence.RECALL))
+            live.effects.append(partial(live.mailbox.fence, issue.name, Fence.RECALL))
             free -= 1
             if free <= 0:
                 return

@@ -55,8 +55,12 @@ class Requirements(NamedTuple):
 
     def resolve(self, defaults: Requirements) -> Requirements:
         """Fill what is unset from `defaults`."""
+        memory_bytes, cpus, gpus, time_s = self
         return Requirements(
-            *(theirs if own is None else own for own, theirs in zip(self, defaults, strict=True))
+            defaults.memory_bytes if memory_bytes is None else memory_bytes,
+            defaults.cpus if cpus is None else cpus,
+            defaults.gpus if gpus is None else gpus,
+            defaults.time_s if time_s is None else time_s,
         )
 
 

@@ -144,7 +144,7 @@ class ReadyQueue:
             found = self._store.white_jobs(0, WINDOW)
             self._window.extend(job.id for job in found)
             self._on_disk = len(found) == WINDOW or self._uncommitted
-        jobs = []
+        jobs: list[Job] = []
         while self._window and len(jobs) < limit:
             job = self._store.get(self._window.popleft())
             if job is not None and job.colour == Colour.WHITE:
@@ -218,9 +218,7 @@ class Live:
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
 
-    def apply(
-        self, job: Job, event: tree.Event, children: Iterable[Command] | None = None
-    ) -> Job:
+    def apply(self, job: Job, event: tree.Event, children: Iterable[Command] | None = None) -> Job:
         """Carry an event through the tree, up to the ancestors it finishes."""
         outcome = tree.step(job, event, self.budgets)
         self._replace(job, outcome.job)
@@ -266,8 +264,8 @@ class Live:
 
     def measure(self, label: str, wall_s: float) -> None:
         """Learn how long a step of a class took."""
-        mean, count = self.measured.get(label, Measured(0.0, 0))
-        self.measured[label] = Measured(mean + (wall_s - mean) / (count + 1), count + 1)
+        mean, seen = self.measured.get(label, Measured(0.0, 0))
+        self.measured[label] = Measured(mean + (wall_s - mean) / (seen + 1), seen + 1)
 
     def remaining(self) -> int:
         """Return how many jobs are not done."""

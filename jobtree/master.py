@@ -11,6 +11,8 @@ import os
 import selectors
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from batchsystems.interface import JobRecord
@@ -51,6 +53,13 @@ class Watcher(Protocol):
 
     def turn(self, live: Live) -> None:
         """Look at the run; called after every turn, so cheap."""
+
+
+class Unwatched:
+    """Nobody is told."""
+
+    def turn(self, live: Live) -> None:
+        """Tell nobody."""
 
 
 class Master:
@@ -95,8 +104,7 @@ class Master:
         """Say how to go on, and give a second interrupt the time to come."""
         directory = self.live.directory
         log.warning(
-            "leaving: nothing more is submitted, what runs goes on; to go on: "
-            "jobtree restart %s%s",
+            "leaving: nothing more is submitted, what runs goes on; to go on: jobtree restart %s%s",
             directory,
             f"; interrupt again within {LINGER_S:.0f} s to kill what runs" if self._lingers else "",
         )
@@ -111,10 +119,8 @@ class Master:
 
     def wake(self) -> None:
         """End the present wait."""
-        try:
+        with suppress(BlockingIOError):
             os.write(self._wakeup_w, b"x")
-        except BlockingIOError:
-            pass
 
     def turn(self) -> None:
         """Take in all news, decide, commit once, then act on what was decided."""
@@ -168,7 +174,7 @@ class Master:
             issue.native, issue.killed_for = entry.native, entry.killed_for
             live.add_issue(issue)
         for name in live.systems:
-            self._adopt([issue for issue in live.issues.values() if issue.batch_system == name])
+            self._adopt(name)
         for submission in {entry.submission for entry in stored}:
             if all(i.state == State.ENDED for i in live.submission_of(submission)):
                 tidy_submission(live, submission)
@@ -195,13 +201,16 @@ class Master:
             self.wait(0.2)
         return [issue.name for issue in live.issues.values() if issue.state != State.ENDED]
 
-    def _adopt(self, issues: list[Issue]) -> None:
+    def _adopt(self, name: str) -> None:
+        """Take back the issues of one batch system; those it does not find are given out again."""
         live = self.live
-        alive = [issue for issue in issues if issue.state != State.ENDED]
+        alive = [
+            issue
+            for issue in live.issues.values()
+            if issue.batch_system == name and issue.state != State.ENDED
+        ]
         records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
-        if not alive:
-            return
-        handles = live.systems[alive[0].batch_system].adopt(records)
+        handles = live.systems[name].adopt(records)
         for issue, handle in zip(alive, handles, strict=True):
             if handle is not None:
                 issue.handle = handle
@@ -215,7 +224,8 @@ class Master:
             if issue.state == State.PUBLISHED:
                 take_news(live, issue, News.ABSENT)
         found = sum(handle is not None for handle in handles)
-        log.info("adopted %d of %d batch jobs of the earlier master", found, len(alive))
+        if alive:
+            log.info("adopted %d of %d batch jobs of the earlier master", found, len(alive))
 
     def _hear_batch_systems(self, now: float, force: bool = False) -> None:
         live = self.live
@@ -261,7 +271,7 @@ class Master:
         live = self.live
         for request in live.mailbox.requests():
             said = answer(live.store, live.directory, request.verb, request.arguments, self)
-            live.effects.append(lambda r=request, s=said: live.mailbox.answer(r, s))
+            live.effects.append(partial(live.mailbox.answer, request, said))
 
     def _look_every(self) -> float:
         settings = self.live.settings
@@ -289,11 +299,9 @@ class Master:
             if live.settings.wait_s > 0:
                 due = min(due, self._polled_at + live.settings.wait_s)
             selector.select(max(0.0, min(longest_s, due - live.clock.now())))
-        try:
+        with suppress(BlockingIOError):
             while os.read(self._wakeup_r, 512):
                 pass
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         """Let go of what the master holds open."""

@@ -33,10 +33,10 @@ class Ready(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What the steps of one class took. mean_s: wall seconds; count: how many were seen."""
+    """What the steps of one class took. mean_s: wall seconds; seen: how many."""
 
     mean_s: float
-    count: int
+    seen: int
 
 
 class Pack(NamedTuple):
@@ -112,5 +112,5 @@ def _most(job: Ready, measured: Mapping[str, Measured]) -> int:
     """Return how many jobs of this one's class a pack may hold, for what is known of it."""
     found = measured.get(job.label)
     if found is not None:
-        return max(1, found.count * GROWTH)
+        return max(1, found.seen * GROWTH)
     return 2**31 if job.estimated and job.needs.time_s else 1

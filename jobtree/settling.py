@@ -128,9 +128,7 @@ def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
         return
     label = job.stack[-1].label
     charged = verdict.charge in (Charge.USER, Charge.CRASH)
-    live.record(
-        job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why
-    )
+    live.record(job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why)
     after = live.apply(job, _event(verdict))
     tell_loss(live, issue, job, after, label, verdict.why, charged)
 

@@ -63,9 +63,7 @@ class _Spread:
     def figures(self) -> Figures:
         columns = list(zip(*self._sums.values(), strict=True)) or [(), (), ()]
         names = ("steps", "time", "clock")
-        summaries = {
-            name: _summary(column) for name, column in zip(names, columns, strict=True)
-        }
+        summaries = {name: _summary(column) for name, column in zip(names, columns, strict=True)}
         return {"count": len(self._sums)} | summaries
 
 

@@ -46,7 +46,9 @@ class StepLog:
 
     def end_step(self) -> Log:
         """Cut the step's output to its head and tail; return where it lies now."""
-        length = os.fstat(self._edit).st_size - self._began
+        size = os.fstat(self._edit).st_size
+        self._began = min(self._began, size)  # a step may have emptied or removed the file
+        length = size - self._began
         if length > self._max_bytes:
             length = self._cut(length)
         return Log(self._began, length)

@@ -227,11 +227,9 @@ class Store:
         with _explained(self.path):
             rows = self._db.execute("select * from issues").fetchall()
         return [
-            StoredIssue(
-                *row[:6],
-                Requirements(*json.loads(row[6])),
-                tuple((job, attempt, step) for job, attempt, step in json.loads(row[7])),
-                row[8],
+            StoredIssue(*row)._replace(
+                granted=Requirements(*json.loads(row[6])),
+                pack=tuple((job, attempt, step) for job, attempt, step in json.loads(row[7])),
             )
             for row in rows
         ]
@@ -314,7 +312,7 @@ class Store:
             self._begin()
             many = self._db.executemany
             many(_INSERT, map(_job_row, self._new.values()))
-            many(_UPDATE, (_job_row(job)[1:] + (job.id,) for job in self._dirty.values()))
+            many(_UPDATE, ((*_job_row(job)[1:], job.id) for job in self._dirty.values()))
             many("delete from jobs where id = ?", ((job,) for job in self._removed))
             many(_RECORD, ((None, *record) for record in self._history))
             self._flush_references()
@@ -392,7 +390,7 @@ def copy_database(old: str, new: str) -> None:
 
 
 def _fingerprint(path: str) -> list[tuple[int, int] | None]:
-    found = []
+    found: list[tuple[int, int] | None] = []
     for suffix in ("", "-wal"):
         try:
             status = os.stat(path + suffix)
@@ -402,12 +400,11 @@ def _fingerprint(path: str) -> list[tuple[int, int] | None]:
     return found
 
 
-_COLUMNS = 14
-_INSERT = f"insert into jobs values ({', '.join('?' * _COLUMNS)})"
+_INSERT = "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = """update jobs set parent=?, colour=?, attempt=?, step=?, child_count=?,
     black_child_count=?, retries=?, rescues=?, memory_bytes=?, time_s=?, isolate=?,
     has_directory=?, stack=? where id=?"""
-_RECORD = f"insert into history values ({', '.join('?' * 17)})"
+_RECORD = "insert into history values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_REFERENCES = """insert into bundles values (?, ?) on conflict (name)
     do update set references_left = references_left + excluded.references_left"""
 
@@ -450,9 +447,13 @@ def _job_row(job: Job) -> tuple[Any, ...]:
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    stack = tuple(command_from_wire(wire) for wire in json.loads(row[13]))
-    isolate, has_directory = bool(row[11]), bool(row[12])
-    return Job(row[0], row[1], Colour(row[2]), stack, *row[3:11], isolate, has_directory)
+    *plain, stack = row
+    return Job(*plain[:3], (), *plain[3:])._replace(
+        colour=Colour(row[2]),
+        stack=tuple(command_from_wire(wire) for wire in json.loads(stack)),
+        isolate=bool(row[11]),
+        has_directory=bool(row[12]),
+    )
 
 
 def _bundles(stack: Iterable[Command]) -> list[str]:

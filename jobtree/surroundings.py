@@ -48,30 +48,30 @@ class Surroundings:
         self._set_interpreter()
         os.umask(self._umask)
 
-    def restore(self, status: bytes) -> None:
-        """Undo what a Target did. status: /proc/self/status as it is now.
+    def restore(self, status: bytes) -> bool:
+        """Undo what a Target did; tell whether that could be.
 
-        Raises OSError if the directory is gone.
+        status: /proc/self/status as it is now. Threads left, and a directory gone, cannot.
         """
-        os.chdir(self._directory)
         os.umask(self._umask)
         if os.environ is not self._environ_object or os.environ.copy() != self.environ:
             os.environ = self._environ_object  # noqa: B003 - the very object that was there
             self._set_environ()
         self._set_interpreter()
         self._restore_signals(status)
+        try:
+            os.chdir(self._directory)
+        except OSError:
+            return False
+        return _thread._count() <= self._threads
 
     def note_signals(self, status: bytes) -> None:
         """Take the signals as they are now for what they should be."""
         self._masks = _signal_masks(status)
 
-    def has_threads(self) -> bool:
-        """Tell whether a Target has left Python threads running."""
-        return _thread._count() > self._threads
-
     def flush(self) -> None:
         """Bring what was printed into the log, and put the standard streams back."""
-        for stream in {sys.stdout, sys.stderr}:
+        for stream in (sys.stdout, sys.stderr):
             if stream is not self._out and stream is not self._err:
                 _flush(stream)
         if not _flush(self._out):

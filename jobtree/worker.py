@@ -13,9 +13,11 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 from typing import NoReturn
 
+from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import Charge, Companion
 from jobtree.context import LocalDirectory, Process
@@ -41,6 +43,7 @@ PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 def main(argv: list[str]) -> NoReturn:
     """Be a worker; end the process with the status that says how it went."""
     errors = os.dup(2)  # the log takes its place, and may be what fails
+    os.register_at_fork(after_in_child=partial(_close, errors))
     try:
         order_path, index = argv
         status = _work(os.path.abspath(order_path), int(index))
@@ -52,12 +55,18 @@ def main(argv: list[str]) -> NoReturn:
     leave_process(status)
 
 
+def _close(fd: int) -> None:
+    """Close what a daemon that a Target forks must not hold open."""
+    with suppress(OSError):
+        os.close(fd)
+
+
 def _explain(errors: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
     from traceback import format_exception
 
     text = f"jobtree worker: {error}\n"
-    if not isinstance(error, WorkerFailure):
+    if not isinstance(error, WorkerFailure | ReportableError):
         text += "".join(format_exception(error))
     for fd in {errors, 2}:
         with suppress(OSError):

@@ -15,13 +15,14 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple
 
 from batchsystems import registry
 from batchsystems.interface import BatchSystem
-from jobtree import environment, lease, options, progress, tree
+from jobtree import environment, lease, options, tree
 from jobtree.errors import StoreError, UsageError
+from jobtree.handover import target_command
 from jobtree.job import Colour, Command
 from jobtree.jobfile import protocol_command
 from jobtree.live import Live
@@ -29,8 +30,8 @@ from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import check_private, write_file
 from jobtree.mailbox.office import Mailbox
-from jobtree.master import MachineClock, Master, Watcher
-from jobtree.handover import target_command
+from jobtree.master import MachineClock, Master, Unwatched
+from jobtree.report.progress import logging_to, watching
 from jobtree.store import Store, copy_database
 from jobtree.target import Target
 
@@ -115,7 +116,7 @@ def check_tree(directory: str) -> None:
 
 
 def _directory(given: object) -> str:
-    directory = options.given(given).get("jobTree")
+    directory: str = options.given(given).get("jobTree", "")
     if not directory:
         raise UsageError(
             "no directory for the job tree was given",
@@ -147,7 +148,9 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
         bundle.close()
         budgets = tree.Budgets(settings.retries, settings.rescues)
         meta = {"options": saved, "root_label": command.label, "started": time.time()}
-        Store.create(f"{draft}/{layout.DATABASE}", tree.first_job(1, 0, command, budgets), meta).close()
+        Store.create(
+            f"{draft}/{layout.DATABASE}", tree.first_job(1, 0, command, budgets), meta
+        ).close()
         marker = {"format": FORMAT, "id": secrets.token_hex(6)}
         write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")
         if os.path.isdir(directory):
@@ -185,7 +188,7 @@ def _continue(
             environment.save(directory, surroundings)
         if not fresh:
             store.refill(settings.retries, settings.rescues)
-        with progress.logging_to(settings.log_level, chosen.get("logFile", "")):
+        with logging_to(settings.log_level, chosen.get("logFile", "")):
             return _run(directory, held, store, settings, fresh)
 
 
@@ -214,7 +217,9 @@ def opened(directory: str) -> Iterator[tuple[lease.Lease, Store]]:
         held.release()
 
 
-def load_systems(directory: str, settings: options.Settings, store: Store) -> dict[str, BatchSystem]:
+def load_systems(
+    directory: str, settings: options.Settings, store: Store
+) -> dict[str, BatchSystem]:
     """Return the adapter chosen, and those that issues of an earlier master are still with."""
     names = {entry.batch_system for entry in store.issues()} | {settings.batch_system}
     return {name: _load_system(name, directory, settings) for name in names}
@@ -225,7 +230,7 @@ def _load_system(name: str, directory: str, settings: options.Settings) -> Batch
         return registry.load(name)
     return registry.load(
         name,
-        state_dir=f"{directory}/{layout.BATCH}",
+        state_dir=f"{directory}/{layout.BATCH}/{name}",
         max_cpus=None if settings.max_cpus == options.UNLIMITED else settings.max_cpus,
     )
 
@@ -240,8 +245,9 @@ def _run(
     directory: str, held: lease.Lease, store: Store, settings: options.Settings, fresh: bool
 ) -> Outcome:
     with (
-        progress.watching(directory, fresh) as watcher,
-        _master(directory, held, store, settings, watcher) as master,
+        _live(directory, held, store, settings) as live,
+        watching(live, fresh) as watcher,
+        closing(Master(live, held, watcher)) as master,
         _signals(master),
     ):
         remaining = master.run()
@@ -249,28 +255,20 @@ def _run(
 
 
 @contextmanager
-def _master(
-    directory: str,
-    held: lease.Lease,
-    store: Store,
-    settings: options.Settings,
-    watcher: Watcher,
-) -> Iterator[Master]:
-    """Wire a master up, and let go of all it holds at the end."""
-    systems = load_systems(directory, settings, store)
-    mailbox = Mailbox(directory, _bell_host(settings))
-    live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
-    largest = live.system.capacity().largest.memory_bytes
-    if largest is not None:
-        live.policy = live.policy._replace(largest_memory_bytes=largest)
-    master = Master(live, held, watcher)
-    try:
-        yield master
-    finally:
+def _live(
+    directory: str, held: lease.Lease, store: Store, settings: options.Settings
+) -> Iterator[Live]:
+    """Put together what a master works on, and let go of all it holds at the end."""
+    with ExitStack() as held_open:
+        systems = load_systems(directory, settings, store)
         for system in systems.values():
-            system.close()
-        mailbox.close()
-        master.close()
+            held_open.callback(system.close)
+        mailbox = held_open.enter_context(closing(Mailbox(directory, _bell_host(settings))))
+        live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
+        largest = live.system.capacity().largest.memory_bytes
+        if largest is not None:
+            live.policy = live.policy._replace(largest_memory_bytes=largest)
+        yield live
 
 
 def _bell_host(settings: options.Settings) -> str:
@@ -305,7 +303,10 @@ def kill_left(directory: str) -> list[str]:
     require_tree(directory)
     with opened(directory) as (held, store):
         settings, _ = _settle(options.default_options(), store.meta("options"))
-        with _master(directory, held, store, settings, progress.Silent()) as master:
+        with (
+            _live(directory, held, store, settings) as live,
+            closing(Master(live, held, Unwatched())) as master,
+        ):
             master.recover()
             return master.kill_everything("the user's kill")
 

@@ -112,7 +112,9 @@ class Mailbox:
         for name in names:
             remove_file(bundle_path(self._tree, name))
 
-    def sweep(self, submissions: set[str], bundles: set[str], is_live: Callable[[int], bool]) -> None:
+    def sweep(
+        self, submissions: set[str], bundles: set[str], is_live: Callable[[int], bool]
+    ) -> None:
         """Remove what a lost master had given up and not yet removed.
 
         submissions, bundles: those still needed; is_live: whether a job is unfinished.

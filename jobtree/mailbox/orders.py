@@ -102,5 +102,6 @@ def _terms(wire: list[Any]) -> Terms:
 
 
 def _assignment(wire: list[Any]) -> Assignment:
-    *plain, stack = wire
-    return Assignment(*plain, tuple(command_from_wire(command) for command in stack))
+    job, attempt, step, depth, isolate, stack = wire
+    commands = tuple(command_from_wire(command) for command in stack)
+    return Assignment(job, attempt, step, depth, isolate, commands)

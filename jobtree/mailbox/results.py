@@ -2,7 +2,7 @@
 
 Owns the lines and how far they may be believed; knows no colours. Read next: bundles.py.
 
-A line is `CRC32 JSON-array\\n`. It is written before the next step starts, so the death of the
+A line is a CRC32 and a JSON array. It is written before the next step starts, so the death of the
 process costs one step at most; it counts for the master once a Synced line behind it says it
 has reached the disk, or once the worker is known to have ended. A torn last line is no error.
 """
@@ -91,8 +91,10 @@ class Done(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A step failed by its own doing. why: one line; detail: for the log; crashed: it took
-    down the process it ran in, so the next try gets a process of its own.
+    """A step failed by its own doing.
+
+    why: one line; detail: for the log; crashed: it took down the process it ran in, so the
+    next try gets a process of its own.
     """
 
     job: int

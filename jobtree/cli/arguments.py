@@ -1,0 +1,140 @@
+"""Arguments: argparse whose mistakes are explained, with what was probably meant.
+
+Owns the parsers of all verbs; must do nothing else, and import little: `--help` is to be quick.
+Read next: main.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from jobtree.errors import UsageError
+
+VERBS = {
+    "run": "start a new tree from a shell command",
+    "restart": "go on where a tree stopped, whatever stopped it",
+    "status": "how far a tree is",
+    "logs": "what a job printed, and how its attempts ended",
+    "kill": "stop a tree and all its batch jobs",
+    "clean": "delete a tree; nothing else ever does",
+    "stats": "where time and memory went",
+}
+
+_TOP = """\
+verbs:
+{verbs}
+
+  DIR, the directory of the tree, may be left out: then it is the newest tree in the
+  current directory. `jobtree VERB --help` tells more.
+
+exit status: 0 all done; 1 jobs failed for good; 2 usage; 3 site; 4 batch system; 5 store;
+130 interrupted; 70 a fault of jobTree itself
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError instead of ending the program."""
+
+    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError (JT100)."""
+        raise UsageError(message, code="JT100", fix=f"see  {self.prog} --help")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse all of the arguments; an unknown one is told with what was probably meant."""
+        found, unknown = self.parse_known_args(arguments)
+        if not unknown:
+            return found
+        first = unknown[0]
+        if not first.startswith("-"):
+            self.error(f"{first!r} is one argument too many")
+        name = first.partition("=")[0]
+        known = [each for action in self._actions for each in action.option_strings]
+        raise UsageError(
+            f"there is no option {name}",
+            code="JT104",
+            why=guess(name, known),
+            fix=f"see  {self.prog} --help",
+        )
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean --retryCount?", or "" if nothing known is like it."""
+    from difflib import get_close_matches
+
+    plain = {each.lower(): each for each in known}
+    close = get_close_matches(word.lower(), list(plain), n=1)
+    return f"did you mean {plain[close[0]]}?" if close else ""
+
+
+def top_parser() -> Parser:
+    """Return the parser of what stands before and at the verb."""
+    verbs = "\n".join(f"  {verb:<9}{what}" for verb, what in VERBS.items())
+    parser = Parser(
+        "jobtree",
+        "Runs a tree of jobs on whatever batch system there is, and finishes it.",
+        _TOP.format(verbs=verbs),
+    )
+    parser.usage = "jobtree VERB [DIR] [options]"
+    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("--explain", metavar="CODE", help="tell what an error code means (JT301)")
+    _add_tree(parser)
+    parser.add_argument("verb", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def verb_parser(verb: str) -> Parser:
+    """Return the parser of what stands after a verb."""
+    parser = Parser(f"jobtree {verb}", f"{VERBS[verb].capitalize()}.")
+    if verb == "logs":
+        parser.add_argument("job", metavar="JOB", help="the job's number, as status and log give it")
+    if verb != "run":
+        parser.add_argument("directory", metavar="DIR", nargs="?", help="the tree")
+    if verb in ("run", "restart"):
+        _add_run_options(parser, verb)
+        return parser
+    _add_tree(parser)
+    parser.add_argument("--logLevel", metavar="LEVEL", help="at DEBUG, errors show a traceback")
+    if verb in ("status", "logs", "stats"):
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    if verb == "status":
+        parser.add_argument(
+            "--failIfNotComplete", action="store_true", help="exit with 1 unless all is done"
+        )
+    elif verb == "logs":
+        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt")
+    elif verb == "clean":
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def _add_run_options(parser: Parser, verb: str) -> None:
+    from jobtree.options import add_options
+
+    if verb == "run":
+        parser.add_argument(
+            "--command",
+            required=True,
+            metavar="COMMAND",
+            help="shell command of the first job; the word JOB_FILE in it becomes the path of "
+            "the file through which it adds children (docs/jobfile.md)",
+        )
+    else:
+        parser.epilog = "Options given now win over those the tree was run with before."
+    add_options(parser)
+    parser.add_argument("-J", dest="jobTree", metavar="DIR", help="short for --jobTree")
+
+
+def _add_tree(parser: Parser) -> None:
+    parser.add_argument("-J", "--jobTree", metavar="DIR", help="the tree")

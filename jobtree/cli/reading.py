@@ -1,0 +1,97 @@
+"""`status`, `logs` and `stats`: the verbs that change nothing.
+
+Owns what they print; where the answers come from is asking.py's. Read next: showing.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from typing import Any
+
+from jobtree.cli import showing
+from jobtree.cli.asking import ask, living, tree_of
+from jobtree.errors import UsageError
+from jobtree.lease import Holder
+from jobtree.report.snapshot import FORMAT, read_status
+
+STALE_S = 60.0
+"""A status file of a master on another host that is older than this is not relied on."""
+
+
+def status(given: argparse.Namespace) -> int:
+    """Print where a tree stands."""
+    tree = tree_of(given)
+    found = _status(tree)
+    if given.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print(showing.status(found))
+    return 1 if given.failIfNotComplete and found["remaining"] else 0
+
+
+def _status(tree: str) -> dict[str, Any]:
+    holder, alive = living(tree)
+    if holder is not None and alive is not False:
+        said = read_status(tree)
+        if said is not None and said["epoch"] == holder.epoch and _is_fresh(said, alive):
+            return said
+    said = ask(tree, "status", {})
+    holder, alive = living(tree)
+    lives = holder is not None and alive is not False
+    return _whole(tree, said, holder if lives else None)
+
+
+def _is_fresh(said: dict[str, Any], alive: bool | None) -> bool:
+    return bool(alive) or abs(time.time() - said["updated"]) < STALE_S
+
+
+def _whole(tree: str, said: dict[str, Any], holder: Holder | None) -> dict[str, Any]:
+    """Return what a store says, in the form of the status file."""
+    whole = {
+        "format": FORMAT,
+        "tree": tree,
+        "host": "" if holder is None else holder.host,
+        "pid": 0 if holder is None else holder.pid,
+        "epoch": 0 if holder is None else holder.epoch,
+        "updated": round(time.time(), 3),
+        "issued": said["colours"]["grey"],
+        "running": 0,
+    } | said
+    if holder is not None:
+        whole["state"] = "running"
+    return whole
+
+
+def logs(given: argparse.Namespace) -> int:
+    """Print what a job printed, and how its attempts ended."""
+    job, directory = given.job, given.directory
+    if not job.isdecimal() and (directory or "").isdecimal():
+        job, directory = directory, job
+    if not job.isdecimal():
+        tree = f" {job}" if os.path.isdir(job) else ""
+        raise UsageError(
+            f"{job!r} is not a job: jobs are numbers",
+            code="JT108",
+            fix=f"jobtree status{tree}   names those that failed; 1 is the first job",
+        )
+    given.directory = directory
+    tree = tree_of(given)
+    found = ask(tree, "log", {"job": int(job), "attempt": given.attempt})
+    if given.json:
+        print(json.dumps(found, indent=1))
+    else:
+        for part in showing.logs(found):
+            print(part)
+    return 0
+
+
+def stats(given: argparse.Namespace) -> int:
+    """Print where time and memory went."""
+    from jobtree.stats import render
+
+    found = ask(tree_of(given), "stats", {}, timeout_s=120.0)
+    print(json.dumps(found, indent=1) if given.json else render(found))
+    return 0

@@ -1,0 +1,168 @@
+"""Showing: a status and a job's logs as text.
+
+Owns the forms and the bounds; whatever comes from jobs is made harmless. Read next:
+../report/plain.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from shlex import quote
+from typing import Any
+
+from jobtree.mailbox.files import read_file
+from jobtree.report.plain import iso_time, one_line, plural, printable
+from jobtree.units import format_time
+
+MOST_BYTES = 128 * 1024
+"""Of each output; longer ones lose their middle."""
+
+WORKER_TAIL_BYTES = 8 * 1024
+CLASSES_SHOWN = 30
+
+
+# ---- status ------------------------------------------------------------------------------
+
+
+def status(said: dict[str, Any]) -> str:
+    """Return a status as text."""
+    lines = [f"{printable(said['tree'])}: {said['state']}{_by_whom(said)}", _counts(said)]
+    classes = sorted(said["classes"].items(), key=lambda item: -item[1]["done"])
+    if classes:
+        lines.append(f"  {'class':<30}{'done':>9}{'mean':>9}")
+    for label, known in classes[:CLASSES_SHOWN]:
+        mean = format_time(known["mean_s"])
+        lines.append(f"  {one_line(label, 29):<30}{known['done']:>9}{mean:>9}")
+    if len(classes) > CLASSES_SHOWN:
+        lines.append(f"  and {plural(len(classes) - CLASSES_SHOWN, 'more class')}: --json has all")
+    return "\n".join([*lines, *_failures(said), *_advice(said)])
+
+
+def _by_whom(said: dict[str, Any]) -> str:
+    if said["state"] != "running":
+        return ""
+    return f", by process {said['pid']} on {said['host']}; as of {iso_time(said['updated'])}"
+
+
+def _counts(said: dict[str, Any]) -> str:
+    colours = said["colours"]
+    counts = {"done": said["done"]}
+    if said["state"] == "running":
+        running = min(said["running"], colours["grey"])
+        counts |= {"running": running, "queued": colours["grey"] - running}
+    else:
+        counts |= {"issued": colours["grey"]}
+    counts |= {"ready": colours["white"], "blocked": colours["blue"], "moving": colours["black"]}
+    counts |= {"failed": colours["red"]}
+    shown = (
+        f"{name} {count}"
+        for name, count in counts.items()
+        if count or name in ("done", "running", "failed")
+    )
+    return "  " + "  ".join(shown)
+
+
+def _failures(said: dict[str, Any]) -> Iterator[str]:
+    found = said["failures"]
+    for entry in found:
+        yield (
+            f"  failed: job {entry['job']} {one_line(entry['class'], 40)} "
+            f"(attempt {entry['attempt']}): {one_line(entry['why'])}"
+        )
+    more = said["colours"]["red"] - len(found)
+    if more > 0:
+        yield f"  and {more} more failed"
+
+
+def _advice(said: dict[str, Any]) -> Iterator[str]:
+    tree = quote(said["tree"])
+    if said["failures"]:
+        yield f"  see its log:   jobtree logs {said['failures'][0]['job']} {tree}"
+    if said["state"] in ("failed", "interrupted"):
+        yield f"  go on:         jobtree restart {tree}"
+        if said["colours"]["grey"]:
+            yield "  issued jobs may be running still; a restart takes them over"
+
+
+# ---- logs --------------------------------------------------------------------------------
+
+
+def logs(said: dict[str, Any]) -> Iterator[str]:
+    """Yield a job's history as text, entry by entry, each with what was printed."""
+    yield f"job {said['job']} {one_line(said['class'], 60)}".rstrip() + f": {_stands(said)}"
+    if said["left_out"]:
+        yield f"({said['left_out']} earlier entries are left out)"
+    for entry in said["entries"]:
+        yield _header(entry)
+        yield from _output(entry)
+    if not said["entries"]:
+        yield "(no attempt has ended yet)"
+
+
+def _stands(said: dict[str, Any]) -> str:
+    words = {
+        "white": "ready",
+        "grey": "issued",
+        "blue": "waits for its children",
+        "black": "its outputs are being moved",
+        "red": "failed for good",
+    }
+    colour: str = said["colour"]
+    return words.get(colour, colour)
+
+
+def _header(entry: dict[str, Any]) -> str:
+    ended = f"{entry['event']}: {one_line(entry['why'])}" if entry["why"] else entry["event"]
+    took = "" if entry["wall_s"] is None else f", {format_time(max(0.0, entry['wall_s']))}"
+    return (
+        f"--- step {entry['step']} {one_line(entry['class'], 40)}, attempt {entry['attempt']}: "
+        f"{ended} ({iso_time(entry['at'])}{took})"
+    )
+
+
+def _output(entry: dict[str, Any]) -> Iterator[str]:
+    if entry["event"] == "done":
+        if "log" in entry:
+            yield _read(entry["log"], *entry["range"]) or "(its output is no longer kept)"
+        return
+    kept = _read(entry["log"], 0, None)
+    if kept:
+        yield kept
+    if entry["detail"] and entry["detail"] not in kept:
+        yield printable(entry["detail"])
+    for name, what in (("worker_log", "its worker's log"), ("output", "its batch job's output")):
+        tail = "" if kept or name not in entry else _tail(entry[name])
+        if tail:
+            yield f"... the end of {what}, {printable(entry[name])}:"
+            yield tail
+
+
+def _read(path: str, offset: int, length: int | None) -> str:
+    """Return a range of a file, harmless and bounded; "" if it is gone or empty."""
+    try:
+        if length is None:
+            import os
+
+            length = os.path.getsize(path) - offset
+        if length <= MOST_BYTES:
+            return _text(read_file(path, offset, max(0, length)))
+        half = MOST_BYTES // 2
+        head = _text(read_file(path, offset, half))
+        tail = _text(read_file(path, offset + length - half, half))
+        return f"{head}\n[... {length - 2 * half} bytes left out: {printable(path)} ...]\n{tail}"
+    except OSError:
+        return ""
+
+
+def _tail(path: str) -> str:
+    import os
+
+    try:
+        size = os.path.getsize(path)
+        return _text(read_file(path, max(0, size - WORKER_TAIL_BYTES), WORKER_TAIL_BYTES))
+    except OSError:
+        return ""
+
+
+def _text(raw: bytes) -> str:
+    return printable(raw.decode(errors="backslashreplace")).rstrip("\n")

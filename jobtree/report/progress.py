@@ -1,0 +1,200 @@
+"""Progress: what is told of a run while it goes on, and when it ends.
+
+Owns when something is told: status file, block and lines; changes nothing of the run.
+Read next: snapshot.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from shlex import quote
+
+from jobtree import stats
+from jobtree.attempts import State
+from jobtree.errors import StoreError
+from jobtree.live import Live
+from jobtree.report.console import PLAIN_ONLY, Terminal, logging_to, terminal
+from jobtree.report.plain import one_line, plural
+from jobtree.report.snapshot import Publisher, Slowest, Snapshot
+from jobtree.units import format_time
+
+__all__ = ["Progress", "logging_to", "watching"]
+
+log = logging.getLogger("jobtree")
+
+LOOK_S = 1.0
+DEAREST = 20
+"""A look that takes long is repeated only after this many times as long."""
+
+FIRST_LINE_S = 60.0
+SPACING = 0.1
+LONGEST_SPACING_S = 3600.0
+"""Plain progress lines come after a minute, and then whenever a tenth of the age has passed."""
+
+MOST_RUNNING = 300
+"""With more workers than this, who is slowest would cost too much to find out."""
+
+FAILURES_SHOWN = 10
+
+
+class Progress:
+    """Watches one run. turn() costs nothing to speak of while nothing is due."""
+
+    def __init__(self, live: Live, fresh: bool) -> None:
+        self._publisher = Publisher(live)
+        self._terminal: Terminal | None = terminal()
+        self._began = now = live.clock.now()
+        self._due = now
+        self._line_due = now + FIRST_LINE_S
+        self._complained = False
+        log.info(
+            "%s tree=%s batchSystem=%s done=%d remaining=%d",
+            "started" if fresh else "restarted",
+            live.directory,
+            live.settings.batch_system,
+            live.store.done,
+            live.remaining(),
+        )
+
+    def turn(self, live: Live) -> None:
+        """Look at the run; called after every turn."""
+        now = live.clock.now()
+        if now >= self._due:
+            self.look(live, now)
+
+    def look(self, live: Live, now: float) -> None:
+        """Tell what is due to be told."""
+        snapshot = self._publisher.take(live)
+        self._publish(snapshot, now)
+        if self._terminal is not None:
+            self._draw(self._terminal, live, snapshot, now)
+        if now >= self._line_due:
+            age = now - self._began
+            self._line_due = now + min(LONGEST_SPACING_S, max(FIRST_LINE_S, SPACING * age))
+            log.info(progress_line(snapshot, age), extra=PLAIN_ONLY)
+        after = live.clock.now()
+        self._due = after + max(LOOK_S, DEAREST * (after - now))
+
+    def finish(self, live: Live) -> None:
+        """Tell how the run ended."""
+        now = live.clock.now()
+        self.clear()
+        if not live.remaining():
+            state = "done"
+        elif live.finished():
+            state = "failed"
+        else:
+            state = "interrupted"
+        snapshot = self._publisher.take(live, state)
+        self._publish(snapshot, now)
+        level = logging.INFO if state == "done" else logging.ERROR
+        log.log(level, "%s", closing_words(snapshot, now - self._began, _still_alive(live)))
+        if live.settings.stats:
+            print(stats.render(stats.collect(live.store)), file=sys.stderr)  # noqa: T201
+
+    def interrupt(self, live: Live) -> None:
+        """Leave word that the run ended before its time, as far as that can still be done."""
+        self.clear()
+        try:
+            snapshot = self._publisher.take(live, "interrupted")
+        except StoreError:
+            return
+        self._publisher.publish(snapshot, live.clock.now())
+
+    def clear(self) -> None:
+        """Remove the block from the terminal."""
+        if self._terminal is not None:
+            self._terminal.clear()
+
+    def _publish(self, snapshot: Snapshot, now: float) -> None:
+        trouble = self._publisher.publish(snapshot, now)
+        if trouble and not self._complained:
+            log.warning("the status file cannot be written: %s; the run goes on", trouble)
+        self._complained = bool(trouble)
+
+    def _draw(self, shown_on: Terminal, live: Live, snapshot: Snapshot, now: float) -> None:
+        from jobtree.report import block
+
+        rows = max(0, shown_on.console.height - 6)
+        slowest = _slowest(live, now)
+        shown_on.draw(block.render(snapshot, now - self._began, slowest, min(rows, 12)))
+
+
+@contextmanager
+def watching(live: Live, fresh: bool) -> Iterator[Progress]:
+    """Tell of a run from here to the end of the block, and then how it ended."""
+    progress = Progress(live, fresh)
+    try:
+        yield progress
+    except BaseException:
+        progress.interrupt(live)
+        raise
+    progress.finish(live)
+
+
+def progress_line(snapshot: Snapshot, age_s: float) -> str:
+    """Return the plain line of progress."""
+    colours = snapshot["colours"]
+    running = min(snapshot["running"], colours["grey"])
+    return (
+        f"progress done={snapshot['done']} running={running} queued={colours['grey'] - running} "
+        f"ready={colours['white']} blocked={colours['blue']} failed={colours['red']} "
+        f"elapsed_s={age_s:.0f}"
+    )
+
+
+def closing_words(snapshot: Snapshot, elapsed_s: float, alive: int) -> str:
+    """Return how a run ended, and what to do now."""
+    tree, done, remaining = quote(snapshot["tree"]), snapshot["done"], snapshot["remaining"]
+    took = format_time(elapsed_s)
+    if snapshot["state"] == "done":
+        return f"all done: {plural(done, 'job')} in {took}; the tree is {tree}"
+    if snapshot["state"] == "interrupted":
+        going_on = f"; {plural(alive, 'batch job')} may still run" if alive else ""
+        return (
+            f"left after {took}: {plural(done, 'job')} done, {remaining} not{going_on}\n"
+            f"    go on:         jobtree restart {tree}"
+        )
+    failed = snapshot["colours"]["red"]
+    waiting = remaining - failed
+    lines = [
+        f"{plural(remaining, 'job')} of {done + remaining} not done: {failed} failed for good"
+        + (f", {waiting} waiting for {'it' if failed == 1 else 'them'}" if waiting else "")
+        + f" ({took})"
+    ]
+    shown = snapshot["failures"][:FAILURES_SHOWN]
+    for entry in shown:
+        lines.append(f"    job {entry['job']} {entry['class']}: {one_line(entry['why'])}")
+    if failed > len(shown):
+        lines.append(f"    and {failed - len(shown)} more: jobtree status --json {tree}")
+    example = shown[0]["job"] if shown else "JOB"
+    lines += [
+        f"    see its log:   jobtree logs {example} {tree}",
+        f"    try again:     jobtree restart {tree}",
+    ]
+    return "\n".join(lines)
+
+
+def _still_alive(live: Live) -> int:
+    return sum(issue.state != State.ENDED for issue in live.issues.values())
+
+
+def _slowest(live: Live, now: float) -> dict[str, Slowest]:
+    """Return, per class, which running step has taken longest."""
+    running = [issue for issue in live.issues.values() if issue.state == State.RUNNING]
+    if len(running) > MOST_RUNNING:
+        return {}
+    found: dict[str, Slowest] = {}
+    for issue in running:
+        start = live.mailbox.running(issue.name)
+        job = None if start is None else live.store.get(start.job)
+        if start is None or job is None or not job.stack or issue.started_at is None:
+            continue
+        lasted_s = max(0.0, now - issue.started_at - start.at_s)
+        label = job.stack[-1].label
+        if label not in found or lasted_s > found[label].lasted_s:
+            found[label] = Slowest(job.id, issue.node, lasted_s)
+    return found

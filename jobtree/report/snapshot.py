@@ -1,0 +1,116 @@
+"""Snapshots: where a running tree stands, and the status file that others read.
+
+Owns the form of `status.json` (versioned); must cost little: counts that the store keeps, and
+one pass over the live issues. Read next: progress.py.
+
+    {"format": 1, "tree": "/path", "batch_system": "singleMachine", "state": "running",
+     "host": "login01", "pid": 4711, "epoch": 3, "started": 1763802842.1, "updated": ...,
+     "done": 312, "remaining": 417,
+     "colours": {"white": 20, "grey": 182, "blue": 214, "black": 0, "red": 1},
+     "issued": 70, "running": 64,
+     "classes": {"MapReads": {"done": 290, "mean_s": 252.4}},
+     "failures": [{"job": 17, "class": "MapReads", "attempt": 3, "why": "exit status 1"}]}
+
+state: running, done, failed or interrupted. started, updated: epoch seconds of the master's
+clock. issued: batch jobs not ended; running: those whose workers have begun. failures: the
+youngest of those that failed for good.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any, NamedTuple
+
+from jobtree.answers import colours, failures
+from jobtree.attempts import State
+from jobtree.job import Colour
+from jobtree.live import Live
+from jobtree.mailbox.files import read_file, write_file
+from jobtree.mailbox.layout import STATUS
+
+FORMAT = 1
+MOST_CLASSES = 200
+LONGEST_SILENCE_S = 10.0
+
+Snapshot = dict[str, Any]
+
+
+class Slowest(NamedTuple):
+    """The step of a class that has run for longest."""
+
+    job: int
+    node: str
+    lasted_s: float
+
+
+class Publisher:
+    """Takes snapshots of one run and writes those that tell something new."""
+
+    def __init__(self, live: Live) -> None:
+        self._path = f"{live.directory}/{STATUS}"
+        self._fixed: Snapshot = {
+            "format": FORMAT,
+            "tree": live.directory,
+            "batch_system": live.settings.batch_system,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "epoch": live.epoch,
+            "started": live.store.meta("started"),
+        }
+        self._failures: list[dict[str, Any]] = []
+        self._red = 0
+        self._written: Snapshot = {}
+        self._written_at = 0.0
+
+    def take(self, live: Live, state: str = "running") -> Snapshot:
+        """Return where the tree stands now."""
+        issued = running = 0
+        for issue in live.issues.values():
+            issued += issue.state != State.ENDED
+            running += issue.state == State.RUNNING
+        red = live.store.counts[Colour.RED]
+        if red != self._red:
+            self._red, self._failures = red, failures(live.store)
+        measured = list(live.measured.items())
+        if len(measured) > MOST_CLASSES:
+            measured = sorted(measured, key=lambda item: -item[1].count)[:MOST_CLASSES]
+        return self._fixed | {
+            "state": state,
+            "updated": round(live.clock.epoch(), 3),
+            "done": live.store.done,
+            "remaining": live.remaining(),
+            "colours": colours(live.store),
+            "issued": issued,
+            "running": running,
+            "classes": {
+                label: {"done": known.count, "mean_s": round(known.mean_s, 6)}
+                for label, known in measured
+            },
+            "failures": self._failures,
+        }
+
+    def publish(self, snapshot: Snapshot, now: float) -> str:
+        """Write the status file if it would say something new; return why it could not be.
+
+        A file system that refuses it must not end the run: the tree itself is elsewhere.
+        """
+        told = {name: value for name, value in snapshot.items() if name != "updated"}
+        if told == self._written and now - self._written_at < LONGEST_SILENCE_S:
+            return ""
+        try:
+            write_file(self._path, json.dumps(snapshot).encode() + b"\n", sync=False)
+        except OSError as error:
+            return error.strerror or str(error)
+        self._written, self._written_at = told, now
+        return ""
+
+
+def read_status(directory: str) -> Snapshot | None:
+    """Return what a tree's status file says; None if there is none that can be understood."""
+    try:
+        said = json.loads(read_file(f"{directory}/{STATUS}"))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) and said.get("format") == FORMAT else None

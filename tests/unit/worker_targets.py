@@ -1,0 +1,220 @@
+"""Targets of every kind of behaviour, for workers under test to run.
+
+Owns the misdeeds; must not check anything. Read next: workers.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jobtree import Target
+
+
+class Call(Target):
+    """Runs a function of this module by name, with arguments: fn(target, *args)."""
+
+    def __init__(self, name: str, *args: Any, **wants: Any) -> None:
+        super().__init__(**wants)
+        self.name, self.args = name, args
+
+    def run(self) -> None:
+        function: Callable[..., None] = globals()[self.name]
+        function(self, *self.args)
+
+
+def nothing(target: Target) -> None:
+    """Do nothing."""
+
+
+def say(target: Target, words: str) -> None:
+    print(words)
+
+
+def fail(target: Target, words: str = "no good") -> None:
+    raise ValueError(words)
+
+
+def leave(target: Target, code: object) -> None:
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def children(target: Target, count: int) -> None:
+    for number in range(count):
+        target.addChildTarget(Call("say", f"child {number}"))
+
+
+def chain(target: Target, length: int) -> None:
+    print("link", length)
+    if length:
+        target.addChildTarget(Call("chain", length - 1))
+
+
+def child_and_follow_on(target: Target) -> None:
+    target.addChildTarget(Call("say", "child"))
+    target.setFollowOnTarget(Call("say", "follow-on"))
+
+
+def hungry_follow_on(target: Target, wants: dict[str, Any]) -> None:
+    target.setFollowOnTarget(Call("say", "follow-on", **wants))
+
+
+def children_then_fail(target: Target) -> None:
+    target.addChildTarget(Call("nothing"))
+    target.logToMaster("before the end")
+    raise RuntimeError("after the children")
+
+
+def segfault(target: Target) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def exit_process(target: Target, status: int) -> None:
+    print("bye")
+    os._exit(status)
+
+
+def leave_thread(target: Target) -> None:
+    threading.Thread(target=time.sleep, args=(3600,), daemon=False).start()
+
+
+def use_thread(target: Target) -> None:
+    thread = threading.Thread(target=print, args=("from a thread",))
+    thread.start()
+    thread.join()
+
+
+def pollute(target: Target) -> None:
+    os.chdir("/")
+    os.umask(0o777)
+    os.environ["POLLUTED"] = "yes"
+    os.environ.pop("HOME", None)
+    os.environ = {}  # type: ignore[assignment]  # noqa: B003
+    sys.path.clear()
+    sys.argv.append("polluted")
+    sys.setrecursionlimit(77)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    signal.alarm(1)
+    sys.stdout.close()
+    sys.stdout = None  # type: ignore[assignment]
+    os.close(2)
+
+
+def look_around(target: Target) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    print(os.getcwd(), oct(umask), os.environ.get("POLLUTED"), "HOME" in os.environ)
+    print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, sys.argv[1:], len(sys.path) > 1)
+    print(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL)
+    print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.alarm(0), sys.getrecursionlimit())
+    print("on stderr", file=sys.stderr)
+
+
+def close_everything(target: Target) -> None:
+    os.closerange(3, 4096)
+    for _ in range(40):  # the numbers are taken again
+        os.open("/dev/null", os.O_RDWR)
+    print("all closed")
+
+
+def print_bytes(target: Target, size: int) -> None:
+    print("head")
+    line = b"x" * 1_000_000
+    for _ in range(size // len(line)):
+        os.write(1, line)
+    print("tail")
+
+
+def print_odd(target: Target) -> None:
+    os.write(1, b"\xff\xfe raw\n")
+    print("\udcff surrogate ünï")
+
+
+def wait_for_any_child(target: Target) -> None:
+    try:
+        found = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        found = None
+    print("children:", found)
+
+
+def hold_the_gil(target: Target, sign: str) -> None:
+    Path(sign).touch()
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def fork_and_return(target: Target) -> None:
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        print("parent")
+
+
+def local_dir(target: Target) -> None:
+    directory = Path(target.getLocalTempDir())
+    print(directory, sorted(os.listdir(directory)), oct(directory.stat().st_mode & 0o777))
+    (directory / ".dot").touch()
+    (directory / "locked").mkdir()
+    (directory / "locked" / "file").touch()
+    (directory / "locked").chmod(0o500)
+
+
+def remove_local_dir(target: Target) -> None:
+    directory = Path(target.getLocalTempDir())
+    directory.rmdir()
+    directory.parent.rmdir()
+
+
+def global_dir(target: Target, name: str, children: int = 0) -> None:
+    directory = Path(target.getGlobalTempDir())
+    print(directory.name, sorted(os.listdir(directory)))
+    (directory / name).touch()
+    if children:
+        target.addChildTarget(Call("global_dir", f"{name}c"))
+        target.setFollowOnTarget(Call("global_dir", f"{name}f"))
+
+
+def publish(target: Target, destination: str) -> None:
+    made = Path(target.getAttemptDir()) / "result"
+    made.write_text("42")
+    target.publish(str(made), destination)
+    target.setFollowOnTarget(Call("nothing"))
+
+
+def allocate(target: Target, size: int) -> None:
+    assert random.randbytes(1) * size
+
+
+def ask(target: Target) -> None:
+    print(target.getAvailableMemory(), target.getAvailableCpu(), target.getAttempt())
+    print(target.getMemory(), target.getCpu(), target.getRunTime())
+
+
+def wait_for_file(target: Target, began: str, until: str) -> None:
+    Path(began).touch()
+    while not Path(until).exists():
+        time.sleep(0.01)
+
+
+def raise_group(target: Target) -> None:
+    try:
+        raise KeyError("inner")
+    except KeyError as error:
+        raise ExceptionGroup("several", [ValueError("one"), OSError("two")]) from error
+
+
+class WithoutInit(Target):
+    """Forgets Target.__init__."""
+
+    def __init__(self) -> None:
+        pass
