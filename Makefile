@@ -50,7 +50,8 @@ bench: $(STAMP) ## measure the speed budget
 	@if [ -f benchmarks/run.py ]; then "$(PY)" benchmarks/run.py $(ARGS); \
 	else echo "no benchmarks yet: benchmarks/run.py will hold them"; fi
 
-docs: ## list the pages of the documentation
+docs: $(STAMP) ## print the pages made from the code, and list all
+	@"$(PY)" docs/print.py
 	@find README.md CONTRIBUTING.md CHANGELOG.md docs site-config contrib -name '*.md' | sort | \
 	while IFS= read -r page; do printf '  %-46s %s\n' "$$page" "$$(sed -n 's/^# //p;/^# /q' "$$page")"; done
 

@@ -19,7 +19,6 @@ from jobtree.mailbox.results import (
     Done,
     End,
     Failed,
-    Hello,
     Line,
     Returned,
     decode_line,
@@ -42,10 +41,6 @@ def adopt(live: Live, issue: Issue, lines: list[Line]) -> bool:
         elif isinstance(line, Returned):
             for job_id in line.jobs:
                 hand_back(live, issue, job_id)
-        elif isinstance(line, Hello):
-            issue.node = line.host
-            if issue.started_at is None:
-                issue.started_at = live.clock.now()
         elif isinstance(line, End):
             ended = True
     return ended

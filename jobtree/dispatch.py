@@ -22,7 +22,7 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
-from jobtree.packing import Pack, Ready, plan, slots_of
+from jobtree.packing import Pack, Ready, plan
 from jobtree.settling import give_up
 
 MOST_ISSUED = 1000
@@ -83,9 +83,8 @@ def _room(live: Live) -> tuple[int, int]:
     settings = live.settings
     slots = live.system.capacity().slots
     total = min(settings.max_cpus, MOST_ISSUED if slots is None else slots)
-    out = [issue for issue in live.issues.values() if issue.occupies]
-    used = sum(slots_of(issue.granted) for issue in out)
-    return min(total - used, settings.max_jobs - len(out)), min(total, settings.max_jobs)
+    free = min(total - live.slots_out, settings.max_jobs - live.issues_out)
+    return free, min(total, settings.max_jobs)
 
 
 def _wanted(live: Live, free: int, total: int) -> int:
@@ -116,11 +115,7 @@ def _ready(live: Live, job: Job) -> Ready | None:
 def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
     """Drop the packs that --maxMemory has no room for now."""
     most = live.settings.max_memory_bytes
-    used = sum(
-        (issue.granted.memory_bytes or 0) - WORKER_MEMORY_BYTES
-        for issue in live.issues.values()
-        if issue.occupies
-    )
+    used = live.memory_out_bytes - live.issues_out * WORKER_MEMORY_BYTES
     kept = []
     for pack in packs:
         used += pack.needs.memory_bytes or 0

@@ -11,6 +11,9 @@ Owns the stable codes; must not import anything heavy. Read next: docs/errors.md
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 from batchsystems.errors import BatchSystemError, ReportableError
 
 
@@ -40,3 +43,22 @@ def exit_status(error: ReportableError) -> int:
     if isinstance(error, JobTreeError):
         return error.exit_status
     return 4 if isinstance(error, BatchSystemError) else 1
+
+
+def explain_uncaught() -> None:
+    """Let a script that catches nothing end with the explanation alone, and its exit status.
+
+    Whoever calls jobTree as a library still gets the exception; other exceptions are as ever.
+    """
+    before = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, ReportableError):
+            before(kind, error, traceback)
+            return
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(exit_status(error))
+
+    sys.excepthook = hook

@@ -15,6 +15,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from jobtree.errors import StoreError
@@ -101,7 +102,8 @@ class Lease:
         if not self.is_ours():
             return False
         self.holder = self.holder._replace(renewed=self.holder.renewed + 1)
-        write_file(self._path, _encode(self.holder), sync=False)
+        with suppress(OSError):  # a full disk: whoever takes the tree for left is seen next time
+            write_file(self._path, _encode(self.holder), sync=False)
         return True
 
     def is_ours(self) -> bool:
@@ -115,10 +117,11 @@ class Lease:
         write_file(self._path, _encode(self.holder))
 
     def release(self) -> None:
-        """Let go, so that the next master need not wait."""
-        if self.is_ours():
-            self.holder = self.holder._replace(released=True)
-            write_file(self._path, _encode(self.holder))
+        """Let go, so that the next master need not wait; where that fails, it has to."""
+        with suppress(OSError):
+            if self.is_ours():
+                self.holder = self.holder._replace(released=True)
+                write_file(self._path, _encode(self.holder))
 
 
 def take(

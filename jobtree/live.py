@@ -18,7 +18,7 @@ from jobtree.job import Colour, Command, Job, Requirements
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
 from jobtree.options import Settings
-from jobtree.packing import Measured
+from jobtree.packing import Measured, slots_of
 from jobtree.rescue import Policy
 from jobtree.store import Record, Store, StoredIssue
 
@@ -157,7 +157,10 @@ class ReadyQueue:
 
 
 class Live:
-    """The state of one run. `effects` are carried out, in order, after the next commit."""
+    """The state of one run. `effects` are carried out, in order, after the next commit.
+
+    issues_out, slots_out, memory_out_bytes: what issues take up in which work may still run.
+    """
 
     def __init__(
         self,
@@ -183,7 +186,7 @@ class Live:
         self.effects: list[Callable[[], None]] = []
         self.moves: dict[int, str] = {}
         self.stopping = False
-        self.submissions = 0
+        self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
         self.hold_until = 0.0
         self.outages: dict[str, float] = {}
         for label, count, mean in store.query(
@@ -201,6 +204,20 @@ class Live:
         self.issues[issue.name] = issue
         self._submissions.setdefault(issue.submission, {})[issue.task] = issue
         self._living[issue.submission] += issue.state != State.ENDED
+        if issue.occupies:
+            self._occupy(issue, 1)
+
+    def change_state(self, issue: Issue, state: State) -> None:
+        """Let an issue be in another state from now on."""
+        before, issue.state = issue.occupies, state
+        issue.since = self.clock.now()
+        if issue.occupies != before:
+            self._occupy(issue, 1 if issue.occupies else -1)
+
+    def _occupy(self, issue: Issue, sign: int) -> None:
+        self.issues_out += sign
+        self.slots_out += sign * slots_of(issue.granted)
+        self.memory_out_bytes += sign * (issue.granted.memory_bytes or 0)
 
     def submission_of(self, submission: str) -> list[Issue]:
         """Return the issues of one submission not yet forgotten."""

@@ -219,7 +219,7 @@ class Master:
                 continue
             issue.killed_for = issue.killed_for or "not found again after a restart"
             if issue.state != State.PUBLISHED:
-                issue.state = State.VANISHED
+                live.change_state(issue, State.VANISHED)
             take_news(live, issue, News.OVERDUE)
             if issue.state == State.PUBLISHED:
                 take_news(live, issue, News.ABSENT)

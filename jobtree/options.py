@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jobtree.errors import UsageError
 from jobtree.job import Requirements
-from jobtree.units import parse_size, parse_time
+from jobtree.units import format_size, parse_size, parse_time
 
 UNLIMITED = 2**62
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -33,15 +33,22 @@ class Option(NamedTuple):
     """a restart that does not give it keeps the value the tree was last run with"""
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it must be a whole number") from None
+
+
 def _count(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 0:
         raise ValueError("it must not be negative")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise ValueError("it must be at least 1")
     return value
@@ -90,7 +97,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("maxLogFileSize", 50120, parse_size, "SIZE", "kept of what one step prints, from its "
            "head and its tail", _LOGS),
     Option("stats", False, bool, "", "print where time and memory went when the run ends", _LOGS,
-           flag=True),
+           flag=True, kept=False),
     Option("logLevel", "INFO", _level, "LEVEL", "CRITICAL, ERROR, WARNING, INFO or DEBUG; "
            "reaches workers and JOB_FILE", _LOGS),
     Option("logFile", "", str, "FILE", "write the master's log there too", _LOGS, kept=False),
@@ -138,7 +145,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                 f"--{option.name}",
                 metavar=option.metavar,
                 default=None,
-                help=f"{option.help}{_shown_default(option)}",
+                help=f"{option.help}{_in_brackets(option)}",
             )
 
 
@@ -205,11 +212,20 @@ def settle(given_now: Mapping[str, Any], saved: str | None = None) -> tuple[Sett
     return settings, json.dumps(to_save)
 
 
-def _shown_default(option: Option) -> str:
-    if option.default in (None, "") or option.default == UNLIMITED:
+def _in_brackets(option: Option) -> str:
+    shown = shown_default(option)
+    return f" (default: {shown})" if shown else ""
+
+
+def shown_default(option: Option) -> str:
+    """Return an option's default as people read it; "" if there is nothing to say."""
+    if option.default is None or option.default is False or option.default == "":
         return ""
+    if option.default == UNLIMITED:
+        return "no limit"
     if option.parse is parse_size:
-        return f" (default: {option.default} bytes)"
+        whole = option.default % 2**20 == 0
+        return format_size(option.default) if whole else f"{option.default} bytes"
     if option.parse is parse_time:
-        return f" (default: {option.default:g} s)"
-    return f" (default: {option.default})"
+        return f"{option.default:g} s"
+    return str(option.default)

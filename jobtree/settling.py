@@ -50,7 +50,9 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
 def take_lines(live: Live, issue: Issue) -> None:
     """Read what an issue's worker has written since, and carry it into the tree."""
     lines = live.mailbox.read(issue.name)
-    if lines and issue.state in (State.SUBMITTING, State.QUEUED, State.AMBIGUOUS, State.VANISHED):
+    hello = live.mailbox.hello(issue.name)
+    if hello is not None and issue.started_at is None:
+        issue.node, issue.started_at = hello.host, live.clock.now()
         take_news(live, issue, News.CLAIMED)
     if adopt(live, issue, lines):
         take_news(live, issue, News.PUBLISHED)
@@ -60,7 +62,7 @@ def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) ->
     """Advance an issue by the table, and carry out what the table says."""
     state, actions = advance(issue.state, news)
     if state != issue.state:
-        issue.state, issue.since = state, live.clock.now()
+        live.change_state(issue, state)
     for action in actions:
         if action == Action.KEEP_ID:
             live.store.put_issues([issue.stored()])

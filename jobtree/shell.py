@@ -115,16 +115,17 @@ def _spawn_and_wait(text: str, terms: Terms) -> tuple[Outcome, Usage]:
 
 
 def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]:
-    """Wait for a child that leads a process group; pass on signals that would end this process.
+    """Wait for a child that leads a process group; return its wait status and its rusage.
 
-    Return its wait status and its rusage.
+    A signal that would end this process is passed on, and ends it once the child has ended:
+    the child may have a trap to run.
     """
+    received: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        for receiver, act in ((pid, os.killpg), (os.getpid(), os.kill)):
-            signal.signal(number, signal.SIG_DFL)
-            with suppress(OSError):
-                act(receiver, number)
+        received.append(number)
+        with suppress(OSError):
+            os.killpg(pid, number)
 
     on_group(pid)
     before = [(number, signal.signal(number, pass_on)) for number in _PASSED_ON]
@@ -134,6 +135,8 @@ def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]
         for number, handler in before:
             signal.signal(number, handler)
         on_group(0)
+    for signalled in received:
+        os.kill(os.getpid(), signalled)
     return status, used
 
 

@@ -2,9 +2,7 @@
 
 Owns tree.db; knows no rule of the tree and nothing of workers. Read next: master.py.
 
-Only the holder of the lease opens it, so no file lock is relied on (their working differs
-between NFS, Lustre and GPFS): the unix-none VFS takes none, and exclusive mode keeps the
-write-ahead log's index in memory. What a turn changes is collected and written in one
+What a turn changes is collected and written in one
 transaction; a job not looked at lately is on disk only.
 """
 
@@ -12,24 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from jobtree import schema
-from jobtree.errors import StoreError
+from jobtree.database import check, connect, explained
 from jobtree.job import Colour, Command, Job, Requirements, command_from_wire
 from jobtree.mailbox.files import sync_directory
 
 JOBS_IN_MEMORY = 20_000
 BIRTHS_IN_MEMORY = 1_000
-CHECKED_UP_TO_BYTES = 64 * 2**20
-COPY_TRIES = 5
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -78,9 +70,9 @@ class Store:
         Raises StoreError: JT310 damaged, JT311 of a newer version, JT312 cannot be written.
         """
         self.path = path
-        with _explained(path):
-            self._db = _connect(path)
-            self._check()
+        with explained(path):
+            self._db = connect(path)
+            check(self._db, path)
             self._load()
 
     @staticmethod
@@ -90,8 +82,8 @@ class Store:
         for leftover in (draft, f"{draft}-wal"):
             if os.path.exists(leftover):
                 os.unlink(leftover)
-        with _explained(path):
-            db = _connect(draft)
+        with explained(path):
+            db = connect(draft)
             db.executescript(f"begin;{schema.TABLES}")
             db.executemany("insert into meta values (?, ?)", meta.items())
             db.execute("insert into meta values ('done', 0)")
@@ -106,23 +98,6 @@ class Store:
         os.rename(draft, path)
         sync_directory(os.path.dirname(path))
         return Store(path)
-
-    def _check(self) -> None:
-        (mark,) = self._db.execute("pragma application_id").fetchone()
-        (version,) = self._db.execute("pragma user_version").fetchone()
-        if mark != schema.APPLICATION_ID:
-            raise _damaged(self.path, "it is not a job tree's database")
-        if version > schema.VERSION:
-            raise StoreError(
-                f"{self.path} was written by a newer jobTree",
-                code="JT311",
-                where=f"its version is {version}, this jobTree knows up to {schema.VERSION}",
-                fix="use the newer jobTree, or run the tree afresh in another directory",
-            )
-        if os.path.getsize(self.path) <= CHECKED_UP_TO_BYTES:
-            verdict = self._db.execute("pragma quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise _damaged(self.path, verdict)
 
     def _load(self) -> None:
         self._cache: OrderedDict[int, Job] = OrderedDict()
@@ -147,7 +122,7 @@ class Store:
         """Return a job, or None if it is finished and gone."""
         job = self._dirty.get(job_id) or self._new.get(job_id) or self._cache.get(job_id)
         if job is None and job_id not in self._removed:
-            with _explained(self.path):
+            with explained(self.path):
                 row = self._db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
             job = None if row is None else _job(row)
             if job is not None:
@@ -185,14 +160,14 @@ class Store:
             self._new[job.id] = job
             self._born(job)
         if len(first) == BIRTHS_IN_MEMORY:
-            with _explained(self.path):
+            with explained(self.path):
                 self._begin()
                 self._db.executemany(_INSERT, (_job_row(self._born(job)) for job in jobs))
         return first
 
     def white_jobs(self, after: int, limit: int) -> list[Job]:
         """Return ready jobs with ids above `after`, lowest first, as last committed."""
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._db.execute(
                 "select * from jobs where colour = 0 and id > ? order by id limit ?", (after, limit)
             ).fetchall()
@@ -200,7 +175,7 @@ class Store:
 
     def jobs_of_colour(self, colour: Colour, limit: int = -1) -> Iterator[Job]:
         """Yield the jobs of one colour as last committed, lowest id first."""
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._db.execute(
                 "select * from jobs where colour = ? order by id limit ?", (colour, limit)
             )
@@ -209,7 +184,7 @@ class Store:
 
     def refill(self, retries: int, rescues: int) -> None:
         """Set every unfinished job's budgets, and make failed ones ready again. At start only."""
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             self._db.execute("update jobs set retries = ?, rescues = ?", (retries, rescues))
             self._db.execute(
@@ -224,7 +199,7 @@ class Store:
 
     def issues(self) -> list[StoredIssue]:
         """Return every issue not yet tidied away."""
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._db.execute("select * from issues").fetchall()
         return [
             StoredIssue(*row)._replace(
@@ -236,7 +211,7 @@ class Store:
 
     def put_issues(self, issues: Iterable[StoredIssue]) -> None:
         """Add issues, or replace what was kept of them."""
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             self._db.executemany(
                 "insert or replace into issues values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -245,7 +220,7 @@ class Store:
 
     def remove_issue(self, submission: str, task: int) -> None:
         """Forget an issue."""
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             self._db.execute(
                 "delete from issues where submission = ? and task = ?", (submission, task)
@@ -253,7 +228,7 @@ class Store:
 
     def put_move(self, job: int, attempt: int, issue: str, line: str) -> None:
         """Record that a job waits for its outputs to be moved; `line` is its Done line."""
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             self._db.execute(
                 "insert or replace into moves values (?, ?, ?, ?)", (job, attempt, issue, line)
@@ -261,13 +236,13 @@ class Store:
 
     def remove_move(self, job: int) -> None:
         """Forget a move that was made, or that failed."""
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             self._db.execute("delete from moves where job = ?", (job,))
 
     def moves(self) -> list[tuple[int, int, str, str]]:
         """Return the (job, attempt, issue, line) of every move not known to be made."""
-        with _explained(self.path):
+        with explained(self.path):
             return self._db.execute("select job, attempt, issue, line from moves").fetchall()
 
     def record(self, record: Record) -> None:
@@ -276,31 +251,31 @@ class Store:
 
     def history(self, job: int) -> list[Record]:
         """Return what happened to a job, oldest first, as last committed."""
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._db.execute("select * from history where job = ? order by seq", (job,))
             return [Record(*row[1:]) for row in rows]
 
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading query, for reports over the history."""
-        with _explained(self.path):
+        with explained(self.path):
             return self._db.execute(sql, arguments).fetchall()
 
     def bundles(self) -> set[str]:
         """Return the bundles that unfinished jobs need, as last committed."""
-        with _explained(self.path):
+        with explained(self.path):
             return {name for (name,) in self._db.execute("select name from bundles")}
 
     # Meta and transactions.
 
     def meta(self, key: str, default: Any = None) -> Any:
         """Return what was recorded under a key."""
-        with _explained(self.path):
+        with explained(self.path):
             row = self._db.execute("select value from meta where key = ?", (key,)).fetchone()
         return default if row is None else row[0]
 
     def put_meta(self, key: str, value: str | float) -> None:
         """Record a value under a key."""
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             self._db.execute("insert or replace into meta values (?, ?)", (key, value))
 
@@ -308,7 +283,7 @@ class Store:
         """Make all changes since the last commit durable, in one transaction."""
         if not (self._open or self._dirty or self._new or self._removed or self._history):
             return
-        with _explained(self.path):
+        with explained(self.path):
             self._begin()
             many = self._db.executemany
             many(_INSERT, map(_job_row, self._new.values()))
@@ -366,40 +341,6 @@ class Store:
         self._references.clear()
 
 
-def copy_database(old: str, new: str) -> None:
-    """Copy a database that a lost master may still have open, without opening it; check it.
-
-    Raises StoreError JT315 if it keeps changing, JT310 if the copy is damaged.
-    """
-    for _ in range(COPY_TRIES):
-        before = _fingerprint(old)
-        for suffix in ("", "-wal"):
-            if os.path.exists(old + suffix):
-                shutil.copyfile(old + suffix, new + suffix)
-                with open(new + suffix, "rb+") as file:
-                    os.fsync(file.fileno())
-        if _fingerprint(old) == before:
-            sync_directory(os.path.dirname(new))
-            Store(new).close()
-            return
-    raise StoreError(
-        f"{old} keeps changing: another master is writing it",
-        code="JT315",
-        fix="stop the other master, then restart the tree",
-    )
-
-
-def _fingerprint(path: str) -> list[tuple[int, int] | None]:
-    found: list[tuple[int, int] | None] = []
-    for suffix in ("", "-wal"):
-        try:
-            status = os.stat(path + suffix)
-            found.append((status.st_size, status.st_mtime_ns))
-        except FileNotFoundError:
-            found.append(None)
-    return found
-
-
 _INSERT = "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = """update jobs set parent=?, colour=?, attempt=?, step=?, child_count=?,
     black_child_count=?, retries=?, rescues=?, memory_bytes=?, time_s=?, isolate=?,
@@ -407,24 +348,6 @@ _UPDATE = """update jobs set parent=?, colour=?, attempt=?, step=?, child_count=
 _RECORD = "insert into history values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_REFERENCES = """insert into bundles values (?, ?) on conflict (name)
     do update set references_left = references_left + excluded.references_left"""
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    if not os.access(os.path.dirname(path), os.W_OK):
-        raise sqlite3.OperationalError("attempt to write a readonly database")
-    umask = os.umask(0o077)
-    try:
-        db = sqlite3.connect(
-            f"file:{quote(path)}?vfs=unix-none", uri=True, isolation_level=None, timeout=0
-        )
-        db.execute("pragma locking_mode = exclusive")
-        db.execute("pragma journal_mode = wal")
-        db.execute("pragma synchronous = full")
-        db.execute("pragma cache_size = -65536")
-        db.execute("pragma wal_autocheckpoint = 4000")
-    finally:
-        os.umask(umask)
-    return db
 
 
 def _job_row(job: Job) -> tuple[Any, ...]:
@@ -448,49 +371,14 @@ def _job_row(job: Job) -> tuple[Any, ...]:
 
 def _job(row: tuple[Any, ...]) -> Job:
     *plain, stack = row
-    return Job(*plain[:3], (), *plain[3:])._replace(
-        colour=Colour(row[2]),
-        stack=tuple(command_from_wire(wire) for wire in json.loads(stack)),
-        isolate=bool(row[11]),
-        has_directory=bool(row[12]),
+    commands = tuple(command_from_wire(wire) for wire in json.loads(stack))
+    job = Job._make([*plain[:3], commands, *plain[3:]])
+    return job._replace(
+        colour=Colour(job.colour),
+        isolate=bool(job.isolate),
+        has_directory=bool(job.has_directory),
     )
 
 
 def _bundles(stack: Iterable[Command]) -> list[str]:
     return [command.pickle.bundle for command in stack if command.pickle is not None]
-
-
-def _damaged(path: str, verdict: str) -> StoreError:
-    return StoreError(
-        f"the tree's database {path} is damaged",
-        code="JT310",
-        where=verdict,
-        why="nothing was changed: going on could lose or repeat finished work",
-        fix="restore it from a backup, or run the tree afresh in another directory",
-    )
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn SQLite's errors into ones that say what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        said = str(error)
-        if "full" in said:
-            code, fix = "JT313", "free some space (or quota), then restart the tree"
-        elif "readonly" in said or "unable to open" in said:
-            code, fix = "JT312", "make the directory writable by you, then restart the tree"
-        elif "malformed" in said or "not a database" in said:
-            raise _damaged(path, said) from error
-        else:
-            code, fix = "JT314", "see that the file system works, then restart the tree"
-        raise StoreError(
-            f"the tree's database cannot be used: {said}",
-            code=code,
-            where=path,
-            why="all that was committed is safe",
-            fix=fix,
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise _damaged(path, str(error)) from error

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from batchsystems import registry
 from batchsystems.interface import BatchSystem
 from jobtree import environment, lease, options, tree
-from jobtree.errors import StoreError, UsageError
+from jobtree.database import copy_database
+from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.job import Colour, Command
 from jobtree.jobfile import protocol_command
@@ -32,7 +33,7 @@ from jobtree.mailbox.files import check_private, write_file
 from jobtree.mailbox.office import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
-from jobtree.store import Store, copy_database
+from jobtree.store import Store
 from jobtree.target import Target
 
 log = logging.getLogger("jobtree")
@@ -56,6 +57,7 @@ def run_target(target: Target, given: object) -> Outcome:
 
     Raises ReportableError for whatever the user can mend.
     """
+    explain_uncaught()
     directory = _directory(given)
     if is_tree(directory):
         return _continue(directory, given, environment.capture())
@@ -181,7 +183,7 @@ def _continue(
 ) -> Outcome:
     check_tree(directory)
     chosen = options.given(given)
-    with opened(directory) as (held, store):
+    with _explained_files(directory), opened(directory) as (held, store):
         settings, saved = _settle(given, store.meta("options"))
         store.put_meta("options", saved)
         if surroundings is not None:
@@ -190,6 +192,21 @@ def _continue(
             store.refill(settings.retries, settings.rescues)
         with logging_to(settings.log_level, chosen.get("logFile", "")):
             return _run(directory, held, store, settings, fresh)
+
+
+@contextmanager
+def _explained_files(directory: str) -> Iterator[None]:
+    """Turn what the file system refuses into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"the file system fails under the job tree: {error.strerror or error}",
+            code="JT317",
+            where=str(error.filename or directory),
+            why="all that was committed is safe; jobs that run go on",
+            fix=f"mend it (space, quota, the server), then:  jobtree restart {directory}",
+        ) from error
 
 
 @contextmanager

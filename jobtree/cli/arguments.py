@@ -73,8 +73,9 @@ def guess(word: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     plain = {each.lower(): each for each in known}
-    close = get_close_matches(word.lower(), list(plain), n=1)
-    return f"did you mean {plain[close[0]]}?" if close else ""
+    same = [word.lower()] if word.lower() in plain else []
+    close = same or get_close_matches(word.lower(), list(plain), n=2, cutoff=0.7)
+    return f"did you mean {' or '.join(plain[each] for each in close)}?" if close else ""
 
 
 def top_parser() -> Parser:
@@ -98,7 +99,7 @@ def verb_parser(verb: str) -> Parser:
     """Return the parser of what stands after a verb."""
     parser = Parser(f"jobtree {verb}", f"{VERBS[verb].capitalize()}.")
     if verb == "logs":
-        parser.add_argument("job", metavar="JOB", help="the job's number, as status and log give it")
+        parser.add_argument("job", metavar="JOB", help="the number of the job")
     if verb != "run":
         parser.add_argument("directory", metavar="DIR", nargs="?", help="the tree")
     if verb in ("run", "restart"):

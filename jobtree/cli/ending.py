@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from shlex import quote
 
 from jobtree.cli.asking import ask, living, note, tree_of
@@ -120,10 +121,6 @@ def _contents(tree: str) -> tuple[int, int]:
     for folder, _, names in os.walk(tree):
         for name in names:
             files += 1
-            try:
+            with suppress(OSError):
                 size += os.lstat(f"{folder}/{name}").st_size
-            except OSError:
-                pass
     return files, size
-
-

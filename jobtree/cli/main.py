@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from batchsystems.errors import ReportableError
 from jobtree.cli.arguments import VERBS, guess, top_parser, verb_parser
@@ -89,9 +90,7 @@ def _unknown_verb(verb: str) -> UsageError:
         fix = f"a verb comes first:  jobtree status {verb}"
     else:
         fix = f"verbs are: {', '.join(VERBS)}"
-    return UsageError(
-        f"there is no verb {verb!r}", code="JT104", why=guess(verb, VERBS), fix=fix
-    )
+    return UsageError(f"there is no verb {verb!r}", code="JT104", why=guess(verb, VERBS), fix=fix)
 
 
 def _from_file_system(error: OSError) -> ReportableError:
@@ -120,18 +119,14 @@ def _wants_tracebacks(arguments: list[str]) -> bool:
 
 
 def _say(text: str) -> None:
-    try:
+    with suppress(OSError):
         print(text, file=sys.stderr)
-    except OSError:
-        pass
 
 
 def _close_output() -> None:
     """Let nothing more be written to a pipe nobody reads, not at exit either."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def decode_line(raw: bytes) -> Line:
     """Return what encode_line was given. Raises ValueError for damage of any kind."""
     body = raw[9:].rstrip(b"\n")
     try:
-        if int(raw[:8], 16) != crc32(body) or not raw.endswith(b"\n"):
+        if raw[:9] != b"%08x " % crc32(body) or not raw.endswith(b"\n"):
             raise ValueError("checksum differs")
         name, *fields = json.loads(body)
         line = _KINDS[name](*fields)
@@ -216,10 +216,10 @@ class ResultReader:
 
     def _parse(self) -> int:
         """Take in what was appended; return how far it is known to be on disk."""
-        synced = 0
+        synced, size = 0, CHUNK_BYTES
         while not self.damage:
             try:
-                content = read_file(self.path, self._read_to, CHUNK_BYTES)
+                content = read_file(self.path, self._read_to, size)
             except FileNotFoundError:
                 break
             taken = 0
@@ -235,8 +235,9 @@ class ResultReader:
                 if line is not None:
                     synced = max(synced, self._take(line, self._read_to + taken))
             self._read_to += taken
-            if not taken:
+            if not taken and len(content) < size:
                 break
+            size = CHUNK_BYTES if taken else 4 * size  # a line may be longer than a chunk
         return synced
 
     def _take(self, line: Line, end: int) -> int:

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jobtree.errors import UsageError
@@ -112,10 +112,8 @@ class Terminal(_Forgiving):
         """Remove the block."""
         display, self._display = self._display, None
         if display is not None:
-            try:
+            with suppress(OSError):
                 display.stop()
-            except OSError:
-                pass
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -12,10 +12,10 @@ KEPT = "\n\t"
 
 
 def printable(text: str) -> str:
-    """Return text in which every character a terminal would act upon is escaped.
+    r"""Return text in which every character a terminal would act upon is escaped.
 
     Newlines and tabs stay; what is not printable (escape sequences, carriage returns, marks
-    that turn the direction of writing) becomes `\\x1b` and the like.
+    that turn the direction of writing) becomes `\x1b` and the like.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -34,7 +34,8 @@ def one_line(text: str, longest: int = 200) -> str:
 def indented(text: str) -> str:
     """Return harmless text whose further lines cannot be taken for lines of the log."""
     first, *more = printable(text).split("\n")
-    return "\n".join([first, *(line if line.startswith("    ") else f"    {line}" for line in more)])
+    rest = (line if line.startswith("    ") else f"    {line}" for line in more)
+    return "\n".join([first, *rest])
 
 
 def iso_time(epoch_s: float) -> str:

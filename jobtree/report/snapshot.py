@@ -75,7 +75,7 @@ class Publisher:
             self._red, self._failures = red, failures(live.store)
         measured = list(live.measured.items())
         if len(measured) > MOST_CLASSES:
-            measured = sorted(measured, key=lambda item: -item[1].count)[:MOST_CLASSES]
+            measured = sorted(measured, key=lambda item: -item[1].seen)[:MOST_CLASSES]
         return self._fixed | {
             "state": state,
             "updated": round(live.clock.epoch(), 3),
@@ -85,7 +85,7 @@ class Publisher:
             "issued": issued,
             "running": running,
             "classes": {
-                label: {"done": known.count, "mean_s": round(known.mean_s, 6)}
+                label: {"done": known.seen, "mean_s": round(known.mean_s, 6)}
                 for label, known in measured
             },
             "failures": self._failures,

@@ -12,9 +12,10 @@ import pytest
 
 from jobtree import store as store_module
 from jobtree import tree
+from jobtree.database import copy_database
 from jobtree.errors import StoreError
 from jobtree.job import Colour, Command, Job, Kind, Pickle, Requirements
-from jobtree.store import Record, Store, StoredIssue, copy_database
+from jobtree.store import Record, Store, StoredIssue
 
 BUDGETS = tree.Budgets(1, 2)
 

@@ -44,7 +44,7 @@ def fail(target: Target, words: str = "no good") -> None:
 
 
 def leave(target: Target, code: object) -> None:
-    sys.exit(code)  # type: ignore[arg-type]
+    sys.exit(code)
 
 
 def children(target: Target, count: int) -> None:

@@ -5,9 +5,9 @@ Owns the making of trees and orders; must not check anything. Read next: test_wo
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +130,9 @@ class Tree:
         return Path(path).read_bytes()
 
 
-def alive(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
-
-
-__all__ = ["ISSUE", "SUBMISSION", "TERMS", "Tree", "alive", "os"]
+def wait_until(path: Path) -> None:
+    """Wait for a file to be there."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.005)

@@ -1,0 +1,164 @@
+# ruff: noqa: INP001 - a script, not a package
+"""Prints the pages of the documentation that are made from the code.
+
+Owns docs/options.md, docs/transitions.md and docs/errors.md; run by `make docs`. A test fails
+when a page is not what this prints. Read next: jobtree/options.py, jobtree/tree.py,
+jobtree/attempts.py, jobtree/cli/explain.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from jobtree import attempts, options, tree  # noqa: E402 - the path comes first
+from jobtree.cli import explain  # noqa: E402
+from jobtree.job import Colour  # noqa: E402
+
+MADE = "<!-- Printed from the code by `make docs`: do not edit. -->\n"
+
+
+def row(*cells: str) -> str:
+    """Return one line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def options_page() -> str:
+    """Return docs/options.md."""
+    lines = [
+        "# Options",
+        "",
+        MADE,
+        "A workflow's script takes them (`Stack.addJobTreeOptions(parser)`), and so do `jobtree",
+        "run` and `jobtree restart`. Sizes are bytes, or `512M`, `1.5 GiB` (powers of 1024); times",
+        "are seconds, or `90m`, `1h30m`, `2-00:00:00`.",
+        "",
+        "A restart keeps what the tree was last run with; what is given then wins, and is kept for",
+        "the next one. Those marked * are not kept.",
+    ]
+    group = ""
+    for option in options.OPTIONS:
+        if option.group != group:
+            group = option.group
+            lines += ["", f"## {group.capitalize()}", "", row("option", "default", "meaning")]
+            lines.append(row("---", "---", "---"))
+        name = f"`--{option.name}{' ' + option.metavar if option.metavar else ''}`"
+        mark = "" if option.kept else " *"
+        lines.append(row(name + mark, options.shown_default(option) or "-", option.help))
+    return "\n".join(lines) + "\n"
+
+
+def transitions_page() -> str:
+    """Return docs/transitions.md."""
+    lines = [
+        "# Transitions",
+        "",
+        MADE,
+        "Two machines decide all that becomes of a tree. Both are pure tables: no clock, no file,",
+        "no scheduler. Every cell is filled.",
+        "",
+        "## Jobs: colours",
+        "",
+        "From `jobtree/tree.py`.",
+        "",
+        row("colour", "meaning"),
+        row("---", "---"),
+    ]
+    meanings = _meanings("jobtree/job.py", "Colour")
+    lines += [row(colour.name.lower(), meanings[colour.name]) for colour in Colour]
+    lines += ["", row("event", "meaning"), row("---", "---")]
+    lines += [row(event.__name__, _first_line(event)) for event in tree.EVENTS]
+    for colour in Colour:
+        lines += ["", f"### A {colour.name.lower()} job", "", row("event", "becomes")]
+        lines.append(row("---", "---"))
+        for event in tree.EVENTS:
+            lines.append(row(event.__name__, tree.TABLE[colour, event][0]))
+    lines += [
+        "",
+        "## Batch jobs: issues",
+        "",
+        "From `jobtree/attempts.py`. An issue is one batch job, or one task of an array.",
+        "",
+        row("state", "meaning"),
+        row("---", "---"),
+    ]
+    for kind, title in ((attempts.State, ""), (attempts.News, "news"), (attempts.Action, "action")):
+        if title:
+            lines += ["", row(title, "meaning"), row("---", "---")]
+        meanings = _meanings("jobtree/attempts.py", kind.__name__)
+        lines += [row(_word(member.name), meanings[member.name]) for member in kind]
+    for state in attempts.State:
+        lines += ["", f"### An issue that is {_word(state.name)}", ""]
+        lines += [row("news", "becomes", "and the master"), row("---", "---", "---")]
+        for news in attempts.News:
+            change = attempts.TABLE[state, news]
+            becomes = "stays" if change.state == state else _word(change.state.name)
+            actions = ", ".join(_word(action.name) for action in change.actions) or "-"
+            lines.append(row(_word(news.name), becomes, actions))
+    return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Return docs/errors.md."""
+    lines = [
+        "# Error codes",
+        "",
+        MADE,
+        "Codes are stable. `jobtree --explain JT301` prints the same. Errors come without a",
+        "traceback; `--logLevel DEBUG` adds it.",
+    ]
+    for start, title, status in explain.FAMILIES:
+        lines += ["", f"## {start}xx: {title}", "", f"Exit status {status}."]
+        for code, (meaning, remedy) in sorted(explain.CODES.items()):
+            if code.startswith(start):
+                lines += ["", f"### {code}", "", meaning, "", f"*What to do:* {remedy}"]
+    return "\n".join(lines) + "\n"
+
+
+def _word(name: str) -> str:
+    return name.lower().replace("_", " ")
+
+
+def _first_line(thing: type) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _meanings(path: str, name: str) -> dict[str, str]:
+    """Return the strings that stand below the members of an enumeration."""
+    import ast
+
+    module = ast.parse((HERE.parent / path).read_text())
+    body = next(n for n in module.body if isinstance(n, ast.ClassDef) and n.name == name).body
+    found: dict[str, str] = {}
+    for first, second in pairwise(body):
+        if isinstance(first, ast.Assign) and isinstance(second, ast.Expr):
+            target, text = first.targets[0], second.value
+            if isinstance(target, ast.Name) and isinstance(text, ast.Constant):
+                found[target.id] = " ".join(str(text.value).split())
+    return found
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "options.md": options_page,
+    "transitions.md": transitions_page,
+    "errors.md": errors_page,
+}
+
+
+def main() -> None:
+    """Print every page that is not fresh."""
+    for name, page in PAGES.items():
+        text = page()
+        path = HERE / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"printed docs/{name}")  # noqa: T201 - its work
+
+
+if __name__ == "__main__":
+    main()

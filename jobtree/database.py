@@ -1,0 +1,136 @@
+"""The database file of a tree: opening it, copying it, and saying what is wrong with it.
+
+Owns how SQLite is told to behave on a shared file system; knows no tables but the version.
+Read next: store.py.
+
+Only the holder of the lease opens it, so no file lock is relied on (their working differs
+between NFS, Lustre and GPFS): the unix-none VFS takes none, and exclusive mode keeps the
+write-ahead log's index in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from jobtree import schema
+from jobtree.errors import StoreError
+from jobtree.mailbox.files import sync_directory
+
+CHECKED_UP_TO_BYTES = 64 * 2**20
+COPY_TRIES = 5
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open or make a database for this process alone, durable at every commit."""
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+    umask = os.umask(0o077)
+    try:
+        db = sqlite3.connect(
+            f"file:{quote(path)}?vfs=unix-none", uri=True, isolation_level=None, timeout=0
+        )
+        db.execute("pragma locking_mode = exclusive")
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        db.execute("pragma cache_size = -65536")
+        db.execute("pragma wal_autocheckpoint = 4000")
+    finally:
+        os.umask(umask)
+    return db
+
+
+def check(db: sqlite3.Connection, path: str) -> None:
+    """Refuse a database that is damaged, not a tree's, or of a newer version."""
+    (mark,) = db.execute("pragma application_id").fetchone()
+    (version,) = db.execute("pragma user_version").fetchone()
+    if mark != schema.APPLICATION_ID:
+        raise _damaged(path, "it is not a job tree's database")
+    if version > schema.VERSION:
+        raise StoreError(
+            f"{path} was written by a newer jobTree",
+            code="JT311",
+            where=f"its version is {version}, this jobTree knows up to {schema.VERSION}",
+            fix="use the newer jobTree, or run the tree afresh in another directory",
+        )
+    if os.path.getsize(path) <= CHECKED_UP_TO_BYTES:
+        verdict = db.execute("pragma quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise _damaged(path, verdict)
+
+
+def copy_database(old: str, new: str) -> None:
+    """Copy a database that a lost master may still have open, without opening it; check it.
+
+    Raises StoreError JT315 if it keeps changing, JT310 if the copy is damaged.
+    """
+    for _ in range(COPY_TRIES):
+        before = _fingerprint(old)
+        for suffix in ("", "-wal"):
+            if os.path.exists(old + suffix):
+                shutil.copyfile(old + suffix, new + suffix)
+                with open(new + suffix, "rb+") as file:
+                    os.fsync(file.fileno())
+        if _fingerprint(old) == before:
+            sync_directory(os.path.dirname(new))
+            with explained(new):
+                db = connect(new)
+                check(db, new)
+                db.close()
+            return
+    raise StoreError(
+        f"{old} keeps changing: another master is writing it",
+        code="JT315",
+        fix="stop the other master, then restart the tree",
+    )
+
+
+def _fingerprint(path: str) -> list[tuple[int, int] | None]:
+    found: list[tuple[int, int] | None] = []
+    for suffix in ("", "-wal"):
+        try:
+            status = os.stat(path + suffix)
+            found.append((status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
+def _damaged(path: str, verdict: str) -> StoreError:
+    return StoreError(
+        f"the tree's database {path} is damaged",
+        code="JT310",
+        where=verdict,
+        why="nothing was changed: going on could lose or repeat finished work",
+        fix="restore it from a backup, or run the tree afresh in another directory",
+    )
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into ones that say what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        said = str(error)
+        if "full" in said:
+            code, fix = "JT313", "free some space (or quota), then restart the tree"
+        elif "readonly" in said or "unable to open" in said:
+            code, fix = "JT312", "make the directory writable by you, then restart the tree"
+        elif "malformed" in said or "not a database" in said:
+            raise _damaged(path, said) from error
+        else:
+            code, fix = "JT314", "see that the file system works, then restart the tree"
+        raise StoreError(
+            f"the tree's database cannot be used: {said}",
+            code=code,
+            where=path,
+            why="all that was committed is safe",
+            fix=fix,
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error

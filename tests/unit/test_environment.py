@@ -1,0 +1,102 @@
+"""The saved environment: complete, private, and second to what belongs to the node."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobtree.environment import Environment, belongs_to_node, capture, load, save, step_environ
+from jobtree.errors import StoreError
+
+SAVED = Environment({"A": "1", "B\udcff": "\udcfe"}, "/d", 0o27, ["/p"], "/s.py", "", "/python")
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    save(str(tmp_path), SAVED)
+    assert load(str(tmp_path)) == SAVED
+    assert (tmp_path / "environment.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_others_could_have_written_is_refused(tmp_path: Path) -> None:
+    save(str(tmp_path), SAVED)
+    (tmp_path / "environment.json").chmod(0o620)
+    with pytest.raises(StoreError):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', '"x"'])
+def test_damage_is_a_value_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "environment.json"
+    path.touch(0o600)
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"."):
+        load(str(tmp_path))
+
+
+def test_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOME", "thing")
+    monkeypatch.setattr(sys, "path", ["", "lib", "/abs"])
+    old = os.umask(0o037)
+    try:
+        found = capture()
+    finally:
+        assert os.umask(old) == 0o037
+    assert (found.environ["SOME"], found.directory, found.umask) == ("thing", str(tmp_path), 0o37)
+    assert found.sys_path == [f"{tmp_path}/", f"{tmp_path}/lib", "/abs"]
+    assert found.python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "module"),
+    [
+        (["flow.py"], "flow.py", ""),
+        (["-m", "flow"], "flow.py", "flow"),
+        (["-m", "pkg"], "pkg/__main__.py", "pkg.__main__"),
+        (["-c", "import flow; flow.show()"], "", ""),
+    ],
+)
+def test_where_the_script_is(tmp_path: Path, arguments: list[str], path: str, module: str) -> None:
+    text = (
+        "import json\nfrom jobtree.environment import main_script\n"
+        "def show(): print(json.dumps(main_script()))\n"
+        "if __name__ == '__main__': show()\n"
+    )
+    (tmp_path / "pkg").mkdir()
+    for name in ("flow.py", "pkg/__main__.py"):
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [str(tmp_path / path) if path else "", module]
+
+
+def test_the_node_wins_where_it_is_at_home() -> None:
+    saved = {"HOME": "/me", "TMPDIR": "/login", "SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": "0"}
+    node = {"HOME": "/other", "TMPDIR": "/node", "SLURM_TASK_PID": "2", "JOB_ID": "9", "X": "y"}
+    assert step_environ(saved, node) == {
+        "HOME": "/me",
+        "TMPDIR": "/node",
+        "SLURM_TASK_PID": "2",
+        "JOB_ID": "9",
+    }
+
+
+@pytest.mark.parametrize("name", ["TMP", "HOST", "SGE_ROOT", "PBS_O", "LSB_JOBID", "NSLOTS"])
+def test_names_of_the_node(name: str) -> None:
+    assert belongs_to_node(name)
+
+
+@pytest.mark.parametrize("name", ["PATH", "HOME", "LANG", "SBATCH_ACCOUNT", "MY_JOB_ID", "TMPX"])
+def test_names_of_the_user(name: str) -> None:
+    assert not belongs_to_node(name)
