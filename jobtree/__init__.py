@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobtree.errors import JobTreeError, StoreError, UsageError
-    from jobtree.target import Stack, Target
+    from jobtree.stack import Stack
+    from jobtree.target import Target
 
 __version__ = "0.1.0.dev0"
 
@@ -18,7 +19,7 @@ __all__ = ["JobTreeError", "Stack", "StoreError", "Target", "UsageError", "__ver
 
 _HOMES = {
     "JobTreeError": "jobtree.errors",
-    "Stack": "jobtree.target",
+    "Stack": "jobtree.stack",
     "StoreError": "jobtree.errors",
     "Target": "jobtree.target",
     "UsageError": "jobtree.errors",

@@ -4,8 +4,8 @@ Owns the promises that must hold while the worker's own process is busy in C cod
 must not import what it does not need, nor outlive the worker. Read next: worker.py.
 
 It is no child of the worker, so that a Target's os.wait() never sees it. The worker tells it
-things through a pipe: b"s" there are lines to sync, b"g123;" a step runs as process group 123
-(0: none any more), b"e" all is published.
+things through a pipe: b"s" there are lines to sync, b"w" the same but they can wait a little,
+b"g123;" a step runs as process group 123 (0: none any more), b"e" all is published.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ class Companion:
     def sync(self) -> None:
         """Have what was written so far synced soon."""
         self._tell(b"s")
+
+    def sync_later(self) -> None:
+        """Have it synced within SYNC_EVERY_S: in vain if this worker ends before."""
+        self._tell(b"w")
 
     def runs_group(self, group: int) -> None:
         """Have this process group killed if the worker dies; 0: none."""
@@ -139,7 +143,9 @@ class _Watch:
             return
         self._deaf = self._deaf or not told
         self._ended = self._ended or b"e" in told
-        self._pending = self._pending or b"s" in told
+        if b"w" in told and b"s" not in told and not self._pending:
+            self._synced_at = monotonic()
+        self._pending = self._pending or b"s" in told or b"w" in told
         _, found, group = told.rpartition(b"g")
         if found and b";" in group:
             self._group = int(group.partition(b";")[0])

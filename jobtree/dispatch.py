@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from math import ceil
 
-import jobtree
 from batchsystems.interface import INDEX, JobSpec, Resources
 from jobtree import tree
 from jobtree.attempts import State
@@ -188,7 +187,7 @@ def _submission(
 
 def worker_argv(order: str) -> tuple[str, ...]:
     """Return the command that starts a worker on a task of an order."""
-    start = os.path.join(os.path.dirname(os.path.abspath(jobtree.__file__)), "worker_start.py")
+    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
     return (sys.executable, "-I", "-S", start, order, INDEX)
 
 

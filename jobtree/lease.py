@@ -42,10 +42,14 @@ class Holder(NamedTuple):
 
 
 def process_start(pid: int) -> int:
-    """Return when a process of this host started, in clock ticks since boot; 0 if it is gone."""
+    """Return when a process of this host started, in clock ticks since boot; 0 if it is gone.
+
+    A zombie is gone: in a container whose first process reaps nothing it stays for ever.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+            fields = file.read().rpartition(b")")[2].split()
+        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, IndexError, ValueError):
         return 0
 

@@ -10,7 +10,7 @@ import logging
 import os
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -21,6 +21,7 @@ from jobtree.answers import answer
 from jobtree.attempts import News, State
 from jobtree.dispatch import issue_ready
 from jobtree.errors import StoreError
+from jobtree.job import Colour
 from jobtree.lease import Lease
 from jobtree.live import Issue, Live
 from jobtree.mailbox.control import BELL
@@ -166,7 +167,7 @@ class Master:
                 entry.task,
                 entry.batch_system,
                 entry.granted,
-                entry.pack,
+                _still_held(live, entry.pack),
                 entry.submitted,
                 live.clock.now(),
             )
@@ -307,3 +308,13 @@ class Master:
         """Let go of what the master holds open."""
         os.close(self._wakeup_r)
         os.close(self._wakeup_w)
+
+
+def _still_held(live: Live, pack: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Return a pack as it stands now: adopted steps have moved its jobs on since it was issued."""
+    held = []
+    for job_id, attempt, _ in pack:
+        job = live.store.get(job_id)
+        if job is not None and job.attempt == attempt and job.colour == Colour.GREY:
+            held.append((job_id, attempt, job.step))
+    return held

@@ -1,7 +1,7 @@
-"""Target and Stack: what a researcher writes a workflow with.
+"""Target: what a researcher writes a workflow with.
 
 Owns the API's words and the refusals that come at once; must do no I/O and no scheduling.
-Read next: handover.py, how a Target becomes a Command; docs/api.md for people.
+Read next: stack.py, which starts it; handover.py, how a Target becomes a Command.
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from jobtree.context import Process, StepContext
+from jobtree.context import StepContext
 from jobtree.errors import JobTreeError
 from jobtree.job import Command, Kind, Requirements
-from jobtree.jobfile import JOB_FILE, protocol_command, shell_command
-from jobtree.units import parse_requirements
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
 
 class Node:
     """What jobTree keeps of one Target. Only its requirements are pickled with it."""
@@ -57,7 +51,7 @@ class Target:
         gpus: float | str | None = None,
         isolate: bool = False,
     ) -> None:
-        requirements = parse_requirements(memory, cpu, gpus, time)
+        requirements = _requirements(memory, cpu, gpus, time)
         self._jobtree = Node(requirements, isolate, ref(self))
 
     def run(self) -> None:
@@ -98,8 +92,10 @@ class Target:
         gpus: float | str | None = None,
     ) -> None:
         """Run a shell command as a child; with JOB_FILE in it, it speaks that protocol."""
+        from jobtree.jobfile import JOB_FILE, protocol_command, shell_command
+
         make = protocol_command if JOB_FILE in cmd else shell_command
-        node_of(self).children.append(make(cmd, parse_requirements(memory, cpu, gpus, runTime)))
+        node_of(self).children.append(make(cmd, _requirements(memory, cpu, gpus, runTime)))
 
     def setFollowOnTarget(self, follow_on: Target) -> None:
         """Run `follow_on` after all descendants of this step. Refused: a second one."""
@@ -227,44 +223,6 @@ class FunctionTarget(Target):
         self.fn(self, *self.args, **self.kwargs)
 
 
-class Stack:
-    """A workflow about to start: `Stack(target).startJobTree(options)`."""
-
-    def __init__(self, target: Target) -> None:
-        """Take the root. Refused: one that is a child of another, or cannot be pickled."""
-        adopt(target, None)
-        self._target = target
-
-    @staticmethod
-    def addJobTreeOptions(parser: ArgumentParser) -> None:
-        """Add jobTree's options to an argparse parser."""
-        from jobtree.options import add_options
-
-        add_options(parser)
-
-    @staticmethod
-    def getDefaultOptions() -> Namespace:
-        """Return the options of an empty command line."""
-        from argparse import ArgumentParser
-
-        parser = ArgumentParser(add_help=False)
-        Stack.addJobTreeOptions(parser)
-        return parser.parse_args([])
-
-    def startJobTree(self, options: Namespace) -> int:
-        """Run the workflow; return how many jobs are not done: 0 when all is complete."""
-        if Process.in_worker:
-            raise JobTreeError(
-                "a worker imported the script, and the script started its workflow again",
-                code="JT402",
-                why="workers import the script to find the classes defined in it",
-                fix='put the call of startJobTree under  if __name__ == "__main__":',
-            )
-        from jobtree.workflow import run_target
-
-        return run_target(self._target, options).remaining
-
-
 def node_of(target: Target) -> Node:
     """Return what jobTree keeps of a Target. Raises JobTreeError (JT403) if it has nothing."""
     node = getattr(target, "_jobtree", None)
@@ -300,6 +258,15 @@ def adopt(target: Target, parent: Target | None) -> None:
 
     check_picklable(target)
     node.adopted = True
+
+
+def _requirements(memory: object, cpu: object, gpus: object, time: object) -> Requirements:
+    """Return what is asked for; workers whose Targets ask for nothing need no parser."""
+    if memory is cpu is gpus is time is None:
+        return Requirements()
+    from jobtree.units import parse_requirements
+
+    return parse_requirements(memory, cpu, gpus, time)
 
 
 def _check_function(fn: object) -> None:

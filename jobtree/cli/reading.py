@@ -34,18 +34,22 @@ def status(given: argparse.Namespace) -> int:
 
 def _status(tree: str) -> dict[str, Any]:
     holder, alive = living(tree)
-    if holder is not None and alive is not False:
-        said = read_status(tree)
-        if said is not None and said["epoch"] == holder.epoch and _is_fresh(said, alive):
-            return said
+    said = read_status(tree)
+    if said is not None and holder is not None and _can_be_relied_on(said, holder, alive):
+        return said
     said = ask(tree, "status", {})
     holder, alive = living(tree)
     lives = holder is not None and alive is not False
     return _whole(tree, said, holder if lives else None)
 
 
-def _is_fresh(said: dict[str, Any], alive: bool | None) -> bool:
-    return bool(alive) or abs(time.time() - said["updated"]) < STALE_S
+def _can_be_relied_on(said: dict[str, Any], holder: Holder, alive: bool | None) -> bool:
+    """Tell whether a status file is the last word of whoever held the tree last."""
+    if said["epoch"] != holder.epoch:
+        return False
+    if alive is None:
+        return bool(abs(time.time() - said["updated"]) < STALE_S)
+    return bool((said["state"] == "running") == alive)
 
 
 def _whole(tree: str, said: dict[str, Any], holder: Holder | None) -> dict[str, Any]:

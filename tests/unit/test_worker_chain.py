@@ -154,8 +154,8 @@ def test_os_exit_costs_the_target_only_and_is_never_our_status(tree: Tree, statu
 
 
 def test_left_threads_end_the_worker_after_the_step(tree: Tree) -> None:
-    tree.run([Call("leave_thread"), Call("nothing")], [Call("nothing")])
-    assert [(done.job, done.goes_on) for done in tree.done()] == [(1, True), (1, False)]
+    tree.run([Call("nothing"), Call("leave_thread")], [Call("nothing")])
+    assert [(done.job, done.step, done.goes_on) for done in tree.done()] == [(1, 0, False)]
     assert Returned([2]) in tree.lines
 
 

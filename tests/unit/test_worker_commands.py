@@ -169,6 +169,20 @@ def test_it_beats_while_c_code_holds_the_gil_and_tidies_up(tree: Tree) -> None:
         time.sleep(0.01)
 
 
+def test_what_runs_is_seen_while_it_runs(tree: Tree) -> None:
+    """On NFS nothing is seen before it is synced."""
+    began, until = tree.home / "began", tree.home / "until"
+    tree.order([Call("wait_for_file", str(began), str(until))])
+    worker = tree.start()
+    deadline = time.monotonic() + 60
+    while not any(isinstance(line, Start) for line in tree.reader.read()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    until.touch()
+    worker.communicate(timeout=60)
+    assert worker.returncode == 0
+
+
 def test_a_dead_workers_command_is_killed(tree: Tree) -> None:
     pid_file = tree.home / "pid"
     tree.order(

@@ -43,7 +43,7 @@ def fail(target: Target, words: str = "no good") -> None:
     raise ValueError(words)
 
 
-def leave(target: Target, code: object) -> None:
+def leave(target: Target, code: str | int | None) -> None:
     sys.exit(code)
 
 
@@ -106,7 +106,7 @@ def pollute(target: Target) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     signal.alarm(1)
     sys.stdout.close()
-    sys.stdout = None  # type: ignore[assignment]
+    sys.stdout = None
     os.close(2)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ class Tree:
         bundle.close()
         return command
 
-    def order(self, *stacks: list[Target | Command], isolate: bool = False, **terms: Any) -> None:
+    def order(
+        self, *stacks: Sequence[Target | Command], isolate: bool = False, **terms: Any
+    ) -> None:
         """Write an order: a pack of jobs 1, 2 ... with these stacks."""
         pack = []
         for number, stack in enumerate(stacks, 1):
@@ -97,7 +100,7 @@ class Tree:
         return self.lines
 
     def run(
-        self, *stacks: list[Target | Command], isolate: bool = False, **terms: Any
+        self, *stacks: Sequence[Target | Command], isolate: bool = False, **terms: Any
     ) -> list[Line]:
         """Order, work, and return the lines."""
         self.order(*stacks, isolate=isolate, **terms)
