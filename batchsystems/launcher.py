@@ -53,6 +53,18 @@ class Process:
         self.rss_bytes = int(fields[21]) * resource.getpagesize()
 
 
+def own_peak_kb() -> int:
+    """Return the peak of this process's own memory: what a child's ru_maxrss begins with.
+
+    Our own ru_maxrss would not do: it began with the peak of whoever started us.
+    """
+    try:
+        with open("/proc/self/status", "rb") as file:
+            return int(file.read().partition(b"VmHWM:")[2].split(None, 1)[0])
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def read_process(pid: int | str) -> Process | None:
     """Return the process, None if there is none (any more)."""
     try:
@@ -121,7 +133,7 @@ class Job:
         except OSError:
             return NOTHING_STARTED
         oom_kills = count_oom_kills(self.order.get("oom", ""))
-        own_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        own_rss = own_peak_kb()
         self._start()
         self._supervise()
         try:

@@ -40,7 +40,11 @@ def key_of(job: str, identity: Identity) -> str:
 def read_traces(state_dir: str) -> dict[str, list[Trace]]:
     """Return what launchers left, by job (`name.index`), the newest launcher last."""
     traces: dict[str, list[Trace]] = {}
-    for entry in os.listdir(state_dir):
+    try:
+        entries = os.listdir(state_dir)
+    except FileNotFoundError:
+        entries = []
+    for entry in entries:
         match = _FILE.fullmatch(entry)
         if match:
             trace = Trace(match["job"], int(match["pid"]), int(match["start"]))

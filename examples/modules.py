@@ -151,7 +151,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Count what is in the modules of a library.")
     parser.add_argument("--library", default=sysconfig.get_path("stdlib"), metavar="DIR",
                         help="where the modules are (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--report", required=True, metavar="FILE", help="where to write it, as JSON")
+    parser.add_argument(
+        "--report", required=True, metavar="FILE", help="where to write it, as JSON"
+    )
     Stack.addJobTreeOptions(parser)
     options = parser.parse_args()
     report = os.path.abspath(options.report)

@@ -25,10 +25,15 @@ from jobtree.mailbox.layout import DATABASE, LEASES
 RENEW_S = 10.0
 STALE_S = 60.0
 POLL_S = 1.0
+LOOKED_S = 10.0
+LOOK_POLL_S = 0.05
 
 
 class Holder(NamedTuple):
-    """Who holds an epoch. released: it let go. database: the file the tree is in."""
+    """Who holds an epoch. released: it let go. database: the file the tree is in.
+
+    looks: it is no master, but a command that answers a question and lets go again.
+    """
 
     epoch: int
     host: str
@@ -39,6 +44,7 @@ class Holder(NamedTuple):
     database: str
     renewed: int
     released: bool
+    looks: bool
 
 
 def process_start(pid: int) -> int:
@@ -130,6 +136,7 @@ class Lease:
 
 def take(
     tree: str,
+    looks: bool = False,
     wait: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     notice: Callable[[str], None] = lambda _: None,
@@ -137,9 +144,14 @@ def take(
     """Take the tree; return the lease and who held it before.
 
     Raises StoreError JT302 when a live master holds it. A holder on another host is watched for
-    STALE_S before it is taken for dead.
+    STALE_S before it is taken for dead; one that only looks is waited for.
     """
     before = latest(tree)
+    if before is not None and before.looks:
+        end = clock() + LOOKED_S
+        while before is not None and before.looks and is_alive(before) and clock() < end:
+            wait(LOOK_POLL_S)
+            before = latest(tree)
     if before is not None:
         alive = is_alive(before)
         if alive is None:
@@ -157,6 +169,7 @@ def take(
         DATABASE if before is None else before.database,
         0,
         False,
+        looks,
     )
     if not _link(tree, holder):
         raise _held(tree, latest(tree) or holder)

@@ -65,16 +65,23 @@ def peak_memory(status: bytes) -> int | None:
     return int(rest.split(None, 1)[0]) * 1024 if found else None
 
 
+def _own_peak() -> int:
+    """Return the peak of our own memory; not our ru_maxrss, which began with our parent's."""
+    with suppress(OSError), open("/proc/self/status", "rb") as file:
+        return peak_memory(file.read()) or 0
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
+
+
 def usage_of_child(wall_s: float, used: object) -> Usage:
     """Return what a spawned command used, from its rusage.
 
     Its ru_maxrss begins with the peak of the process that spawned it: only what is clearly
     above our own says anything.
     """
-    own_kb = getrusage(RUSAGE_SELF).ru_maxrss
+    own_bytes = _own_peak()
     cpu_s: float = used.ru_utime + used.ru_stime  # type: ignore[attr-defined]
     peak_kb: int = used.ru_maxrss  # type: ignore[attr-defined]
-    memory = peak_kb * 1024 if peak_kb > own_kb * 1.1 else None
+    memory = peak_kb * 1024 if peak_kb * 1024 > own_bytes * 1.1 else None
     return Usage(round(wall_s, 6), round(cpu_s, 6), memory)
 
 

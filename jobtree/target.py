@@ -9,11 +9,12 @@ from __future__ import annotations
 from _weakref import ref
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobtree.context import StepContext
 from jobtree.errors import JobTreeError
 from jobtree.job import Command, Kind, Requirements
+
 
 class Node:
     """What jobTree keeps of one Target. Only its requirements are pickled with it."""
@@ -298,4 +299,4 @@ def label_of(target: Target) -> str:
     return _name(target.fn) if isinstance(target, FunctionTarget) else type(target).__name__
 
 
-__all__ = ["Command", "FunctionTarget", "Kind", "Node", "Stack", "Target", "adopt", "node_of"]
+__all__ = ["Command", "FunctionTarget", "Kind", "Node", "Target", "adopt", "node_of"]

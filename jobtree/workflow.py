@@ -202,7 +202,7 @@ def _explained_files(directory: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"the file system fails under the job tree: {error.strerror or error}",
-            code="JT317",
+            code="JT318",
             where=str(error.filename or directory),
             why="all that was committed is safe; jobs that run go on",
             fix=f"mend it (space, quota, the server), then:  jobtree restart {directory}",
@@ -210,12 +210,13 @@ def _explained_files(directory: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(directory: str) -> Iterator[tuple[lease.Lease, Store]]:
+def opened(directory: str, looks: bool = False) -> Iterator[tuple[lease.Lease, Store]]:
     """Hold the lease of a tree and its open store; let go of both at the end.
 
+    looks: only for a moment, to answer a question; others then wait instead of being refused.
     Raises StoreError JT302 if another master holds it.
     """
-    held, before = lease.take(directory, notice=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    held, before = lease.take(directory, looks, notice=lambda text: print(text, file=sys.stderr))  # noqa: T201
     try:
         name = held.holder.database
         if before is not None and not before.released and not lease.is_here(before):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from typing import Any
 
 from jobtree import lease
@@ -17,10 +16,6 @@ from jobtree.errors import StoreError, UsageError
 from jobtree.mailbox import control, layout
 
 ANSWER_S = 30.0
-LOOK_S = 0.5
-LAST_WORD_S = 3.0
-"""So long an answer may still turn up after the master has ended."""
-
 TRIES = 3
 
 
@@ -105,7 +100,9 @@ def ask(
                 f"the master is process {holder.pid} on {holder.host}, another host; "
                 f"asking it through {directory}/{layout.CONTROL}, for up to {timeout_s:.0f} s"
             )
-        said = _ask_master(directory, verb, arguments, timeout_s)
+        said = control.ask(
+            directory, verb, arguments, timeout_s, lambda: living(directory)[1] is False
+        )
         if said is not None:
             return _good(said)
         if living(directory)[1] is not False:
@@ -123,26 +120,8 @@ def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[s
     from jobtree import answers, workflow
 
     workflow.require_tree(directory)
-    with workflow.opened(directory) as (_, store):
+    with workflow.opened(directory, looks=True) as (_, store):
         return answers.answer(store, directory, verb, arguments)
-
-
-def _ask_master(
-    directory: str, verb: str, arguments: dict[str, Any], timeout_s: float
-) -> dict[str, Any] | None:
-    """Ask a master, but do not wait for one that has ended meanwhile."""
-    found: list[dict[str, Any] | None] = []
-    asking = threading.Thread(
-        target=lambda: found.append(control.ask(directory, verb, arguments, timeout_s)),
-        daemon=True,
-    )
-    asking.start()
-    while asking.is_alive():
-        asking.join(LOOK_S)
-        if asking.is_alive() and living(directory)[1] is False:
-            asking.join(LAST_WORD_S)
-            break
-    return found[0] if found else None
 
 
 def _good(said: dict[str, Any]) -> dict[str, Any]:

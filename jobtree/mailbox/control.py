@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jobtree.mailbox.files import read_file, remove_file, write_file
@@ -18,6 +19,7 @@ from jobtree.mailbox.layout import CONTROL
 
 BELL = "control"
 POLL_S = 0.02
+LOOK_S = 0.5
 
 
 class Request(NamedTuple):
@@ -34,9 +36,17 @@ def write_bell(tree: str, address: tuple[str, int, str] | None) -> None:
 
 
 def ask(
-    tree: str, verb: str, arguments: dict[str, Any], timeout_s: float = 30.0
+    tree: str,
+    verb: str,
+    arguments: dict[str, Any],
+    timeout_s: float,
+    is_over: Callable[[], bool],
 ) -> dict[str, Any] | None:
-    """Ask the live master; return its answer, or None if none came in time."""
+    """Ask the master; return its answer, or None if none came in time.
+
+    is_over: whether the master has ended meanwhile, asked every LOOK_S: it may still have
+    answered, but need not be waited for.
+    """
     from jobtree.mailbox.doorbell import ring
 
     name = f"{time.time_ns()}-{secrets.token_hex(4)}"
@@ -50,14 +60,20 @@ def ask(
     if bell:
         ring((bell[0], bell[1], bell[2]), BELL)
     end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
+    look, over = time.monotonic() + LOOK_S, False
+    while True:
         if os.path.exists(answer):
             said: dict[str, Any] = json.loads(read_file(answer))
             remove_file(answer)
             return said
-        time.sleep(POLL_S)
-    remove_file(request)
-    return None
+        now = time.monotonic()
+        if over or now > end:
+            remove_file(request)
+            return None
+        if now > look:
+            look, over = now + LOOK_S, is_over()
+        else:
+            time.sleep(POLL_S)
 
 
 def waiting_requests(tree: str) -> list[Request]:

@@ -33,6 +33,7 @@ from tests.integration.killing import (
     kill_and_restart,
     python,
     run,
+    start,
 )
 
 pytestmark = [pytest.mark.usefixtures("no_stray_processes"), pytest.mark.slow]
@@ -323,6 +324,30 @@ def test_the_examples_survive_kills(tmp_path: Path, text: Path, what: str) -> No
         end = kill_and_restart(argv, place.tree, place.log, what, dice(), 3.0)
         assert output.read_bytes() == expected, end.story
         assert not list(place.scratch.iterdir()), end.story
+
+
+def test_a_dead_master_that_nobody_reaps_holds_no_tree(place: Place) -> None:
+    home = place.log.parent
+    argv = python(WORKFLOWS / "audited.py", home / "audit", home / "sum", *place.options())
+    master = start(argv, place.log)
+    try:
+        await_lines(home / "audit", 1)
+        master.kill()
+        os.waitid(os.P_PID, master.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie
+        ended = run(jobtree("restart", place.tree), place.log)
+    finally:
+        master.kill()
+        master.wait()
+    assert_complete(place.tree, ended)
+    assert (home / "sum").read_text() == "27\n"
+
+
+def await_lines(path: Path, count: int) -> None:
+    """Wait until a file has so many lines."""
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline, f"{path} does not grow"
+        time.sleep(0.01)
 
 
 # ---- random trees, odd shapes ------------------------------------------------------------

@@ -54,9 +54,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_does_what_it_says(
-    page: str, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_a_page_does_what_it_says(page: str, tmp_path: Path, environment: dict[str, str]) -> None:
     home = tmp_path / "home"
     home.mkdir()
     printed = ""

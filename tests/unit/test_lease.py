@@ -63,6 +63,16 @@ def test_a_reused_pid_is_not_the_holder(tree: str) -> None:
     assert lease.is_alive(impostor) is False
 
 
+def test_a_command_that_only_looks_is_waited_for(tree: str) -> None:
+    looking, _ = lease.take(tree, looks=True)
+
+    def wait(_: float) -> None:
+        looking.release()
+
+    taken, _ = lease.take(tree, wait=wait)
+    assert taken.epoch == 2
+
+
 class OtherHost:
     """A holder on another host, and a clock that a test turns by waiting."""
 

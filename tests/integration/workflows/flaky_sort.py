@@ -37,7 +37,7 @@ class Merge(sort.Merge):  # type: ignore[name-defined, misc]
         perhaps_fail()
 
 
-sort.Split, sort.Merge = Split, Merge
+sort.Split, sort.Merge = Split, Merge  # type: ignore[attr-defined]
 
 if __name__ == "__main__":
     sys.exit(sort.main())

@@ -12,7 +12,7 @@ import os
 import random
 import sys
 from shlex import quote
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 FAILS = 0.1
 
@@ -34,12 +34,12 @@ def down(place: str, job_file: str) -> None:
     if not below:
         leave(place, 1)
         return
-    tree = ElementTree.parse(job_file)
+    tree = ET.parse(job_file)
     job = tree.getroot()
     children = job.find("children")
     assert children is not None
     for directory in below:
-        ElementTree.SubElement(children, "child", command=command("down", directory))
+        ET.SubElement(children, "child", command=command("down", directory))
     job.set("command", command("up", place))
     tree.write(job_file)
 
