@@ -20,9 +20,7 @@ def test_every_cell_of_the_table_is_filled() -> None:
 
 
 def test_the_plain_life_of_an_issue() -> None:
-    life = states_after(
-        State.SUBMITTING, News.ACCEPTED, News.CLAIMED, News.PUBLISHED, News.ENDED
-    )
+    life = states_after(State.SUBMITTING, News.ACCEPTED, News.CLAIMED, News.PUBLISHED, News.ENDED)
     assert life == [State.QUEUED, State.RUNNING, State.PUBLISHED, State.ENDED]
 
 

@@ -74,9 +74,7 @@ def test_two_or_more_children_are_born_and_the_job_turns_blue() -> None:
 
 
 def test_a_single_child_runs_next_on_the_same_stack_before_the_follow_on() -> None:
-    done = after(
-        grey(), tree.StepDone(child_count=1, child=CHILD, follow_on=FOLLOW, goes_on=True)
-    )
+    done = after(grey(), tree.StepDone(child_count=1, child=CHILD, follow_on=FOLLOW, goes_on=True))
     assert done.stack == (FOLLOW, CHILD)
     assert done.colour == Colour.GREY
     assert done.child_count == 0
