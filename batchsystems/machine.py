@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 _UNLIMITED = 1 << 60
 """Version 1 writes a huge number where there is no limit."""
 
@@ -27,11 +29,11 @@ class Machine:
 
 def read_machine() -> Machine:
     """Return what this process may use of the machine it runs on."""
-    cpus = len(os.sched_getaffinity(0))
+    cpus = len(psutil.Process().cpu_affinity())
     quota = cgroup_cpus()
     if quota is not None:
         cpus = min(cpus, max(1, int(quota)))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = psutil.virtual_memory().total
     limit = cgroup_memory_bytes()
     return Machine(cpus, memory if limit is None else min(memory, limit), read_gpus())
 
