@@ -15,7 +15,7 @@ from jobtree.companion import Companion
 from jobtree.context import LocalDirectory, StepContext
 from jobtree.job import Command, Requirements
 from jobtree.ledger import Ledger
-from jobtree.mailbox.claims import Fence, read_fence
+from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start, Usage
@@ -63,7 +63,7 @@ class Shift:
         """Return Fence.RECALL if this worker is recalled. Raises Left if it is to stop."""
         now = monotonic()
         if now - self._looked_at > FENCE_EVERY_S:
-            self._said, self._looked_at = read_fence(self.desk.tree, self.issue), now
+            self._said, self._looked_at = heed_fence(self.desk.tree, self.issue), now
         if self._said == Fence.STOP:
             raise Left
         return self._said

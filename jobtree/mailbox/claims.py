@@ -13,7 +13,14 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from jobtree.mailbox.files import read_file, remove_file, sync_directory, write_all, write_file
+from jobtree.mailbox.files import (
+    exists_after_listing,
+    read_file,
+    remove_file,
+    sync_directory,
+    write_all,
+    write_file,
+)
 from jobtree.mailbox.layout import claim_path, fence_path
 
 BEAT_BYTES = 17
@@ -106,3 +113,14 @@ def read_fence(tree: str, issue: str) -> str | None:
         return read_file(fence_path(tree, issue)).decode()
     except FileNotFoundError:
         return None
+
+
+def heed_fence(tree: str, issue: str) -> str | None:
+    """Return what the holder of a claim is told.
+
+    A claim that is gone means STOP: its issue is settled, and all its files were removed, the
+    fence too. So a worker whose node was given up for dead stops when it wakes up.
+    """
+    if not exists_after_listing(claim_path(tree, issue)):
+        return Fence.STOP
+    return read_fence(tree, issue)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobtree.mailbox import layout
-from jobtree.mailbox.claims import Claim, Fence, take_claim, write_fence
+from jobtree.mailbox.claims import Claim, Fence, remove_claims, take_claim, write_fence
 from jobtree.mailbox.orders import Assignment
 from jobtree.mailbox.results import End, Hello, Returned, Start, read_children
 from tests.unit.worker_targets import Call
@@ -284,6 +284,19 @@ def test_a_fence_while_at_work(tree: Tree, word: str) -> None:
         assert Returned([2]) in lines
         assert isinstance(lines[-1], End)
     assert os.listdir(tree.scratch) == []
+
+
+def test_a_worker_given_up_for_dead_stops_when_its_claim_is_gone(tree: Tree) -> None:
+    began, until = tree.home / "began", tree.home / "until"
+    tree.order([Call("nothing"), Call("wait_for_file", str(began), str(until))], [Call("nothing")])
+    worker = tree.start()
+    wait_until(began)
+    remove_claims(str(tree.path), {ISSUE})
+    time.sleep(0.12)  # not for a state: the worker need not look more often than every 0.1 s
+    until.touch()
+    worker.communicate(timeout=60)
+    assert worker.returncode == 75
+    assert not any(isinstance(line, End | Returned) for line in tree.reader.read(final=True))
 
 
 def test_recall_before_the_first_job_returns_all(tree: Tree) -> None:

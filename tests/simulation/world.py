@@ -1,0 +1,146 @@
+"""The virtual world: one clock, one queue of things to come, one seed, one history.
+
+Owns time, chance and the record of what happened; knows no master, worker or scheduler.
+Read next: disk.py, cluster.py, worker.py, masters.py, in that order.
+
+Nothing here looks at a real clock, starts a thread, or iterates over a set: a seed decides all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+FAULTS: dict[str, float] = {
+    # the master
+    "master killed": 0.012,
+    "master killed while recovering": 0.05,
+    "master paused": 0.012,
+    "master taken over": 0.006,
+    "clock jumped": 0.02,
+    # workers and nodes
+    "worker killed": 0.02,
+    "worker stalled": 0.015,
+    "companion killed": 0.10,
+    "node died": 0.015,
+    "node cut off": 0.012,
+    "job requeued": 0.5,
+    # the scheduler
+    "submission refused": 0.08,
+    "submission timed out, accepted": 0.08,
+    "submission timed out, not accepted": 0.06,
+    "submission refused, yet started": 0.06,
+    "submission never answered": 0.04,
+    "twin started": 0.10,
+    "job lost": 0.05,
+    "job absent for a while": 0.10,
+    "update late": 0.15,
+    "update repeated": 0.15,
+    "update reordered": 0.10,
+    "update lost": 0.05,
+    "end told of a running job": 0.05,
+    "outage": 0.01,
+    "kill ignored": 0.25,
+    "kill late": 0.25,
+    "job not found again": 0.15,
+    # the shared file system
+    "name seen late": 0.15,
+    "lines seen late": 0.15,
+    "tail torn": 0.50,
+    "doorbell lost": 0.30,
+    "move failed": 0.10,
+}
+"""Each kind of fault, and how likely it is where it could strike, before a seed's own factor."""
+
+MOST_FAULTS = 40
+"""A seed's faults of all kinds: after them, or after its fault time, the world is well."""
+
+
+class Event(NamedTuple):
+    """One thing that happened. at: virtual seconds."""
+
+    at: float
+    kind: str
+    data: dict[str, Any]
+
+
+class World:
+    """Time, chance and history. now: seconds that never jump; epoch_offset: what a clock adds."""
+
+    def __init__(self, seed: int, faulty: bool = True) -> None:
+        self.seed = seed
+        self.now = 1000.0
+        self.epoch_offset = 1.7e9
+        self.history: list[Event] = []
+        self.fired: Counter[str] = Counter()
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._streams: dict[str, Random] = {}
+        swarm = self.stream("swarm")
+        self.quiet_at = self.now + swarm.choice([60.0, 300.0, 1500.0])
+        self.rates = {}
+        for kind, rate in FAULTS.items():
+            enabled, factor = swarm.random() < 0.4, swarm.choice([0.5, 1.0, 2.0])
+            if enabled and faulty:
+                self.rates[kind] = min(1.0, rate * factor)
+
+    def stream(self, concern: str) -> Random:
+        """Return the random numbers of one concern."""
+        found = self._streams.get(concern)
+        if found is None:
+            found = self._streams[concern] = Random(f"{self.seed}/{concern}")
+        return found
+
+    def strikes(self, kind: str) -> bool:
+        """Tell whether a fault strikes here and now; if so, it is counted and recorded."""
+        rate = self.rates.get(kind)
+        if rate is None or self.now >= self.quiet_at or self.fired.total() >= MOST_FAULTS:
+            return False
+        if self.stream(kind).random() >= rate:
+            return False
+        self.fired[kind] += 1
+        self.record("fault", fault=kind)
+        return True
+
+    def record(self, kind: str, **data: Any) -> None:
+        """Add to the history."""
+        self.history.append(Event(self.now, kind, data))
+
+    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Have something happen later."""
+        self._count += 1
+        heapq.heappush(self._queue, (self.now + delay_s, self._count, act))
+
+    def run_until(self, moment: float) -> None:
+        """Let everything happen that is due by `moment`."""
+        while self._queue and self._queue[0][0] <= moment:
+            at, _, act = heapq.heappop(self._queue)
+            self.now = max(self.now, at)
+            act()
+        self.now = max(self.now, moment)
+
+    def digest(self) -> str:
+        """Return what tells this history from any other."""
+        summary = hashlib.sha256()
+        for event in self.history:
+            summary.update(repr(event).encode())
+        return summary.hexdigest()
+
+
+class VirtualClock:
+    """The machine's clock as the product sees it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        """Return seconds that never jump."""
+        return self._world.now
+
+    def epoch(self) -> float:
+        """Return seconds since 1970, which jump."""
+        return self._world.now + self._world.epoch_offset
