@@ -31,7 +31,7 @@ LOOKED_AT = 5_000
 """Ready jobs considered in one turn."""
 
 WORKER_MEMORY_BYTES = 64 * 2**20
-"""What a worker needs beside its step."""
+"""What a worker needs beside its step: asked for on top, never granted to the step."""
 
 LEAST_TIME_S = 600.0
 TIME_FACTOR = 3.0
@@ -114,7 +114,7 @@ def _ready(live: Live, job: Job) -> Ready | None:
 def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
     """Drop the packs that --maxMemory has no room for now."""
     most = live.settings.max_memory_bytes
-    used = live.memory_out_bytes - live.issues_out * WORKER_MEMORY_BYTES
+    used = live.memory_out_bytes
     kept = []
     for pack in packs:
         used += pack.needs.memory_bytes or 0
@@ -127,7 +127,7 @@ def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
 def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list[Job]]) -> None:
     submission = _name(live, packs[0][0].stack[-1].label, name_of_tree)
     granted = Requirements(
-        (needs.memory_bytes or 0) + WORKER_MEMORY_BYTES,
+        needs.memory_bytes,
         needs.cpus,
         needs.gpus,
         max(LEAST_TIME_S, TIME_FACTOR * (needs.time_s or 0.0)),
@@ -168,9 +168,8 @@ def _submission(
     def submit() -> None:
         live.mailbox.post(terms, orders)
         granted = terms.granted
-        resources = Resources(
-            granted.cpus or 1, granted.memory_bytes, granted.gpus or 0, granted.time_s
-        )
+        memory = (granted.memory_bytes or 0) + WORKER_MEMORY_BYTES
+        resources = Resources(granted.cpus or 1, memory, granted.gpus or 0, granted.time_s)
         argv = worker_argv(order_path(live.directory, terms.submission))
         output = output_path(live.directory, terms.submission)
         specs = [
