@@ -18,7 +18,7 @@ STAMP := $(VENV)/.jobtree-installed
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: $(STAMP) ## run a small tree of jobs on this machine
+demo: $(STAMP) ## sort 100 MB of text on this machine, and verify it
 	@"$(PY)" examples/demo.py $(ARGS)
 
 test: $(STAMP) ## run the tests

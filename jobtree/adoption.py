@@ -14,7 +14,6 @@ from jobtree import tree
 from jobtree.job import Colour, Command, Job, attempt_count
 from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import failed_log_path, log_path
-from jobtree.mailbox.office import move
 from jobtree.mailbox.results import (
     Done,
     End,
@@ -111,7 +110,7 @@ def make_moves(live: Live, job_id: int, issue: str, line: Done) -> None:
         return
     try:
         for source, destination in line.publish:
-            move(source, destination)
+            live.mailbox.move(source, destination)
     except OSError as error:
         why = f"an output could not be published: {error}"
         label = job.stack[-1].label

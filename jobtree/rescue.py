@@ -101,9 +101,13 @@ def judge_unclaimed(ending: Ending) -> Verdict:
         return Verdict(Charge.NOBODY, f"killed: {ending.killed_for}")
     if ending.reason == "CANCELLED":
         return Verdict(Charge.FAULT, "removed from the queue")
-    said = f"exit status {ending.exit_status}" if ending.exit_status is not None else "no status"
+    said = ending.reason.lower().replace("_", " ")
+    if ending.signal is not None:
+        said = f"killed by signal {ending.signal}"
+    elif ending.exit_status is not None:
+        said = f"{said}, exit status {ending.exit_status}"
     place = f" on {ending.node}" if ending.node else ""
-    return Verdict(Charge.FAULT, f"no worker began it ({ending.reason.lower()}, {said}{place})")
+    return Verdict(Charge.FAULT, f"its worker ended before it began ({said}{place})")
 
 
 def _judge_memory(granted: Requirements, policy: Policy, place: str) -> Verdict:

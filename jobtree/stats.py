@@ -163,15 +163,15 @@ def render(figures: Figures) -> str:
         f"attempts failed: {run['failed']}, lost: {run['lost']}",
         "",
         f"{'class':<24}{'count':>8}{'failed':>8}{'lost':>6}"
-        f"{'time med':>11}{'max':>10}{'clock':>11}{'wait':>10}{'memory max':>13}{'estimate':>11}",
+        f"{'time med':>12}{'max':>12}{'clock':>12}{'wait':>12}{'memory max':>12}{'estimate':>12}",
     ]
     for label, entry in figures["classes"].items():
         lines.append(
             f"{_shown(label):<24}{entry['count']:>8}"
             f"{_unsuccessful(entry, 'failed'):>8}{_unsuccessful(entry, 'lost'):>6}"
-            f"{_of(entry, 'time', 'median'):>11}{_of(entry, 'time', 'max'):>10}"
-            f"{_of(entry, 'clock', 'total'):>11}{_of(entry, 'wait', 'total'):>10}"
-            f"{_memory(entry):>13}{_of(entry, 'estimated', 'median'):>11}"
+            f"{_of(entry, 'time', 'median'):>12}{_of(entry, 'time', 'max'):>12}"
+            f"{_of(entry, 'clock', 'total'):>12}{_of(entry, 'wait', 'total'):>12}"
+            f"{_memory(entry):>12}{_of(entry, 'estimated', 'median'):>12}"
         )
     return "\n".join(lines)
 

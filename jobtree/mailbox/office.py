@@ -64,7 +64,7 @@ class Mailbox:
         What its worker had no time to make durable is made so first.
         """
         if final and not self._reader(issue).ended:
-            sync_file(bundle_path(self._tree, issue))
+            self._sync_bundle(issue)
         return self._reader(issue).read(final)
 
     def running(self, issue: str) -> Start | None:
@@ -139,6 +139,10 @@ class Mailbox:
         """Remove what a finished job had on the shared file system."""
         remove_tree(job_directory(self._tree, job))
 
+    def move(self, source: str, destination: str) -> None:
+        """Move a published output into place."""
+        move(source, destination)
+
     def remove_local(self, hello: Hello) -> None:
         """Remove the local temp dir of a dead worker, if it ran on this host."""
         here = os.uname().nodename == hello.host
@@ -174,6 +178,9 @@ class Mailbox:
         """Stop listening."""
         self.bell.close()
 
+    def _sync_bundle(self, issue: str) -> None:
+        sync_file(bundle_path(self._tree, issue))
+
     def _reader(self, issue: str) -> ResultReader:
         reader = self._readers.get(issue)
         if reader is None:
@@ -192,6 +199,7 @@ def move(source: str, destination: str) -> None:
             return
         raise FileNotFoundError(f"published {source} is gone, and {destination} is not there")
     try:
+        _sync_contents(source)
         os.rename(source, destination)
     except OSError as error:
         if error.errno != 18:  # EXDEV: another file system
@@ -202,11 +210,21 @@ def move(source: str, destination: str) -> None:
             shutil.copytree(source, draft, symlinks=True)
         else:
             shutil.copy2(source, draft, follow_symlinks=False)
-            with open(draft, "rb+") as file:
-                os.fsync(file.fileno())
+        _sync_contents(draft)
         os.rename(draft, destination)
         remove_tree(source) if os.path.isdir(source) else remove_file(source)
     sync_directory(os.path.dirname(os.path.abspath(destination)))
+
+
+def _sync_contents(path: str) -> None:
+    """Make a file, or all files of a directory, durable: what is adopted must not be lost."""
+    if os.path.isfile(path) and not os.path.islink(path):
+        sync_file(path)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            if os.path.isfile(f"{folder}/{name}") and not os.path.islink(f"{folder}/{name}"):
+                sync_file(f"{folder}/{name}")
+        sync_directory(folder)
 
 
 def _remove_if_empty(path: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -190,8 +190,9 @@ class ResultReader:
     line was handed out. damage: why the rest of the file is not believed, "" if it is.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, read: Callable[[str, int, int], bytes] = read_file) -> None:
         self.path = path
+        self._read_file = read
         self.running: Start | None = None
         self.hello: Hello | None = None
         self.ended = False
@@ -219,7 +220,7 @@ class ResultReader:
         synced, size = 0, CHUNK_BYTES
         while not self.damage:
             try:
-                content = read_file(self.path, self._read_to, size)
+                content = self._read_file(self.path, self._read_to, size)
             except FileNotFoundError:
                 break
             taken = 0

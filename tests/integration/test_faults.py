@@ -514,5 +514,5 @@ def test_a_missing_interpreter_for_workers_ends_with_the_reason(flow: Workflow) 
         ],
         code=None,
     )
-    assert "no worker began it" in said or "/nonexistent/python" in said
+    assert "ended before it began" in said or "/nonexistent/python" in said
     assert no_traceback(said)
