@@ -183,7 +183,7 @@ class Conformance:
         assert batch.getIssuedJobIDs() == frozenset()
         short, long = (
             batch.issueJob(sh("exit 0", "short")),
-            batch.issueJob(sh(f": < {gate}", "long")),
+            batch.issueJob(sh(f"read x < {gate}", "long")),
         )
         watcher.end(short)
         assert batch.getIssuedJobIDs() == {long}
