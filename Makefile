@@ -13,7 +13,7 @@ PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.jobtree-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format-check types layers format bench docs clean
+.PHONY: help demo test schedulers strace crash check lint format-check types layers format bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -21,8 +21,24 @@ help: ## list the targets
 demo: $(STAMP) ## sort 100 MB of text on this machine, and verify it
 	@"$(PY)" examples/demo.py $(ARGS)
 
-test: $(STAMP) ## run the tests
+test: $(STAMP) schedulers strace ## run the tests; as root also those against real schedulers
 	@"$(PY)" -m pytest $(ARGS)
+
+schedulers: $(STAMP) ## as root: install the schedulers that live tests need, if missing
+	@if [ "$$(id -u)" = 0 ]; then "$(PY)" contrib/slurm/local-cluster install --quiet || \
+	echo "== so the tests against a real Slurm cannot run"; fi
+
+strace: ## as root: install strace, which the crash tests need, if missing
+	@if command -v strace >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; \
+	then exit 0; fi; echo "== installing Debian's strace"; \
+	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install strace; } \
+	>/dev/null </dev/null || echo "error: apt-get could not install strace" >&2
+
+crash: $(STAMP) strace ## hours: kill at every durable operation; ARGS="--every 10": at a tenth
+	@"$(PY)" -m tests.crash.points $(ARGS)
+	@"$(PY)" -m tests.crash.points --victims master worker --errors ENOSPC EIO EDQUOT $(ARGS)
+	@JOBTREE_RACES=200 JOBTREE_STOPPED_S=120 JOBTREE_HOSTILE_EXAMPLES=50 "$(PY)" -m pytest \
+	  --timeout 3600 tests/integration/test_takeover.py tests/integration/test_hostile.py
 
 check: lint format-check types layers ## lint, format, types, layers; needs no network once installed
 

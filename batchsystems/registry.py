@@ -17,6 +17,7 @@ ENTRY_POINTS = "jobtree.batchsystems"
 BUILT_IN = {
     "singleMachine": "batchsystems.singlemachine:SingleMachine",
     "acidTest": "batchsystems.acid:AcidTest",
+    "slurm": "batchsystems.slurm:Slurm",
 }
 
 ALIASES = {

@@ -67,6 +67,7 @@ def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     command = job.stack[-1]
+    issue.progress_at = live.clock.now()
     waited = None if issue.started_at is None else max(0.0, issue.started_at - issue.issued_at)
     live.measure(command.label, line.usage.wall_s)
     live.record(

@@ -64,7 +64,7 @@ class Action(IntEnum):
     SETTLE = 1
     """read the results to their end, adopt, and charge what is left of the pack"""
     RELEASE = 2
-    """nothing of it can run: give all its jobs back"""
+    """nothing of it is to run: adopt what it may have written, give its jobs back"""
     FENCE = 3
     """keep its worker from starting or publishing anything more"""
     KILL = 4
@@ -112,7 +112,7 @@ _ROWS: dict[State, tuple[Change, ...]] = {
         Change(_S.QUEUED),
         _STAYS[_S.SUBMITTING],
         _OVER,
-        _STAYS[_S.SUBMITTING],
+        _LOST,
         _KILLED,
     ),
     _S.AMBIGUOUS: (
@@ -124,7 +124,7 @@ _ROWS: dict[State, tuple[Change, ...]] = {
         Change(_S.QUEUED),
         _STAYS[_S.AMBIGUOUS],
         _OVER,
-        _STAYS[_S.AMBIGUOUS],
+        _LOST,
         _KILLED,
     ),
     _S.QUEUED: (

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from jobtree.companion import Companion
 from jobtree.context import LocalDirectory, StepContext
-from jobtree.job import Command, Requirements
+from jobtree.job import Command, Kind, Requirements
 from jobtree.ledger import Ledger
 from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
@@ -73,15 +73,22 @@ class Shift:
         granted = self.terms.granted.time_s
         return float("inf") if granted is None else granted - (monotonic() - self.began)
 
-    def settle(self) -> Log:
-        """Put this process back as it was before a step; return the step's output."""
+    def settle(self, ran_here: bool = True) -> Log:
+        """Put this process back as it was before a step; return the step's output.
+
+        ran_here: the step ran in this process; a command cannot have changed anything in it.
+        """
+        if not ran_here:
+            self.running = None
+            return self.log.end_step()
         surroundings = self.desk.surroundings
         surroundings.flush()
-        if not (self.ledger.is_intact() and self.log.is_intact()):
+        log_intact = self.log.is_intact()
+        if not (self.ledger.is_intact() and log_intact):
             self.tainted = True  # a Target closed descriptors: others of ours may be gone too
             self.desk.meter.forget()
-        self.log.redirect()
-        if not surroundings.restore(self.desk.meter.status()):
+        self.log.mend(log_intact)
+        if not surroundings.restore(self.desk.meter.seen or self.desk.meter.status()):
             self.tainted = True
         self.running = None
         return self.log.end_step()
@@ -104,7 +111,7 @@ def run_job(shift: Shift, assignment: Assignment) -> None:
         shift.log.begin_step()
         shift.running = context
         outcome, usage = run_step(shift.desk, stack[-1], context, isolated)
-        log = shift.settle()
+        log = shift.settle(stack[-1].kind == Kind.TARGET)
         shift.local.next_step()
         if outcome.why:
             publish_failure(shift, context, outcome, usage, log)

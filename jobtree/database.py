@@ -15,7 +15,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote
 
 from jobtree import schema
 from jobtree.errors import StoreError
@@ -32,7 +31,7 @@ def connect(path: str) -> sqlite3.Connection:
     umask = os.umask(0o077)
     try:
         db = sqlite3.connect(
-            f"file:{quote(path)}?vfs=unix-none", uri=True, isolation_level=None, timeout=0
+            f"file:{_quoted(path)}?vfs=unix-none", uri=True, isolation_level=None, timeout=0
         )
         db.execute("pragma locking_mode = exclusive")
         db.execute("pragma journal_mode = wal")
@@ -42,6 +41,11 @@ def connect(path: str) -> sqlite3.Connection:
     finally:
         os.umask(umask)
     return db
+
+
+def _quoted(path: str) -> str:
+    """Return a path as SQLite's URIs want it; urllib is slower to import."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def check(db: sqlite3.Connection, path: str) -> None:

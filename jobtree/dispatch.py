@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import ceil
 
@@ -21,13 +21,14 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
-from jobtree.packing import Pack, Ready, plan
+from jobtree.packing import GROWTH, Pack, Ready, plan
 from jobtree.settling import give_up
 
 MOST_ISSUED = 1000
 """Issues out at once where the batch system does not say what it can run."""
 
 LOOKED_AT = 5_000
+LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
 
 WORKER_MEMORY_BYTES = 64 * 2**20
@@ -39,7 +40,9 @@ TIME_FACTOR = 3.0
 
 HEARTBEAT_S = 30.0
 RECALL_S = 2.0
-"""A pack's unstarted tail is recalled if it would run for longer than this."""
+"""A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
+
+RECALL_EVERY_S = 0.5
 
 
 def issue_ready(live: Live, name_of_tree: str) -> None:
@@ -55,7 +58,9 @@ def issue_ready(live: Live, name_of_tree: str) -> None:
         return
     jobs = {job.id: job for job in live.ready.take(min(LOOKED_AT, _wanted(live, free, total)))}
     ready = [entry for job in jobs.values() if (entry := _ready(live, job)) is not None]
-    packs = plan(ready, free, total, live.measured, live.settings.job_time_s, waiting)
+    settings = live.settings
+    packs = plan(ready, free, total, live.measured, settings.job_time_s, waiting, live.uneven)
+    live.largest_pack = max((len(pack.jobs) for pack in packs), default=1)
     packs = _affordable(live, packs)
     taken = {job for pack in packs for job in pack.jobs}
     known = {entry.job for entry in ready}
@@ -87,8 +92,12 @@ def _room(live: Live) -> tuple[int, int]:
 
 
 def _wanted(live: Live, free: int, total: int) -> int:
+    """Return how many ready jobs to look at: as many as packs now hold, and some more.
+
+    Looking at all would take longer than issuing them, where packs are small and much waits.
+    """
     share = ceil(live.store.counts[Colour.WHITE] / max(1, total))
-    return free * max(1, share)
+    return max(LOOKED_AT_LEAST, free * min(share, GROWTH * live.largest_pack))
 
 
 def _ready(live: Live, job: Job) -> Ready | None:
@@ -203,6 +212,7 @@ def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
         log_level=settings.log_level,
         job_time_s=settings.job_time_s,
         scratch=settings.scratch,
+        environment=live.store.meta("environment", ""),
     )
 
 
@@ -215,15 +225,32 @@ def _name(live: Live, label: str, name_of_tree: str) -> str:
 
 def _recall(live: Live, free: int) -> None:
     """Ask running packs for what they have not begun, when slots would stay empty."""
+    now = live.clock.now()
+    if now < live.recall_at:
+        return
+    live.recall_at = now + RECALL_EVERY_S
     for issue in live.issues.values():
         if issue.state != State.RUNNING or issue.recalled or len(issue.open) < 2:
             continue
-        unstarted = len(issue.open) - 1
-        last = live.store.get(next(reversed(issue.open)))
-        found = None if last is None else live.measured.get(last.stack[-1].label)
-        if found is not None and found.mean_s * unstarted > RECALL_S:
+        stalled = now - issue.progress_at > RECALL_S
+        if stalled:
+            live.uneven.update(_labels(live, issue.open))
+        if stalled or _left_s(live, issue) > RECALL_S:
             issue.recalled = True
             live.effects.append(partial(live.mailbox.fence, issue.name, Fence.RECALL))
             free -= 1
             if free <= 0:
                 return
+
+
+def _left_s(live: Live, issue: Issue) -> float:
+    """Return how long an issue will take for the jobs it has not begun."""
+    (label,) = _labels(live, [next(reversed(issue.open))]) or ("",)
+    found = live.measured.get(label)
+    return 0.0 if found is None else found.mean_s * (len(issue.open) - 1)
+
+
+def _labels(live: Live, jobs: Iterable[int]) -> set[str]:
+    """Return the classes of the next steps of these jobs."""
+    known = (live.store.get(job) for job in jobs)
+    return {job.stack[-1].label for job in known if job is not None and job.stack}

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from jobtree.errors import StoreError
+from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.files import read_private_range, write_file
 from jobtree.mailbox.layout import ENVIRONMENT
 
@@ -32,6 +34,14 @@ class Environment(NamedTuple):
     main_path: str
     main_module: str
     python: str
+
+    def encode(self) -> bytes:
+        """Return the content of environment.json."""
+        return json.dumps(self._asdict()).encode()
+
+    def digest(self) -> str:
+        """Return the digest by which that content is recognised."""
+        return digest(self.encode())
 
 
 def capture() -> Environment:
@@ -62,17 +72,35 @@ def main_script() -> tuple[str, str]:
     return os.path.abspath(path), "" if name == "__main__" else name
 
 
-def save(tree: str, environment: Environment) -> None:
-    """Write environment.json, for this user's eyes only. Raises OSError."""
-    write_file(f"{tree}/{ENVIRONMENT}", json.dumps(environment._asdict()).encode())
+def save(tree: str, environment: Environment) -> str:
+    """Write environment.json, for this user's eyes only; return its digest. Raises OSError."""
+    write_file(f"{tree}/{ENVIRONMENT}", environment.encode())
+    return environment.digest()
 
 
-def load(tree: str) -> Environment:
-    """Return what save() wrote.
+def recorded(tree: str, digests: str) -> str:
+    """Return the digest of environment.json as it is, if it is one of those on record, else ""."""
+    try:
+        found = digest(read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES))
+    except FileNotFoundError:
+        return ""
+    return found if found in digests.split() else ""
 
-    Raises StoreError (JT330) if others could have written it, OSError, ValueError if damaged.
+
+def load(tree: str, digests: str = "") -> Environment:
+    """Return what save() wrote. digests: one of them is its, if any are on record.
+
+    Raises StoreError (JT330 if others could have written it, JT332 if it is not what was
+    written), OSError, ValueError if damaged.
     """
     content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
+    if digests and digest(content) not in digests.split():
+        raise StoreError(
+            f"{tree}/{ENVIRONMENT} is not what was written",
+            code="JT332",
+            why="its digest differs from the one the tree recorded; it was not used",
+            fix="start the workflow's script again with this --jobTree: it writes a new one",
+        )
     try:
         return Environment(**json.loads(content))
     except TypeError as error:

@@ -7,6 +7,7 @@ Owns the stable codes; must not import anything heavy. Read next: docs/errors.md
     └── JobTreeError       JT4xx   exit status 1: something in the workflow
         ├── UsageError     JT1xx   exit status 2
         └── StoreError     JT3xx   exit status 5: the tree on disk
+            └── LostTree   JT304   another master has it now
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ class StoreError(JobTreeError):
 
     default_code = "JT300"
     exit_status = 5
+
+
+class LostTree(StoreError):
+    """Another master has taken the tree: this one must change nothing more."""
+
+    default_code = "JT304"
 
 
 def exit_status(error: ReportableError) -> int:

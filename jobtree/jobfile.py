@@ -62,7 +62,10 @@ def _label(text: str) -> str:
 
 
 def job_file_text(context: StepContext, log_level: str, job_time_s: float, stats: str) -> str:
-    """Return the XML a command finds in its JOB_FILE; makes the directories it names."""
+    """Return the XML a command finds in its JOB_FILE; makes the directories it names.
+
+    Raises JobTreeError (JT435) if a path cannot be said in XML.
+    """
     granted = context.granted
     attributes = {
         "log_level": log_level,
@@ -76,11 +79,23 @@ def job_file_text(context: StepContext, log_level: str, job_time_s: float, stats
         "attempt_dir": context.attempt_directory(),
     }
     said = "".join(f' {name}="{_escape(str(value))}"' for name, value in attributes.items())
+    unfit = next((c for c in said if c < " " or "\ud800" <= c <= "\udfff" or c in _NO_TEXT), "")
+    if unfit:
+        raise JobTreeError(
+            f"a path in the JOB_FILE has a character that XML cannot hold: {unfit!a}",
+            code="JT435",
+            fix="run the workflow in directories whose names are plain text (--jobTree, --scratch)",
+        )
     return f"<job{said}><children/></job>\n"
 
 
+_NO_TEXT = "\ufffe\uffff"
+_ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"))
+_BLANKS = (("\t", "&#9;"), ("\n", "&#10;"), ("\r", "&#13;"))  # else they are read as spaces
+
+
 def _escape(value: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+    for character, entity in (*_ENTITIES, *_BLANKS):
         value = value.replace(character, entity)
     return value
 

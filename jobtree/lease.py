@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -19,7 +18,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from jobtree.errors import StoreError
-from jobtree.mailbox.files import read_file, remove_file, sync_directory, write_all, write_file
+from jobtree.mailbox.files import (
+    random_name,
+    read_file,
+    remove_file,
+    sync_directory,
+    write_all,
+    write_file,
+)
 from jobtree.mailbox.layout import DATABASE, LEASES
 
 RENEW_S = 10.0
@@ -32,7 +38,8 @@ LOOK_POLL_S = 0.05
 class Holder(NamedTuple):
     """Who holds an epoch. released: it let go. database: the file the tree is in.
 
-    looks: it is no master, but a command that answers a question and lets go again.
+    looks: it is no master, but a command that answers a question and lets go again. copying:
+    that file may still be written by a lost master, and must be copied before it is opened.
     """
 
     epoch: int
@@ -45,6 +52,7 @@ class Holder(NamedTuple):
     renewed: int
     released: bool
     looks: bool
+    copying: bool = False
 
 
 def process_start(pid: int) -> int:
@@ -97,7 +105,7 @@ class Lease:
         self.holder = holder
         self._tree = tree
         self._path = f"{tree}/{LEASES}/{holder.epoch}"
-        self._renewed_at = time.monotonic()
+        self._renewed_at, self._renewed_epoch = time.monotonic(), time.time()
 
     @property
     def epoch(self) -> int:
@@ -105,10 +113,14 @@ class Lease:
         return self.holder.epoch
 
     def renew(self, now: float) -> bool:
-        """Rewrite the lease every RENEW_S; False if another master has taken the tree."""
-        if now - self._renewed_at < RENEW_S:
+        """Rewrite the lease every RENEW_S; False if another master has taken the tree.
+
+        By either clock: the monotonic one stands still while a machine sleeps.
+        """
+        epoch = time.time()
+        if now - self._renewed_at < RENEW_S and abs(epoch - self._renewed_epoch) < RENEW_S:
             return True
-        self._renewed_at = now
+        self._renewed_at, self._renewed_epoch = now, epoch
         if not self.is_ours():
             return False
         self.holder = self.holder._replace(renewed=self.holder.renewed + 1)
@@ -123,7 +135,7 @@ class Lease:
 
     def record_database(self, name: str) -> None:
         """Say which file the tree is in from now on. Durable."""
-        self.holder = self.holder._replace(database=name)
+        self.holder = self.holder._replace(database=name, copying=False)
         write_file(self._path, _encode(self.holder))
 
     def release(self) -> None:
@@ -165,17 +177,33 @@ def take(
         os.getpid(),
         process_start(os.getpid()),
         boot_id(),
-        secrets.token_hex(8),
+        random_name(8),
         DATABASE if before is None else before.database,
         0,
         False,
         looks,
+        before is not None and _may_be_open(before),
     )
     if not _link(tree, holder):
         raise _held(tree, latest(tree) or holder)
-    for old in range(max(1, epoch - 10), epoch - 1):
-        remove_file(f"{tree}/{LEASES}/{old}")
+    _sweep(f"{tree}/{LEASES}", epoch)
     return Lease(tree, holder), before
+
+
+def _may_be_open(before: Holder) -> bool:
+    """Tell whether a master that cannot be seen to be dead may have the database open.
+
+    A holder that was itself still copying, or gave that up, leaves the matter as it was.
+    """
+    return before.copying or not (before.released or is_here(before))
+
+
+def _sweep(folder: str, epoch: int) -> None:
+    """Remove the leases of long ago, and what masters left that died while they tried."""
+    for name in os.listdir(folder):
+        number, draft, _ = name.partition("~")
+        if number.isdigit() and int(number) < (epoch + 1 if draft else epoch - 1):
+            remove_file(f"{folder}/{name}")
 
 
 def _changes(
@@ -208,7 +236,7 @@ def _link(tree: str, holder: Holder) -> bool:
         os.fsync(fd)
         try:
             os.link(own, f"{folder}/{holder.epoch}")
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # the winner may have swept ours away
             pass
         except OSError as error:
             if os.fstat(fd).st_nlink != 2:

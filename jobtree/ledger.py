@@ -37,22 +37,21 @@ class Ledger:
         self._fd = self._open()
         return False
 
-    def append(self, line: Line) -> int:
-        """Append a line with one write(); return the offset it got. Raises OSError.
+    def append(self, line: Line) -> None:
+        """Append a line with one write(). Raises OSError."""
+        write_all(self._fd, encode_line(line))
+
+    def append_children(self, job: int, children: list[Command]) -> int:
+        """Append many children in several lines; return the offset of the first one.
 
         The companion appends too, so only the write itself tells where a line has gone.
         """
-        encoded = encode_line(line)
-        write_all(self._fd, encoded)
-        return os.lseek(self._fd, 0, os.SEEK_CUR) - len(encoded)
-
-    def append_children(self, job: int, children: list[Command]) -> int:
-        """Append many children in several lines; return the offset of the first one."""
-        offsets = [
+        first = encode_line(Children(job, children[:CHILDREN_PER_LINE]))
+        write_all(self._fd, first)
+        offset = os.lseek(self._fd, 0, os.SEEK_CUR) - len(first)
+        for at in range(CHILDREN_PER_LINE, len(children), CHILDREN_PER_LINE):
             self.append(Children(job, children[at : at + CHILDREN_PER_LINE]))
-            for at in range(0, len(children), CHILDREN_PER_LINE)
-        ]
-        return offsets[0]
+        return offset
 
     def sync(self) -> None:
         """Make all lines durable and say so; errors of fsync and close are errors."""

@@ -56,6 +56,7 @@ class Issue:
         "native",
         "node",
         "open",
+        "progress_at",
         "recalled",
         "since",
         "started_at",
@@ -82,7 +83,7 @@ class Issue:
         self.state = State.SUBMITTING
         self.handle = 0
         self.native = self.killed_for = self.node = ""
-        self.issued_at = self.since = self.beat_at = now
+        self.issued_at = self.since = self.beat_at = self.progress_at = now
         self.started_at: float | None = None
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
@@ -187,7 +188,9 @@ class Live:
         self.moves: dict[int, str] = {}
         self.stopping = False
         self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
-        self.hold_until = 0.0
+        self.hold_until = self.recall_at = 0.0
+        self.largest_pack = 1
+        self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
         for label, count, mean in store.query(
             "select label, count(*), avg(wall_s) from history where event = 'done' group by label"
@@ -234,6 +237,16 @@ class Live:
         self._submissions.pop(issue.submission, None)
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
+        self.store.unused_bundles.append(issue.name)  # nobody's, if nothing in it was adopted
+
+    def take_unused_bundles(self) -> list[str]:
+        """Return the bundles no job needs any more, to be removed now.
+
+        Those a worker may still add to are kept until its issue is forgotten. To be called
+        after a commit.
+        """
+        unused, self.store.unused_bundles = self.store.unused_bundles, []
+        return [n for n in unused if n not in self.issues and not self.store.needs_bundle(n)]
 
     def apply(self, job: Job, event: tree.Event, children: Iterable[Command] | None = None) -> Job:
         """Carry an event through the tree, up to the ancestors it finishes."""

@@ -20,7 +20,7 @@ from jobtree.adoption import replay_moves
 from jobtree.answers import answer
 from jobtree.attempts import News, State
 from jobtree.dispatch import issue_ready
-from jobtree.errors import StoreError
+from jobtree.errors import LostTree
 from jobtree.job import Colour
 from jobtree.lease import Lease
 from jobtree.live import Issue, Live
@@ -86,6 +86,8 @@ class Master:
                 break
             if not self.live.finished():
                 self.wait()
+        else:
+            self.sweep()
         self.watcher.turn(self.live)
         return self.live.remaining()
 
@@ -127,13 +129,7 @@ class Master:
         """Take in all news, decide, commit once, then act on what was decided."""
         live = self.live
         now = live.clock.now()
-        if not self.lease.renew(now):
-            raise StoreError(
-                "another master has taken this tree; this one changes nothing more",
-                code="JT304",
-                where=live.directory,
-                fix=f"watch it:  jobtree status {live.directory}",
-            )
+        self._hold()
         self._hear_batch_systems(now)
         self._hear_workers(now)
         self._hear_requests(now)
@@ -148,13 +144,25 @@ class Master:
     def commit_and_act(self) -> None:
         """Make the turn durable; only then let the world see it."""
         live = self.live
+        self._hold()
         live.store.commit()
         live.ready.committed()
-        bundles, live.store.unused_bundles = live.store.unused_bundles, []
-        live.mailbox.forget_bundles(bundles)
+        self._hold()
+        live.mailbox.forget_bundles(live.take_unused_bundles())
         effects, live.effects = live.effects, []
         for effect in effects:
+            self._hold()
             effect()
+
+    def _hold(self) -> None:
+        """Stop before anything is done if the lease is lost: this process may have slept."""
+        live = self.live
+        if not self.lease.renew(live.clock.now()):
+            raise LostTree(
+                "another master has taken this tree; this one changes nothing more",
+                where=live.directory,
+                fix=f"watch it:  jobtree status {live.directory}",
+            )
 
     def recover(self) -> None:
         """Take up the tree where the last master left it."""
@@ -176,10 +184,15 @@ class Master:
             live.add_issue(issue)
         for name in live.systems:
             self._adopt(name)
-        for submission in {entry.submission for entry in stored}:
+        for submission in dict.fromkeys(entry.submission for entry in stored):
             if all(i.state == State.ENDED for i in live.submission_of(submission)):
                 tidy_submission(live, submission)
         self.commit_and_act()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove files nothing needs: a lost master's, and those of workers that woke up late."""
+        live = self.live
         submissions = {issue.submission for issue in live.issues.values()}
         live.mailbox.sweep(
             submissions, live.store.bundles(), lambda job: live.store.get(job) is not None
@@ -244,7 +257,7 @@ class Master:
         rung = live.mailbox.rung()
         if BELL in rung:
             self._controlled_at = -1e9
-        for name in rung:
+        for name in sorted(rung):
             issue = live.issues.get(name)
             if issue is not None and issue.state != State.ENDED:
                 take_lines(live, issue)
@@ -262,7 +275,7 @@ class Master:
             if issue.state != State.PUBLISHED:
                 take_lines(live, issue)
             check_grace(live, issue)
-        for submission in list(live.untidy):
+        for submission in sorted(live.untidy):
             tidy_submission(live, submission)
 
     def _hear_requests(self, now: float) -> None:

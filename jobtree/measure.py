@@ -17,12 +17,16 @@ _RESET_PEAK = b"5"
 
 
 class Meter:
-    """Measures one step after another, run in this very process."""
+    """Measures one step after another, run in this very process.
+
+    seen: /proc/self/status as it was at the end of the last step, b"" if not known.
+    """
 
     def __init__(self) -> None:
         self._peak = _open("/proc/self/clear_refs", os.O_WRONLY)
         self._status = _open("/proc/self/status", os.O_RDONLY)
         self._began = self._cpu = 0.0
+        self.seen = b""
 
     def start(self) -> None:
         """Begin with a step."""
@@ -33,7 +37,8 @@ class Meter:
     def stop(self) -> Usage:
         """End the step; return what it used."""
         wall_s = monotonic() - self._began
-        memory = peak_memory(self.status()) if self._peak >= 0 else None
+        self.seen = self.status()
+        memory = peak_memory(self.seen) if self._peak >= 0 else None
         return Usage(round(wall_s, 6), round(cpu_seconds() - self._cpu, 6), memory)
 
     def status(self) -> bytes:
@@ -47,6 +52,7 @@ class Meter:
     def forget(self) -> None:
         """Use the descriptors no more: a step may have closed them, and others have the numbers."""
         self._peak = self._status = -1
+        self.seen = b""
 
     def reopen(self) -> None:
         """Open /proc anew: after a fork, or when the step has closed it."""
@@ -65,24 +71,32 @@ def peak_memory(status: bytes) -> int | None:
     return int(rest.split(None, 1)[0]) * 1024 if found else None
 
 
-def _own_peak() -> int:
-    """Return the peak of our own memory; not our ru_maxrss, which began with our parent's."""
-    with suppress(OSError), open("/proc/self/status", "rb") as file:
-        return peak_memory(file.read()) or 0
-    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
+class _Own:
+    """The peak of our own memory; not our ru_maxrss, which began with our parent's."""
+
+    peak_bytes = 0
+
+    @classmethod
+    def renew(cls) -> int:
+        """Read it anew."""
+        try:
+            with open("/proc/self/status", "rb") as file:
+                cls.peak_bytes = peak_memory(file.read()) or 0
+        except OSError:
+            cls.peak_bytes = getrusage(RUSAGE_SELF).ru_maxrss * 1024
+        return cls.peak_bytes
 
 
 def usage_of_child(wall_s: float, used: object) -> Usage:
     """Return what a spawned command used, from its rusage.
 
     Its ru_maxrss begins with the peak of the process that spawned it: only what is clearly
-    above our own says anything.
+    above our own says anything. Ours is read again only if it may have grown past that.
     """
-    own_bytes = _own_peak()
     cpu_s: float = used.ru_utime + used.ru_stime  # type: ignore[attr-defined]
-    peak_kb: int = used.ru_maxrss  # type: ignore[attr-defined]
-    memory = peak_kb * 1024 if peak_kb * 1024 > own_bytes * 1.1 else None
-    return Usage(round(wall_s, 6), round(cpu_s, 6), memory)
+    peak_bytes: int = used.ru_maxrss * 1024  # type: ignore[attr-defined]
+    clear = peak_bytes > _Own.peak_bytes * 1.1 and peak_bytes > _Own.renew() * 1.1
+    return Usage(round(wall_s, 6), round(cpu_s, 6), peak_bytes if clear else None)
 
 
 def _open(path: str, flags: int) -> int:

@@ -16,11 +16,15 @@ CRASH_SIGNALS = frozenset({3, 4, 5, 6, 7, 8, 11, 31})
 WORKER_FAILED = 70
 """A worker's own exit status for its own failure, which is nobody else's."""
 
+NOT_OURS = 75
+"""A worker's own exit status when it lost its claim to a twin, or was fenced off."""
+
 
 class Policy(NamedTuple):
     """When to act, in seconds, and how far to raise requests.
 
     missing_s: a job absent from complete answers is given up after this long.
+    unanswered_s: so is one whose submission was never answered, if no complete answer lists it.
     silent_s: without a heartbeat. kill_s: a kill nobody confirmed counts as done, the worker
     being fenced. publish_s: a published issue still in the queue is killed.
     longest_step_s: --maxJobDuration. memory_factor, time_factor: how requests are raised.
@@ -28,6 +32,7 @@ class Policy(NamedTuple):
     """
 
     missing_s: float = 60.0
+    unanswered_s: float = 600.0
     silent_s: float = 600.0
     kill_s: float = 60.0
     publish_s: float = 120.0
@@ -87,6 +92,8 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
         return Verdict(Charge.CRASH, f"took its process down by signal {ending.signal}{place}")
     if ending.reason == "FAILED" and ending.signal is not None:
         return Verdict(Charge.FAULT, f"its worker was killed by signal {ending.signal}{place}")
+    if ending.exit_status == NOT_OURS:
+        return Verdict(Charge.NOBODY, f"a copy of its worker lost the claim{place}")
     if ending.exit_status == WORKER_FAILED:
         return Verdict(Charge.FAULT, f"its worker could not go on{place}")
     if ending.reason in ("FAILED", "OK") and ending.exit_status is not None:
@@ -127,6 +134,11 @@ def over_long(running_s: float | None, policy: Policy) -> bool:
 def missing_long_enough(since_s: float, answers: int, policy: Policy) -> bool:
     """Tell whether an absent issue is given up: two complete answers, and the grace over."""
     return answers >= 2 and since_s >= policy.missing_s
+
+
+def unanswered_long_enough(since_s: float, answers: int, policy: Policy) -> bool:
+    """Tell whether a submission nobody has answered, and no complete answer lists, is given up."""
+    return answers >= 2 and since_s >= policy.unanswered_s
 
 
 def silent_too_long(since_beat_s: float, policy: Policy) -> bool:

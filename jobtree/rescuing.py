@@ -15,9 +15,6 @@ from jobtree.settling import kill, take_lines, take_news
 
 log = logging.getLogger("jobtree")
 
-LISTED = frozenset(
-    {State.SUBMITTING, State.QUEUED, State.RUNNING, State.PUBLISHED, State.VANISHED, State.KILLING}
-)
 OUTAGE_SAID_S = 600.0
 
 
@@ -48,6 +45,10 @@ def check_grace(live: Live, issue: Issue) -> None:
         if rescue.missing_long_enough(waited, issue.absences, policy):
             issue.killed_for = issue.killed_for or "missing from the batch system"
             take_news(live, issue, News.OVERDUE)
+    elif issue.state in (State.SUBMITTING, State.AMBIGUOUS):
+        if rescue.unanswered_long_enough(waited, issue.absences, policy):
+            issue.killed_for = issue.killed_for or "its submission was never answered"
+            take_news(live, issue, News.OVERDUE)
     elif issue.state == State.KILLING and waited > policy.kill_s:
         log.warning("the end of %s could not be confirmed; its worker is fenced", issue.name)
         take_news(live, issue, News.OVERDUE)
@@ -73,7 +74,7 @@ def _compare(live: Live, issue: Issue, present: bool) -> None:
     if present:
         issue.absences = 0
         take_news(live, issue, News.PRESENT)
-    elif issue.state in LISTED:
+    else:
         issue.absences += 1
         take_lines(live, issue)
         if issue.state != State.ENDED:

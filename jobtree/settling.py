@@ -15,6 +15,7 @@ from jobtree.attempts import Action, News, State, advance
 from jobtree.job import Job
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
+from jobtree.mailbox.results import GAVE_UP
 from jobtree.rescue import Charge, Ending, Verdict, judge, judge_unclaimed
 
 log = logging.getLogger("jobtree")
@@ -53,6 +54,7 @@ def take_lines(live: Live, issue: Issue) -> None:
     hello = live.mailbox.hello(issue.name)
     if hello is not None and issue.started_at is None:
         issue.node, issue.started_at = hello.host, live.clock.now()
+        issue.progress_at = issue.started_at
         take_news(live, issue, News.CLAIMED)
     if adopt(live, issue, lines):
         take_news(live, issue, News.PUBLISHED)
@@ -65,12 +67,11 @@ def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) ->
         live.change_state(issue, state)
     for action in actions:
         if action == Action.KEEP_ID:
-            live.store.put_issues([issue.stored()])
+            live.store.renew_issue(issue.stored())
         elif action == Action.SETTLE:
             _settle(live, issue, ending)
         elif action == Action.RELEASE:
-            for job in list(issue.open):
-                hand_back(live, issue, job)
+            _release(live, issue)
         elif action == Action.FENCE:
             live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
         elif action == Action.KILL:
@@ -83,7 +84,7 @@ def kill(live: Live, issue: Issue, why: str) -> None:
     """Have an issue ended. Its jobs are reissued when its end is known, or presumed."""
     issue.killed_for = issue.killed_for or why
     take_news(live, issue, News.KILL)
-    live.store.put_issues([issue.stored()])
+    live.store.renew_issue(issue.stored())
 
 
 def kill_in_queue(live: Live, issue: Issue) -> None:
@@ -113,11 +114,26 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     if running is not None and running.job in issue.open:
         _charge(live, issue, running.job, judge(ending, issue.granted, live.policy))
     elif not ended and not damage:
-        _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker ended between two steps"))
+        _charge(live, issue, victim, Verdict(Charge.FAULT, _last_words(live, issue)))
     elif damage:
         _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
     for job_id in list(issue.open):
         hand_back(live, issue, job_id)
+
+
+def _release(live: Live, issue: Issue) -> None:
+    """Give back the pack of an issue that is said never to run; it may have run all the same."""
+    adopt(live, issue, live.mailbox.read(issue.name, final=True))
+    for job_id in list(issue.open):
+        _charge(live, issue, job_id, Verdict(Charge.NOBODY, "refused"))
+
+
+def _last_words(live: Live, issue: Issue) -> str:
+    """Return why a worker ended between two steps, as far as it could say."""
+    _, said, words = live.mailbox.worker_tail(issue.name).rpartition(GAVE_UP)
+    if not said:
+        return "its worker ended between two steps"
+    return f"its worker gave up: {words.partition(chr(10))[0]}"
 
 
 def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
@@ -125,6 +141,9 @@ def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
     issue.open.pop(job_id, None)
     if job is None:
         return
+    begun = job._replace(has_directory=True)  # who knows how far its lost attempt came
+    live.store.put(job, begun)
+    job = begun
     if verdict.charge == Charge.NOBODY:
         live.apply(job, tree.Unstarted())
         return
@@ -167,7 +186,7 @@ def _tidy(live: Live, issue: Issue) -> None:
     if live.count_ended(issue):
         tidy_submission(live, issue.submission)
     else:
-        live.store.put_issues([issue.stored()])
+        live.store.renew_issue(issue.stored())
 
 
 def tidy_submission(live: Live, submission: str) -> None:
@@ -179,7 +198,8 @@ def tidy_submission(live: Live, submission: str) -> None:
     waiting = set(live.moves.values())
     if any(issue.name in waiting for issue in issues):
         live.untidy.add(submission)
-        live.store.put_issues([issue.stored() for issue in issues])
+        for issue in issues:
+            live.store.renew_issue(issue.stored())
         return
     live.untidy.discard(submission)
     for issue in issues:

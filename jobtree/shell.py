@@ -8,18 +8,22 @@ zero or not: 75, 99, 100 or 255 mean nothing special here.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.context import StepContext
 from jobtree.errors import JobTreeError
 from jobtree.job import Command, Kind
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the same calls, without an enum made of each answer
 
 SHELL = "/bin/sh"
 MOST_SAID_BYTES = 256 * 1024
@@ -67,8 +71,12 @@ def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple
 
     local = context.local.ask()
     job_file, stats = f"{local}/job.xml", f"{local}/stats.xml"
-    with open(job_file, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(job_file_text(context, terms.log_level, terms.job_time_s, stats))
+    try:
+        content = job_file_text(context, terms.log_level, terms.job_time_s, stats)
+    except JobTreeError as error:
+        return Outcome(error.what, detail=str(error)), Usage(0.0, 0.0, None)
+    with open(job_file, "w", encoding="utf-8") as file:
+        file.write(content)
     outcome, usage = _spawn_and_wait(with_job_file(command.text, job_file), terms)
     if not outcome.why:
         try:
@@ -159,7 +167,9 @@ def _verdict(text: str, code: int) -> Outcome:
 
 def signal_name(number: int) -> str:
     """Return "signal 11 (SIGSEGV)"."""
+    from signal import Signals
+
     try:
-        return f"signal {number} ({signal.Signals(number).name})"
+        return f"signal {number} ({Signals(number).name})"
     except ValueError:
         return f"signal {number}"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from statistics import median
 from typing import Any
 
 from jobtree.store import Store
@@ -138,6 +137,8 @@ def _add_unsuccessful(store: Store, per_class: dict[str, Figures]) -> dict[str, 
 
 def _summary(values: Iterable[float]) -> dict[str, float] | None:
     """Return total, minimum, median, mean and maximum; None if nothing is known."""
+    from statistics import median  # slow to import, and seldom asked for
+
     ordered = sorted(values)
     if not ordered:
         return None

@@ -29,7 +29,11 @@ class StepLog:
 
     def redirect(self) -> None:
         """Lead descriptors 1 and 2 here, whatever a step did to them."""
-        if not self.is_intact():
+        self.mend(self.is_intact())
+
+    def mend(self, intact: bool) -> None:
+        """Do the same, knowing whether our own descriptors are intact."""
+        if not intact:
             create = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._append = os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600)
             self._edit = os.open(self._path, os.O_RDWR | create, 0o600)

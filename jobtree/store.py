@@ -24,6 +24,8 @@ JOBS_IN_MEMORY = 20_000
 BIRTHS_IN_MEMORY = 1_000
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
+_COLOURS = tuple(Colour)
 
 
 class StoredIssue(NamedTuple):
@@ -85,7 +87,8 @@ class Store:
         with explained(path):
             db = connect(draft)
             db.executescript(f"begin;{schema.TABLES}")
-            db.executemany("insert into meta values (?, ?)", meta.items())
+            rows = [(k, _storable(v) if isinstance(v, str) else v) for k, v in meta.items()]
+            db.executemany("insert into meta values (?, ?)", rows)
             db.execute("insert into meta values ('done', 0)")
             db.execute(_INSERT, _job_row(root))
             for name in _bundles(root.stack):
@@ -104,6 +107,7 @@ class Store:
         self._dirty: dict[int, Job] = {}
         self._new: dict[int, Job] = {}
         self._removed: set[int] = set()
+        self._restacked: set[int] = set()
         self._history: list[Record] = []
         self._references: dict[str, int] = {}
         self._open = False
@@ -132,7 +136,8 @@ class Store:
     def put(self, old: Job, new: Job) -> None:
         """Replace a job by its next state; a DEAD one is removed."""
         self.counts[old.colour] -= 1
-        if new.stack != old.stack:
+        if new.stack is not old.stack:
+            self._restacked.add(new.id)
             self._count_references(old.stack, new.stack)
         if new.colour == Colour.DEAD:
             self.done += 1
@@ -171,7 +176,17 @@ class Store:
             rows = self._db.execute(
                 "select * from jobs where colour = 0 and id > ? order by id limit ?", (after, limit)
             ).fetchall()
-        return [self._dirty.get(row[0]) or self._cache.get(row[0]) or _job(row) for row in rows]
+        return [job for row in rows if (job := self._known(row)) is not None]
+
+    def _known(self, row: tuple[Any, ...]) -> Job | None:
+        """Return the job of a row as it is now; the row may be behind what is not committed."""
+        if row[0] in self._removed:
+            return None
+        job = self._dirty.get(row[0]) or self._new.get(row[0]) or self._cache.get(row[0])
+        if job is None:
+            job = _job(row)
+            self._keep(job)
+        return job
 
     def jobs_of_colour(self, colour: Colour, limit: int = -1) -> Iterator[Job]:
         """Yield the jobs of one colour as last committed, lowest id first."""
@@ -186,7 +201,10 @@ class Store:
         """Set every unfinished job's budgets, and make failed ones ready again. At start only."""
         with explained(self.path):
             self._begin()
-            self._db.execute("update jobs set retries = ?, rescues = ?", (retries, rescues))
+            self._db.execute(
+                "update jobs set retries = ?1, rescues = ?2 where (retries, rescues) <> (?1, ?2)",
+                (retries, rescues),
+            )
             self._db.execute(
                 "update jobs set colour = ? where colour = ?", (Colour.WHITE, Colour.RED)
             )
@@ -218,6 +236,16 @@ class Store:
                 ((*i[:6], _encode(i.granted), _encode(i.pack), i.killed_for) for i in issues),
             )
 
+    def renew_issue(self, issue: StoredIssue) -> None:
+        """Replace what was kept of an issue, but for its pack and what it was granted."""
+        with explained(self.path):
+            self._begin()
+            self._db.execute(
+                """update issues set state = ?, native = ?, killed_for = ?
+                where submission = ? and task = ?""",
+                (issue.state, issue.native, issue.killed_for, issue.submission, issue.task),
+            )
+
     def remove_issue(self, submission: str, task: int) -> None:
         """Forget an issue."""
         with explained(self.path):
@@ -247,6 +275,10 @@ class Store:
 
     def record(self, record: Record) -> None:
         """Add a row to a job's history."""
+        said = (record.label, record.why, record.detail)
+        if not all(text is None or text.isascii() for text in said):
+            label, why, detail = map(_storable, said)
+            record = record._replace(label=label or "", why=why, detail=detail)
         self._history.append(record)
 
     def history(self, job: int) -> list[Record]:
@@ -259,6 +291,12 @@ class Store:
         """Return the rows of a reading query, for reports over the history."""
         with explained(self.path):
             return self._db.execute(sql, arguments).fetchall()
+
+    def needs_bundle(self, name: str) -> bool:
+        """Tell whether an unfinished job needs a bundle, as last committed."""
+        with explained(self.path):
+            row = self._db.execute("select 1 from bundles where name = ?", (name,)).fetchone()
+        return row is not None
 
     def bundles(self) -> set[str]:
         """Return the bundles that unfinished jobs need, as last committed."""
@@ -287,7 +325,9 @@ class Store:
             self._begin()
             many = self._db.executemany
             many(_INSERT, map(_job_row, self._new.values()))
-            many(_UPDATE, ((*_job_row(job)[1:], job.id) for job in self._dirty.values()))
+            many(_UPDATE, ((*_plain_row(job)[1:], job.id) for job in self._dirty.values()))
+            restacked = [job for job in self._dirty.values() if job.id in self._restacked]
+            many(_UPDATE_STACK, ((_encode(job.stack), job.id) for job in restacked))
             many("delete from jobs where id = ?", ((job,) for job in self._removed))
             many(_RECORD, ((None, *record) for record in self._history))
             self._flush_references()
@@ -299,6 +339,7 @@ class Store:
         self._dirty.clear()
         self._new.clear()
         self._removed.clear()
+        self._restacked.clear()
         self._history.clear()
         self._open = False
 
@@ -331,53 +372,45 @@ class Store:
                 self._references[name] = self._references.get(name, 0) + change
 
     def _flush_references(self) -> None:
-        for name, change in self._references.items():
-            if change:
-                self._db.execute(_ADD_REFERENCES, (name, change))
-        gone = self._db.execute(
-            "delete from bundles where references_left <= 0 returning name"
-        ).fetchall()
-        self.unused_bundles += [name for (name,) in gone]
+        # a change of 0 too: a bundle used up in the commit that saw it first must go as well
+        changed = list(self._references.items())
         self._references.clear()
+        self._db.executemany(_ADD_REFERENCES, changed)
+        for name, change in changed:
+            if change <= 0 and self._db.execute(_DROP_UNUSED, (name,)).rowcount:
+                self.unused_bundles.append(name)
 
 
 _INSERT = "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = """update jobs set parent=?, colour=?, attempt=?, step=?, child_count=?,
     black_child_count=?, retries=?, rescues=?, memory_bytes=?, time_s=?, isolate=?,
-    has_directory=?, stack=? where id=?"""
+    has_directory=? where id=?"""
+_UPDATE_STACK = "update jobs set stack=? where id=?"
 _RECORD = "insert into history values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_REFERENCES = """insert into bundles values (?, ?) on conflict (name)
     do update set references_left = references_left + excluded.references_left"""
+_DROP_UNUSED = "delete from bundles where name = ? and references_left <= 0"
+
+
+def _storable(text: str | None) -> str | None:
+    r"""Return text as UTF-8 can hold it: names of files that are no text become \udcff."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _job_row(job: Job) -> tuple[Any, ...]:
-    return (
-        job.id,
-        job.parent,
-        int(job.colour),
-        job.attempt,
-        job.step,
-        job.child_count,
-        job.black_child_count,
-        job.retries,
-        job.rescues,
-        job.memory_bytes,
-        job.time_s,
-        job.isolate,
-        job.has_directory,
-        _encode(job.stack),
-    )
+    return (*_plain_row(job), _encode(job.stack))
+
+
+def _plain_row(job: Job) -> tuple[Any, ...]:
+    """Return a job's columns but the last, which is dear to make and seldom changes."""
+    return (*job[:2], int(job.colour), *job[4:])
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    *plain, stack = row
-    commands = tuple(command_from_wire(wire) for wire in json.loads(stack))
-    job = Job._make([*plain[:3], commands, *plain[3:]])
-    return job._replace(
-        colour=Colour(job.colour),
-        isolate=bool(job.isolate),
-        has_directory=bool(job.has_directory),
-    )
+    number, parent, colour, *counts, isolate, has_directory, stack = row
+    commands = tuple([command_from_wire(wire) for wire in _decode(stack)[0]])
+    flags = bool(isolate), bool(has_directory)
+    return Job._make((number, parent, _COLOURS[colour], commands, *counts, *flags))
 
 
 def _bundles(stack: Iterable[Command]) -> list[str]:

@@ -13,7 +13,7 @@ import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import TextIO
+from typing import Any, TextIO
 
 from jobtree.environment import Environment, step_environ
 
@@ -54,7 +54,7 @@ class Surroundings:
         status: /proc/self/status as it is now. Threads left, and a directory gone, cannot.
         """
         os.umask(self._umask)
-        if os.environ is not self._environ_object or os.environ.copy() != self.environ:
+        if os.environ is not self._environ_object or _raw_environ() != self._raw_environ:
             os.environ = self._environ_object  # noqa: B003 - the very object that was there
             self._set_environ()
         self._set_interpreter()
@@ -84,6 +84,7 @@ class Surroundings:
     def _set_environ(self) -> None:
         os.environ.clear()
         os.environ.update(self.environ)
+        self._raw_environ = dict(_raw_environ())
 
     def _set_interpreter(self) -> None:
         if sys.path != self._path:
@@ -112,6 +113,12 @@ class Surroundings:
         for number in range(1, signal.NSIG):
             if changed >> (number - 1) & 1:
                 _reset(number, should_ignore >> (number - 1) & 1)
+
+
+def _raw_environ() -> dict[Any, Any]:
+    """Return what os.environ holds, not decoded: that takes longer than a small step."""
+    held: dict[Any, Any] = vars(os.environ)["_data"]
+    return held
 
 
 def _reset(number: int, ignore: int) -> None:

@@ -26,10 +26,10 @@ from jobtree.ledger import Ledger
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.claims import Claim, Fence, read_fence, take_claim
 from jobtree.mailbox.doorbell import ring
-from jobtree.mailbox.files import exists_after_listing
-from jobtree.mailbox.layout import issue_name, log_path
+from jobtree.mailbox.files import exists_after_listing, remove_file
+from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
-from jobtree.mailbox.results import End, Hello, Returned
+from jobtree.mailbox.results import GAVE_UP, End, Hello, Returned
 from jobtree.measure import Meter
 from jobtree.pickling import Script
 from jobtree.shell import Terms as ShellTerms
@@ -65,7 +65,7 @@ def _explain(errors: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
     from traceback import format_exception
 
-    text = f"jobtree worker: {error}\n"
+    text = f"{GAVE_UP}{error}\n"
     if not isinstance(error, WorkerFailure | ReportableError):
         text += "".join(format_exception(error))
     for fd in {errors, 2}:
@@ -93,6 +93,11 @@ def _work(order: str, index: int) -> int:
         return NOT_OURS
     local = LocalDirectory(f"{_scratch(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
     ledger = Ledger(tree, issue)
+    if not exists_after_listing(order):
+        # withdrawn, and perhaps the claim of a twin with it, since it was read: undo ours
+        for path in (result_path(tree, issue), claim_path(tree, issue)):
+            remove_file(path)
+        return NOT_OURS
     charge = Charge(tree, issue, claim, local.path, terms.heartbeat_s, terms.doorbell)
     companion = Companion(charge)
     os.close(claim)
@@ -123,7 +128,7 @@ def _scratch(wanted: str) -> str:
 def _desk(tree: str, terms: Terms, issue: str, companion: Companion) -> Desk:
     """Put this process into the workflow's environment; return what steps are run with."""
     try:
-        saved = load(tree)
+        saved = load(tree, terms.environment)
         surroundings = Surroundings(saved)
     except (OSError, ValueError) as error:
         raise WorkerFailure(f"the workflow's environment is not to be had: {error}") from error

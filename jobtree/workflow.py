@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import signal
 import stat
 import sys
@@ -30,7 +29,7 @@ from jobtree.jobfile import protocol_command
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
-from jobtree.mailbox.files import check_private, write_file
+from jobtree.mailbox.files import check_private, random_name, refuse_link, write_file
 from jobtree.mailbox.office import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
@@ -104,17 +103,43 @@ def require_tree(directory: str) -> None:
 
 
 def check_tree(directory: str) -> None:
-    """Refuse a tree that is a symlink, another user's, or writable by others."""
+    """Refuse a tree that, in whole or in part, is a symlink, another user's, or open to others.
+
+    Raises StoreError JT330, JT312.
+    """
+    check_parent(directory)
     found = os.lstat(directory)
     if stat.S_ISLNK(found.st_mode):
         raise StoreError(f"{directory} is a symbolic link", code="JT330", fix="give the directory")
     check_private(found, directory)
+    for name in os.listdir(directory):
+        if name in layout.TRUSTED or name.partition(".")[0] == "tree":
+            found = os.lstat(f"{directory}/{name}")
+            if stat.S_ISLNK(found.st_mode):
+                raise refuse_link(f"{directory}/{name}")
+            check_private(found, f"{directory}/{name}")
     if not os.access(directory, os.W_OK):
         raise StoreError(
             f"job tree {directory} cannot be written",
             code="JT312",
             why="all that was committed is safe",
             fix="make the directory writable by you, then restart the tree",
+        )
+
+
+def check_parent(directory: str) -> None:
+    """Refuse a place where anybody may put another directory under the tree's name.
+
+    A group that may write there is trusted: shared project directories are so. JT330.
+    """
+    parent = os.path.dirname(directory)
+    mode = os.stat(parent).st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise StoreError(
+            f"every user may write in {parent} (mode {stat.S_IMODE(mode):04o})",
+            code="JT330",
+            why="others could put a tree of theirs in the place of yours, and it would be run",
+            fix=f"use a directory of your own, or:  chmod o-w {parent}",
         )
 
 
@@ -138,23 +163,30 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
             code="JT306",
             fix="give a new directory with --jobTree, or an empty one",
         )
-    draft = f"{directory}~{os.getpid()}"
+    draft = f"{_drafts(directory)}{os.getpid()}-{lease.process_start(os.getpid())}"
     try:
         os.makedirs(os.path.dirname(directory), exist_ok=True)
+        check_parent(directory)
+        _drop_abandoned(directory)
         os.mkdir(draft, 0o700)
         for name in layout.SUBDIRECTORIES:
             os.mkdir(f"{draft}/{name}", 0o700)
-        environment.save(draft, environment.capture())
+        digest = environment.save(draft, environment.capture())
         bundle = BundleWriter(draft, "root")
         command = root(bundle)
         bundle.sync()
         bundle.close()
         budgets = tree.Budgets(settings.retries, settings.rescues)
-        meta = {"options": saved, "root_label": command.label, "started": time.time()}
+        meta = {
+            "options": saved,
+            "root_label": command.label,
+            "started": time.time(),
+            "environment": digest,
+        }
         Store.create(
             f"{draft}/{layout.DATABASE}", tree.first_job(1, 0, command, budgets), meta
         ).close()
-        marker = {"format": FORMAT, "id": secrets.token_hex(6)}
+        marker = {"format": FORMAT, "id": random_name(6)}
         write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")
         if os.path.isdir(directory):
             os.rmdir(directory)
@@ -173,6 +205,23 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
     return _continue(directory, given, None, fresh=True)
 
 
+def _drafts(directory: str) -> str:
+    """Return how the names of trees begin that are being made on this host for `directory`."""
+    return f"{directory}~{os.uname().nodename}."
+
+
+def _drop_abandoned(directory: str) -> None:
+    """Remove what masters of this host left that died while they made the tree."""
+    beginning = _drafts(directory)
+    for name in os.listdir(os.path.dirname(directory)):
+        path = os.path.join(os.path.dirname(directory), name)
+        pid, _, started = path.removeprefix(beginning).partition("-")
+        if not (path.startswith(beginning) and pid.isdecimal() and started.isdecimal()):
+            continue
+        if lease.process_start(int(pid)) != int(started) and os.access(path, os.W_OK):
+            _drop(path)
+
+
 def _drop(draft: str) -> None:
     import shutil
 
@@ -188,11 +237,19 @@ def _continue(
         settings, saved = _settle(given, store.meta("options"))
         store.put_meta("options", saved)
         if surroundings is not None:
-            environment.save(directory, surroundings)
+            _change_environment(directory, store, surroundings)
         if not fresh:
             store.refill(settings.retries, settings.rescues)
         with logging_to(settings.log_level, chosen.get("logFile", "")):
             return _run(directory, held, store, settings, fresh)
+
+
+def _change_environment(directory: str, store: Store, new: environment.Environment) -> None:
+    """Replace the saved environment; its digest is on record before the file is there."""
+    known = [environment.recorded(directory, store.meta("environment", "")), new.digest()]
+    store.put_meta("environment", " ".join(known).strip())
+    store.commit()
+    environment.save(directory, new)
 
 
 @contextmanager
@@ -217,10 +274,10 @@ def opened(directory: str, looks: bool = False) -> Iterator[tuple[lease.Lease, S
     looks: only for a moment, to answer a question; others then wait instead of being refused.
     Raises StoreError JT302 if another master holds it.
     """
-    held, before = lease.take(directory, looks, notice=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    held, _ = lease.take(directory, looks, notice=lambda text: print(text, file=sys.stderr))  # noqa: T201
     try:
         name = held.holder.database
-        if before is not None and not before.released and not lease.is_here(before):
+        if held.holder.copying:
             renamed = f"tree.{held.epoch}.db"
             copy_database(f"{directory}/{name}", f"{directory}/{renamed}")
             held.record_database(renamed)

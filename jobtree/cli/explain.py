@@ -184,6 +184,11 @@ CODES: dict[str, tuple[str, str]] = {
         "A pickled Target is not what was written.",
         "The file was altered or damaged: run the tree afresh in another directory.",
     ),
+    "JT332": (
+        "The saved environment of a tree is not what was written.",
+        "The file was altered or damaged. Start the workflow's script again with the same "
+        "--jobTree: it writes a new one, and the tree goes on.",
+    ),
     "JT400": (
         "Something in the workflow itself is wrong.",
         "The message tells more.",
@@ -265,6 +270,11 @@ CODES: dict[str, tuple[str, str]] = {
     "JT434": (
         "A child or follow-on in a JOB_FILE has no command, or a value that cannot be read.",
         "docs/jobfile.md lists the attributes. Nothing of that file was taken.",
+    ),
+    "JT435": (
+        "The path of the tree or of a scratch directory has a character that XML, and so a "
+        "JOB_FILE, cannot hold: a control character, or bytes that are no text.",
+        "Use directories whose names are plain text: --jobTree, --scratch.",
     ),
 }
 

@@ -85,6 +85,11 @@ def read_claim(tree: str, issue: str) -> Claim | None:
     return Claim(who["host"], who["pid"], who["nonce"], who["started"], int(content[:BEAT_BYTES]))
 
 
+def remove_claim(tree: str, issue: str) -> None:
+    """Remove the claim of an issue; what losers left beside it stays for remove_claims()."""
+    remove_file(claim_path(tree, issue))
+
+
 def remove_claims(tree: str, issues: set[str]) -> None:
     """Remove the claims of these issues, the losers' notes, and unfinished drafts."""
     folder = os.path.dirname(claim_path(tree, "x"))

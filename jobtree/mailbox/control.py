@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jobtree.mailbox.files import read_file, remove_file, write_file
+from jobtree.mailbox.files import random_name, read_file, remove_file, write_file
 from jobtree.mailbox.layout import CONTROL
 
 BELL = "control"
@@ -49,7 +48,7 @@ def ask(
     """
     from jobtree.mailbox.doorbell import ring
 
-    name = f"{time.time_ns()}-{secrets.token_hex(4)}"
+    name = f"{time.time_ns()}-{random_name(4)}"
     request = f"{tree}/{CONTROL}/{name}.ask"
     answer = f"{tree}/{CONTROL}/{name}.answer"
     write_file(request, json.dumps({"verb": verb, "arguments": arguments}).encode())

@@ -19,6 +19,11 @@ STALE_RETRIES = 5
 STALE_WAIT_S = 0.2
 
 
+def random_name(length: int) -> str:
+    """Return `length` random bytes in hexadecimal; the secrets module is slower to import."""
+    return os.urandom(length).hex()
+
+
 def write_file(path: str, content: bytes, sync: bool = True) -> None:
     """Put `content` at `path` whole: readers see the old file, or all of the new one.
 
@@ -63,18 +68,34 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def read_file(path: str, offset: int = 0, limit: int = -1) -> bytes:
-    """Return up to `limit` bytes from `offset`; opened afresh, so that NFS shows the newest."""
+def read_file(path: str, offset: int = 0, limit: int = -1, own: bool = False) -> bytes:
+    """Return up to `limit` bytes from `offset`; opened afresh, so that NFS shows the newest.
+
+    own: only from a file that nobody but this user can have written. Raises StoreError (JT330)
+    if it is not, OSError if it cannot be read.
+    """
     for tries_left in reversed(range(STALE_RETRIES)):
         try:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                return file.read(limit)
+            fd = open_own(path) if own else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _read_range(fd, offset, limit)
+            finally:
+                os.close(fd)
         except OSError as error:
             if error.errno != errno.ESTALE or not tries_left:
                 raise
         time.sleep(STALE_WAIT_S)
     raise AssertionError("unreachable")
+
+
+def _read_range(fd: int, offset: int, limit: int) -> bytes:
+    there = max(0, os.fstat(fd).st_size - offset)
+    left = there if limit < 0 else min(limit, there)
+    parts = []
+    while left and (part := os.pread(fd, left, offset)):
+        parts.append(part)
+        offset, left = offset + len(part), left - len(part)
+    return b"".join(parts)
 
 
 def exists_after_listing(path: str) -> bool:
@@ -135,15 +156,42 @@ def remove_tree(path: str) -> None:
 def read_private_range(path: str, offset: int, length: int) -> bytes:
     """Return a range of a file that only its owner, this user, can have written.
 
-    Checked on the opened descriptor: a regular file of this user, not writable by others, not
-    reached through a symlink. Raises StoreError (JT330) otherwise, OSError if unreadable.
+    Raises StoreError (JT330) if others can have, OSError if it cannot be read.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    fd = open_own(path)
     try:
-        check_private(os.fstat(fd), path)
         return os.pread(fd, length, offset)
     finally:
         os.close(fd)
+
+
+def open_own(path: str) -> int:
+    """Open for reading what only this user can have written; checked on the descriptor.
+
+    Not through a symlink. Raises StoreError (JT330) if others can have written it, OSError.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise refuse_link(path) from None
+        raise
+    try:
+        check_private(os.fstat(fd), path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def refuse_link(path: str) -> StoreError:
+    """Return the refusal of a symbolic link."""
+    return StoreError(
+        f"{path} is a symbolic link",
+        code="JT330",
+        why="what it leads to may be another user's",
+        fix="put the real thing there",
+    )
 
 
 def check_private(found: os.stat_result, path: str) -> None:

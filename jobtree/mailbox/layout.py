@@ -47,6 +47,9 @@ SUBDIRECTORIES = (
     DIRECTORIES,
 )
 
+TRUSTED = (MARKER, ENVIRONMENT, STATUS, *(name for name in SUBDIRECTORIES if "/" not in name))
+"""What lies in a tree and must be its owner's alone; the databases too."""
+
 JOBS_PER_DIRECTORY = 1000
 
 

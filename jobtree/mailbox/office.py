@@ -11,17 +11,29 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jobtree.errors import StoreError
-from jobtree.job import Command
+from jobtree.job import Command, Pickle
 from jobtree.mailbox import claims, control, orders
+from jobtree.mailbox.bundles import read_pickle
 from jobtree.mailbox.doorbell import Doorbell
-from jobtree.mailbox.files import read_file, remove_file, remove_tree, sync_directory, sync_file
+from jobtree.mailbox.files import (
+    exists_after_listing,
+    read_file,
+    remove_file,
+    remove_tree,
+    sync_directory,
+    sync_file,
+)
 from jobtree.mailbox.layout import (
     BUNDLES,
     CLAIMS,
+    CONTROL,
     DIRECTORIES,
+    ENVIRONMENT,
     FENCES,
+    MARKER,
     ORDERS,
     RESULTS,
+    STATUS,
     bundle_path,
     failed_log_path,
     fence_path,
@@ -31,9 +43,14 @@ from jobtree.mailbox.layout import (
     output_path,
     result_path,
 )
-from jobtree.mailbox.results import Hello, Line, ResultReader, Start, read_children
+from jobtree.mailbox.results import Done, Hello, Line, ResultReader, Start, read_children
 
 TAIL_BYTES = 4096
+
+WRITTEN_BY_MASTERS = (ENVIRONMENT, MARKER, STATUS, "bell")
+"""Files of which a master that was killed may have left a draft."""
+
+TIDIED_AT_ONCE = 1000
 
 
 class Mailbox:
@@ -42,6 +59,7 @@ class Mailbox:
     def __init__(self, tree: str, bell_host: str | None) -> None:
         self._tree = tree
         self._readers: dict[str, ResultReader] = {}
+        self._tidied: set[str] = set()
         self.bell = Doorbell(bell_host)
         control.write_bell(tree, self.bell.address)
 
@@ -61,11 +79,21 @@ class Mailbox:
     def read(self, issue: str, final: bool = False) -> list[Line]:
         """Return what is new and safe in an issue's results; all there is, if `final`.
 
-        What its worker had no time to make durable is made so first.
+        What its worker had no time to make durable is made so first; a step whose children
+        cannot be read back whole, and all after it, is not believed.
         """
-        if final and not self._reader(issue).ended:
-            self._sync_bundle(issue)
-        return self._reader(issue).read(final)
+        reader = self._reader(issue)
+        if not final:
+            return reader.read()
+        if not reader.ended:
+            self._prepare_last_read(issue)
+        lines = reader.read(final=True)
+        for at in range(len(lines) - reader.doubtful, len(lines)):
+            line = lines[at]
+            if isinstance(line, Done) and not all(map(self._holds, self._pickles(issue, line))):
+                reader.damage = f"what job {line.job} bore never reached {reader.path}'s bundle"
+                return lines[:at]
+        return lines
 
     def running(self, issue: str) -> Start | None:
         """Return the step an issue's worker was last seen to have begun and not ended."""
@@ -99,13 +127,22 @@ class Mailbox:
         """
         names = set(issues)
         remove_file(order_path(self._tree, submission))
-        claims.remove_claims(self._tree, names)
         for issue in names:
+            claims.remove_claim(self._tree, issue)
             self._readers.pop(issue, None)
             remove_file(result_path(self._tree, issue))
             remove_file(fence_path(self._tree, issue))
             _remove_if_empty(log_path(self._tree, issue))
         _remove_if_empty(output_path(self._tree, submission))
+        self._tidied |= names
+        if len(self._tidied) >= TIDIED_AT_ONCE:
+            self._remove_notes()
+
+    def _remove_notes(self) -> None:
+        """Remove what those who lost a claim left; finding it takes a listing, so do many."""
+        if self._tidied:
+            claims.remove_claims(self._tree, self._tidied)
+            self._tidied.clear()
 
     def forget_bundles(self, names: Iterable[str]) -> None:
         """Remove bundles no living job needs."""
@@ -126,9 +163,13 @@ class Mailbox:
                 submission = issue if folder == ORDERS else issue.rpartition(".")[0]
                 if submission not in submissions:
                     remove_file(f"{self._tree}/{folder}/{name}")
-        needed = bundles | {"root"}
+        for folder in ("", CONTROL):
+            for name in os.listdir(f"{self._tree}/{folder}"):
+                whole, draft, _ = name.partition("~")
+                if draft and (whole in WRITTEN_BY_MASTERS or whole.endswith(".answer")):
+                    remove_file(f"{self._tree}/{folder}/{name}")
         for name in os.listdir(f"{self._tree}/{BUNDLES}"):
-            if name not in needed and name.rpartition(".")[0] not in submissions:
+            if name not in bundles and name.rpartition(".")[0] not in submissions:
                 remove_file(f"{self._tree}/{BUNDLES}/{name}")
         for group in os.listdir(f"{self._tree}/{DIRECTORIES}"):
             for job in os.listdir(f"{self._tree}/{DIRECTORIES}/{group}"):
@@ -175,11 +216,28 @@ class Mailbox:
         return _tail(log_path(self._tree, issue))
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and leave nothing that is over."""
         self.bell.close()
+        self._remove_notes()
 
-    def _sync_bundle(self, issue: str) -> None:
+    def _prepare_last_read(self, issue: str) -> None:
+        exists_after_listing(result_path(self._tree, issue))
         sync_file(bundle_path(self._tree, issue))
+
+    def _holds(self, where: Pickle) -> bool:
+        try:
+            return bool(read_pickle(self._tree, where))
+        except (OSError, StoreError):
+            return False
+
+    def _pickles(self, issue: str, line: Done) -> Iterator[Pickle]:
+        """Yield where the children and the follow-on of a step lie."""
+        yield from (c.pickle for c in line.children if c.pickle is not None)
+        if line.follow_on is not None and line.follow_on.pickle is not None:
+            yield line.follow_on.pickle
+        if line.children_at >= 0:
+            children = self.children(issue, line.children_at, line.job, line.child_count)
+            yield from (c.pickle for c in children if c.pickle is not None)
 
     def _reader(self, issue: str) -> ResultReader:
         reader = self._readers.get(issue)

@@ -44,6 +44,7 @@ class Terms(NamedTuple):
     granted: the resources each was given, time_s the limit. defaults: for unset requirements.
     doorbell: (host, port, token) of the master, or None. heartbeat_s: between two beats.
     max_log_bytes: kept of each step's output. scratch: where local temp dirs are made.
+    environment: the digests of environment.json on record, between blanks.
     """
 
     submission: str
@@ -56,6 +57,7 @@ class Terms(NamedTuple):
     log_level: str
     job_time_s: float
     scratch: str
+    environment: str = ""
 
 
 def write_order(tree: str, terms: Terms, packs: list[list[Assignment]]) -> None:

@@ -16,13 +16,17 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from jobtree.job import Command, command_from_wire
-from jobtree.mailbox.files import read_file, write_all
+from jobtree.mailbox.files import open_own, read_file, write_all
 
 CHILDREN_PER_LINE = 256
 """A step with more children writes them in lines of this many, before its Done line."""
 
 CHUNK_BYTES = 4 * 2**20
 """Read at once: more than the longest line, which is one of CHILDREN_PER_LINE children."""
+
+
+GAVE_UP = "jobtree worker: "
+"""So begins what a worker prints that ends by a failure of its own."""
 
 
 class Hello(NamedTuple):
@@ -143,6 +147,7 @@ _KINDS: dict[str, type[Any]] = {
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 def encode_line(line: Line) -> bytes:
@@ -153,29 +158,30 @@ def encode_line(line: Line) -> bytes:
 
 def decode_line(raw: bytes) -> Line:
     """Return what encode_line was given. Raises ValueError for damage of any kind."""
-    body = raw[9:].rstrip(b"\n")
+    body = _checked(raw)
     try:
-        if raw[:9] != b"%08x " % crc32(body) or not raw.endswith(b"\n"):
-            raise ValueError("checksum differs")
-        name, *fields = json.loads(body)
-        line = _KINDS[name](*fields)
-        if isinstance(line, Done):
-            children = [command_from_wire(wire) for wire in fields[5]]
-            follow_on = None if fields[7] is None else command_from_wire(fields[7])
-            return line._replace(
-                usage=Usage(*fields[3]),
-                children=children,
-                follow_on=follow_on,
-                log=Log(*fields[11]),
-            )
-        if isinstance(line, Failed):
-            return line._replace(usage=Usage(*fields[3]))
-        if isinstance(line, Children):
-            return line._replace(children=[command_from_wire(wire) for wire in fields[1]])
-        found: Line = line
+        name, *fields = _decode(body.decode())[0]
+        kind = _KINDS[name]
+        if kind is Done:
+            fields[5] = [command_from_wire(wire) for wire in fields[5]]
+            fields[7] = None if fields[7] is None else command_from_wire(fields[7])
+            fields[11] = Log(*fields[11])
+        if kind is Done or kind is Failed:
+            fields[3] = Usage(*fields[3])
+        elif kind is Children:
+            fields[1] = [command_from_wire(wire) for wire in fields[1]]
+        found: Line = kind(*fields)
         return found
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a result line: {error}") from error
+
+
+def _checked(raw: bytes) -> bytes:
+    """Return the body of a line. Raises ValueError if it is not what its checksum says."""
+    body = raw[9:-1]
+    if raw[:9] != b"%08x " % crc32(body) or raw[-1:] != b"\n":
+        raise ValueError("checksum differs")
+    return body
 
 
 def append_line(fd: int, line: Line) -> None:
@@ -183,20 +189,27 @@ def append_line(fd: int, line: Line) -> None:
     write_all(fd, encode_line(line))
 
 
+def read_own(path: str, offset: int, limit: int) -> bytes:
+    """Return a range of a file that nobody but this user can have written."""
+    return read_file(path, offset, limit, own=True)
+
+
 class ResultReader:
     """Reads one worker's results as they grow, and hands out what may be believed.
 
     running: the step last started and not yet ended, whether synced or not. ended: its End
     line was handed out. damage: why the rest of the file is not believed, "" if it is.
+    doubtful: how many of the lines handed out last are not known to be on disk.
     """
 
-    def __init__(self, path: str, read: Callable[[str, int, int], bytes] = read_file) -> None:
+    def __init__(self, path: str, read: Callable[[str, int, int], bytes] = read_own) -> None:
         self.path = path
         self._read_file = read
         self.running: Start | None = None
         self.hello: Hello | None = None
         self.ended = False
         self.damage = ""
+        self.doubtful = 0
         self._read_to = 0
         self._synced = 0
         self._held: list[tuple[int, Line]] = []
@@ -210,6 +223,7 @@ class ResultReader:
         self._synced = max(self._synced, self._parse())
         synced = self._read_to if final else self._synced
         safe = [line for end, line in self._held if end <= synced]
+        self.doubtful = sum(self._synced < end <= synced for end, _ in self._held)
         if safe:
             self._held = [held for held in self._held if held[0] > synced]
         self.ended = self.ended or any(isinstance(line, End) for line in safe)
@@ -236,7 +250,7 @@ class ResultReader:
                 if line is not None:
                     synced = max(synced, self._take(line, self._read_to + taken))
             self._read_to += taken
-            if not taken and len(content) < size:
+            if len(content) < size:
                 break
             size = CHUNK_BYTES if taken else 4 * size  # a line may be longer than a chunk
         return synced
@@ -259,7 +273,7 @@ def read_children(path: str, offset: int, job: int, count: int) -> Iterator[Comm
 
     Raises ValueError if fewer than `count` are there.
     """
-    with open(path, "rb") as file:
+    with open(open_own(path), "rb") as file:
         file.seek(offset)
         while count > 0:
             raw = file.readline()

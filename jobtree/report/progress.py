@@ -14,7 +14,7 @@ from shlex import quote
 
 from jobtree import stats
 from jobtree.attempts import State
-from jobtree.errors import StoreError
+from jobtree.errors import LostTree, StoreError
 from jobtree.live import Live
 from jobtree.report.console import PLAIN_ONLY, Terminal, logging_to, terminal
 from jobtree.report.plain import one_line, plural
@@ -129,8 +129,10 @@ def watching(live: Live, fresh: bool) -> Iterator[Progress]:
     progress = Progress(live, fresh)
     try:
         yield progress
-    except BaseException:
-        progress.interrupt(live)
+    except BaseException as error:
+        progress.clear()
+        if not isinstance(error, LostTree):  # the status file is another master's now
+            progress.interrupt(live)
         raise
     progress.finish(live)
 

@@ -61,7 +61,7 @@ def python(script: Path, *arguments: str | Path) -> list[str]:
 def start(argv: Sequence[str], log: Path, **more: str) -> subprocess.Popen[bytes]:
     """Start a master in a session of its own; all it prints goes to the end of `log`."""
     with log.open("ab") as out:
-        out.write(f"$ {' '.join(argv)}\n".encode())
+        out.write(os.fsencode(f"$ {' '.join(argv)}\n"))
         out.flush()
         return subprocess.Popen(
             argv,

@@ -55,7 +55,9 @@ class Disk:
         self.files: dict[str, File] = {}
         self.outputs: dict[str, tuple[int, int, int]] = {}
         self.directories: dict[int, dict[str, tuple[int, int, int]]] = {}
-        self.lazy_s = world.stream("disk").choice([0.0, 0.0, 0.3, 3.0])
+        self.lazy_s = world.stream("disk").choice([0.0, 0.3, 3.0])
+        if "tail torn" in world.rates:
+            self.lazy_s = 3.0
         self.rung: dict[str, None] = {}
 
     def create(self, path: str, content: object = None) -> File | None:
@@ -73,7 +75,7 @@ class Disk:
         file.data += data
         if mark is not None:
             file.marks.append((len(file.data), mark))
-        if not self.lazy_s and not self.world.strikes("lines seen late"):
+        if not self.world.strikes("lines seen late") and not self.lazy_s:
             self.arrive(file)
         else:
             dice = self.world.stream("disk")
@@ -99,8 +101,11 @@ class Disk:
         """Forget what has not arrived: its writer's node is dead."""
         if file.arrived < len(file.data):
             if self.world.strikes("tail torn"):
-                much = self.world.stream("disk").uniform(0, 1)
+                dice = self.world.stream("disk")
+                much = dice.choice([0.0, dice.uniform(0, 1), 1.0])
                 self.arrive(file, file.arrived + int((len(file.data) - file.arrived) * much))
+            if file.arrived < len(file.data):
+                self.world.record("torn", path=file.path)
             del file.data[file.arrived :]
             file.marks.clear()
 
@@ -266,8 +271,11 @@ class VirtualMailbox(Mailbox):
         self._record("moved", job=content[0], attempt=content[1], step=content[2])
         self._point("after move")
 
-    def _sync_bundle(self, issue: str) -> None:
-        return None  # from here nothing can be done about a bundle in a dead node's cache
+    def _prepare_last_read(self, issue: str) -> None:
+        self._disk.list("results")
+
+    def _holds(self, where: Pickle) -> bool:
+        return self._disk.holds(where)
 
     def _reader(self, issue: str) -> ResultReader:
         reader = self._readers.get(issue)

@@ -42,9 +42,10 @@ class Step:
 def plan_tree(dice: Random, retries: int) -> dict[int, Step]:
     """Return a tree of steps by number; 1 is the root's."""
     steps: dict[int, Step] = {}
-    wanted = dice.choice([1, 5, 10, 20, 20, 40])
+    wanted = dice.choice([1, 5, 10, 20, 20, 30, 40])
     wide = dice.random() < 0.03
     hopeless = dice.random() < 0.15
+    alike = dice.random() < 0.6
     clumsy = dice.choice([0.0, 0.1, 0.3])
 
     def grow(parent: int, is_follow_on: bool) -> int:
@@ -62,12 +63,12 @@ def plan_tree(dice: Random, retries: int) -> dict[int, Step]:
             is_follow_on,
             label=f"C{dice.randint(0, 3)}",
             lasts_s=dice.uniform(700, 1500) if long else dice.choice([0.05, 1.0, 5.0, 30.0]),
-            estimate_s=dice.choice([None, None, 5.0, 60.0]),
-            asks_bytes=dice.choice([None, None, GIB, 4 * GIB]),
+            estimate_s=None if alike else dice.choice([None, None, 5.0, 60.0]),
+            asks_bytes=None if alike else dice.choice([None, None, GIB, 4 * GIB]),
             needs_bytes=9 * GIB if greedy else 0,
             fails=fails,
             crashes=dice.random() < 0.3,
-            publishes=dice.random() < 0.12,
+            publishes=dice.random() < 0.2,
             directory=dice.choice([0.0, 0.0, 0.5, 1.0]),
             is_target=dice.random() < 0.7,
         )

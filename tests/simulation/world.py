@@ -13,7 +13,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 FAULTS: dict[str, float] = {
     # the master
@@ -24,9 +24,9 @@ FAULTS: dict[str, float] = {
     "clock jumped": 0.02,
     # workers and nodes
     "worker killed": 0.02,
-    "worker stalled": 0.015,
+    "worker stalled": 0.025,
     "companion killed": 0.10,
-    "node died": 0.015,
+    "node died": 0.03,
     "node cut off": 0.012,
     "job requeued": 0.5,
     # the scheduler
@@ -34,25 +34,25 @@ FAULTS: dict[str, float] = {
     "submission timed out, accepted": 0.08,
     "submission timed out, not accepted": 0.06,
     "submission refused, yet started": 0.06,
-    "submission never answered": 0.04,
+    "submission never answered": 0.08,
     "twin started": 0.10,
     "job lost": 0.05,
-    "job absent for a while": 0.10,
+    "job absent for a while": 0.15,
     "update late": 0.15,
     "update repeated": 0.15,
     "update reordered": 0.10,
     "update lost": 0.05,
     "end told of a running job": 0.05,
     "outage": 0.01,
-    "kill ignored": 0.25,
-    "kill late": 0.25,
-    "job not found again": 0.15,
+    "kill ignored": 0.8,
+    "kill late": 0.7,
+    "job not found again": 0.5,
     # the shared file system
     "name seen late": 0.15,
-    "lines seen late": 0.15,
-    "tail torn": 0.50,
+    "lines seen late": 0.05,
+    "tail torn": 1.0,
     "doorbell lost": 0.30,
-    "move failed": 0.10,
+    "move failed": 0.40,
 }
 """Each kind of fault, and how likely it is where it could strike, before a seed's own factor."""
 
@@ -71,6 +71,9 @@ class Event(NamedTuple):
 class World:
     """Time, chance and history. now: seconds that never jump; epoch_offset: what a clock adds."""
 
+    forced: ClassVar[dict[str, float]] = {}
+    """rates that hold for every seed, whatever it enables"""
+
     def __init__(self, seed: int, faulty: bool = True) -> None:
         self.seed = seed
         self.now = 1000.0
@@ -84,9 +87,10 @@ class World:
         self.quiet_at = self.now + swarm.choice([60.0, 300.0, 1500.0])
         self.rates = {}
         for kind, rate in FAULTS.items():
-            enabled, factor = swarm.random() < 0.4, swarm.choice([0.5, 1.0, 2.0])
+            enabled, factor = swarm.random() < 0.5, swarm.choice([0.5, 1.0, 2.0])
             if enabled and faulty:
                 self.rates[kind] = min(1.0, rate * factor)
+        self.rates |= self.forced
 
     def stream(self, concern: str) -> Random:
         """Return the random numbers of one concern."""

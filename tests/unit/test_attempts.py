@@ -31,10 +31,18 @@ def test_absence_is_never_success_nor_failure_at_once() -> None:
         assert not change.actions
 
 
-def test_a_submission_in_doubt_is_not_given_up_by_absence_or_time() -> None:
-    for news in (News.ABSENT, News.OVERDUE, News.UNSURE):
-        assert advance(State.AMBIGUOUS, news) == advance(State.AMBIGUOUS, News.ABSENT)
-        assert advance(State.AMBIGUOUS, news).state == State.AMBIGUOUS
+def test_a_submission_in_doubt_is_not_given_up_by_absence_or_more_doubt() -> None:
+    for news in (News.ABSENT, News.UNSURE):
+        assert advance(State.AMBIGUOUS, news) == (State.AMBIGUOUS, ())
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.AMBIGUOUS])
+def test_a_submission_nobody_knows_after_a_restart_is_fenced_and_given_out_again(
+    state: State,
+) -> None:
+    change = advance(state, News.OVERDUE)
+    assert change.state == State.ENDED
+    assert change.actions.index(Action.FENCE) < change.actions.index(Action.SETTLE)
 
 
 def test_a_lost_issue_is_fenced_before_its_jobs_are_given_out_again() -> None:

@@ -188,7 +188,7 @@ def test_what_must_not_be_loaded(tree: str) -> None:
 
     path.rename(f"{path}.real")
     path.symlink_to(f"{path}.real")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(StoreError, match="symbolic"):
         read_pickle(tree, where)
 
 

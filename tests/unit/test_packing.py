@@ -20,8 +20,14 @@ def sizes(packs: list[Pack]) -> list[int]:
 
 
 def test_jobs_that_fit_the_free_slots_are_never_packed() -> None:
-    seen = {"Count": Measured(0.001, 1000)}
+    seen = {"Count": Measured(1.0, 1000)}
     assert sizes(plan(ready(4), 4, 4, seen, 30.0, 4)) == [1, 1, 1, 1]
+
+
+def test_jobs_over_before_a_second_worker_would_have_started_share_one() -> None:
+    seen = {"Count": Measured(0.001, 1000)}
+    assert sizes(plan(ready(4), 4, 4, seen, 30.0, 4)) == [4]
+    assert sizes(plan(ready(4), 4, 4, seen, 30.0, 4, {"Count"})) == [1, 1, 1, 1]
 
 
 def test_an_unmeasured_class_goes_out_one_by_one() -> None:
@@ -29,11 +35,15 @@ def test_an_unmeasured_class_goes_out_one_by_one() -> None:
 
 
 def test_packs_grow_with_what_was_measured() -> None:
-    assert sizes(plan(ready(100), 2, 2, {"Count": Measured(0.001, 2)}, 30.0, 100)) == [8, 8]
+    assert sizes(plan(ready(100), 2, 2, {"Count": Measured(0.1, 2)}, 30.0, 100)) == [32, 32]
+
+
+def test_one_short_step_is_enough_to_fill_the_time_a_start_takes() -> None:
+    assert sizes(plan(ready(999), 2, 2, {"Count": Measured(0.001, 1)}, 30.0, 999)) == [250, 250]
 
 
 def test_a_measured_class_is_shared_out_over_the_slots() -> None:
-    seen = {"Count": Measured(0.001, 1000)}
+    seen = {"Count": Measured(0.1, 1000)}
     assert sizes(plan(ready(100), 4, 4, seen, 30.0, 100)) == [25, 25, 25, 25]
 
 

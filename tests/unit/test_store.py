@@ -109,6 +109,18 @@ def test_a_bundle_is_unused_when_the_last_command_from_it_is_gone(path: str) -> 
     assert store.unused_bundles == ["b1"]
 
 
+def test_text_that_is_no_text_is_kept_readable(path: str) -> None:
+    """A file's name may be any bytes; an exception that quotes it must not end the master."""
+    store = Store(path)
+    why = "no such file: caf\udce9"
+    store.record(Record(1.0, 1, 0, 1, "C\udcff", "failed", why=why, detail=f"{why} ü"))
+    store.commit()
+    store.close()
+    (kept,) = Store(path).history(1)
+    assert (kept.label, kept.why) == ("C\\udcff", "no such file: caf\\udce9")
+    assert kept.detail == "no such file: caf\\udce9 ü"
+
+
 def test_issues_moves_meta_and_history_are_kept(path: str) -> None:
     store = Store(path)
     issue = StoredIssue("j-x.1-1", 0, 2, "77:1:boot", "singleMachine", 5.0,

@@ -1,0 +1,301 @@
+"""CommandLine: the one base class of every batch system that is driven by commands.
+
+Owns the background thread that runs them, and the way between it and the caller; must not know
+a scheduler. Read next: dialect.py, what an adapter supplies; engine.py, what is run when.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+from batchsystems.dialect import Dialect
+from batchsystems.engine import Engine
+from batchsystems.errors import BatchSystemError
+from batchsystems.interface import (
+    BatchSystem,
+    Capacity,
+    JobRecord,
+    JobSpec,
+    Resources,
+    Update,
+)
+from batchsystems.pacing import Pace, Patience
+from batchsystems.task import Task
+from batchsystems.transport import Local, Transport
+
+log = logging.getLogger("jobtree.batchsystems")
+
+TAIL_BYTES = 1 << 16
+LONGEST_SLEEP_S = 3600.0
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> float:
+        """Return seconds that never jump."""
+
+    def epoch(self) -> float:
+        """Return seconds since 1970."""
+
+
+class MachineClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Return seconds that never jump."""
+        return time.monotonic()
+
+    def epoch(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+
+class CommandLine(BatchSystem):
+    """A batch system that is a dialect: all else is the same for every scheduler.
+
+    No method waits for the scheduler, adopt() and close() apart, which wait for so long at most
+    as `patience` says. Commands run one after the other in a thread that starts with the first
+    request. transport: how commands are run. clock: where time comes from.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = dialect.name
+        self._dialect = dialect
+        self._patience = patience or Patience()
+        self._transport = transport or Local()
+        self._clock = clock or MachineClock()
+        self._require_programs()
+        self._engine = Engine(dialect, pace or Pace(), self._patience, self._clock.epoch)
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._rung = False
+        self._bell_r, self._bell_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _require_programs(self) -> None:
+        lacking = self._transport.missing(self._dialect.programs)
+        if lacking:
+            raise BatchSystemError(
+                f"the batch system {self.name} cannot be used here: "
+                f"there is no {', no '.join(lacking)}",
+                why="these commands are not on PATH",
+                fix="load the site's module for it, use a submit host, or choose another "
+                "batch system",
+            )
+
+    # -- the contract -----------------------------------------------------------------------------
+
+    def issueJob(self, spec: JobSpec) -> int:
+        """Submit one job, soon; jobs alike given one after the other may become one array."""
+        return self.issueJobs([spec])[0]
+
+    def issueJobs(self, specs: Sequence[JobSpec]) -> list[int]:
+        """Submit these jobs, soon, as few arrays."""
+        with self._changed:
+            handles = self._engine.outbox.post(specs, os.getcwd())
+            self._stir()
+        return handles
+
+    def getIssuedJobIDs(self) -> frozenset[int]:
+        """Return the handles that have not ended; raises Unobtainable during an outage."""
+        with self._changed:
+            self._supervise()
+            return self._engine.issued(self._clock.now())
+
+    def getRunningJobIDs(self) -> dict[int, float]:
+        """Return handle -> seconds running, as of now by the last answer."""
+        with self._changed:
+            return self._engine.running(self._clock.now())
+
+    def getUpdatedJobs(self) -> dict[int, Update]:
+        """Return what is new."""
+        with self._changed:
+            self._supervise()
+            updates = self._engine.roll.take_news()
+            self._ring()
+        return updates
+
+    def killJobs(self, ids: Iterable[int]) -> None:
+        """Request the end of these jobs, soon."""
+        with self._changed:
+            self._engine.kill(ids, self._clock.now())
+            self._stir()
+
+    def adopt(self, records: Sequence[JobRecord]) -> list[int | None]:
+        """Take back jobs, by one look at queue and history.
+
+        None is given only to what these answers certainly do not have. If no answer comes in
+        time all are taken back, and looked for later.
+        """
+        if not records:
+            return []
+        deadline = self._clock.now() + self._patience.adopt_s
+        with self._changed:
+            self._engine.inherit(records, self._clock.now())
+            self._stir()
+            while not self._engine.inherited():
+                left = deadline - self._clock.now()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            handles = self._engine.settle_inheritance(self._clock.now())
+            self._stir()
+        return handles
+
+    def explain(self, ids: Iterable[int]) -> dict[int, str]:
+        """Say why these jobs do not run yet, in the scheduler's words and in plain ones."""
+        with self._changed:
+            return self._engine.explain(ids)
+
+    def exclude(self, nodes: Iterable[str]) -> None:
+        """Keep later submissions away from these nodes, and from no others."""
+        with self._changed:
+            self._engine.avoid = tuple(sorted(set(nodes)))
+
+    def capacity(self) -> Capacity:
+        """Return the most one job may ask for, as far as it was discovered by now."""
+        with self._changed:
+            largest = self._engine.limits.largest()
+        return Capacity(largest=largest or Resources(cpus=2**31))
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that turns readable when there is news."""
+        return self._bell_r
+
+    def close(self) -> None:
+        """Send the kills that were asked for, forget what was not submitted, and let go."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._engine.outbox.waiting.clear()
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(self._patience.close_s)
+            if self._thread.is_alive():
+                self._transport.cancel()
+                self._thread.join(self._patience.close_s)
+        with self._changed:
+            self._engine.roll.clear()
+        os.close(self._bell_r)
+        os.close(self._bell_w)
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _stir(self) -> None:
+        """Have the thread look at what is new."""
+        if self._engine.roll.news:
+            self._ring()
+        self._supervise(start=True)
+        self._changed.notify_all()
+
+    def _supervise(self, start: bool = False) -> None:
+        """Start the thread, or start it again should it have died."""
+        if self._closing or (self._thread is None and not start):
+            return
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._thread is not None:
+            log.error("%s: the thread that runs commands died; it is started again", self.name)
+        self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+        self._thread.start()
+
+    def _ring(self) -> None:
+        """Make the descriptor readable exactly while there is news."""
+        news = bool(self._engine.roll.news)
+        if self._closing or news == self._rung:
+            return
+        self._rung = news
+        with suppress(BlockingIOError):
+            if news:
+                os.write(self._bell_w, b"!")
+            else:
+                os.read(self._bell_r, 64)
+
+    def _work(self) -> None:
+        """Do what is due, one thing after the other, until close()."""
+        while True:
+            with self._changed:
+                now = self._clock.now()
+                if self._closing and not self._engine.following.to_kill:
+                    return
+                task = self._engine.next_task(now)
+                if task is None:
+                    if self._closing:
+                        return
+                    idle_s = self._engine.idle_s(now)
+                    self._changed.wait(min(max(idle_s, 0.001), LONGEST_SLEEP_S))
+                    continue
+            try:
+                answer = self._answer(task)
+            except Exception as error:  # a parser's fault must not stop the others' jobs
+                log.exception("%s: an answer could not be read", self.name)
+                answer = task.lost(f"its answer could not be read: {error}")
+            with self._changed:
+                task.hear(answer, task.begun, self._clock.now())
+                self._ring()
+                self._changed.notify_all()
+
+    def _answer(self, task: Task) -> Any:
+        """Run a task's command, or read its file; an answer that is none is asked for again."""
+        if task.command is None:
+            return self._tail(task.path)
+        if task.command.verb in ("submit", "kill", "discover"):
+            return self._run(task)
+        return self._persist(task)
+
+    def _persist(self, task: Task) -> Any:
+        """Make a query, some times over if it fails; never a submission."""
+        import tenacity  # slow to load, and needed only here
+
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self._patience.query_tries),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
+            retry=tenacity.retry_if_result(lambda answer: task.again(answer) and not self._closing),
+            sleep=self._sleep,
+            before_sleep=self._count,
+            retry_error_callback=_last_answer,
+        )
+        return retrying(self._run, task)
+
+    def _run(self, task: Task) -> Any:
+        assert task.command is not None
+        command = task.command
+        if command.env is None:
+            command = replace(command, env=self._engine.environment())
+        ran = self._transport.run(command, self._patience.timeout_s(command.verb))
+        log.debug("%s: %.300s -> %s", command.verb, command.argv, ran.status)
+        return task.parse(ran)
+
+    def _count(self, state: Any) -> None:
+        with self._changed:
+            self._engine.looked_again()
+
+    def _sleep(self, seconds: float) -> None:
+        with self._changed:
+            if not self._closing:
+                self._changed.wait(seconds)
+
+    def _tail(self, path: str) -> str:
+        try:
+            return self._transport.read(path, -TAIL_BYTES, TAIL_BYTES).decode(errors="replace")
+        except OSError:
+            return ""
+
+
+def _last_answer(state: Any) -> Any:
+    return state.outcome.result()

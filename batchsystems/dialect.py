@@ -1,0 +1,276 @@
+"""Dialect: what a command-line scheduler's adapter supplies: pure functions and tables.
+
+Owns the words in which commandline.py and an adapter talk; must not hold a clock, a process or
+a thread. Read next: slurm.py, the first dialect; commandline.py, which uses one.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from batchsystems.interface import JobEnd, Resources
+from batchsystems.transport import Command, Ran
+
+
+class Phase(enum.Enum):
+    """Where a scheduler has a job."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    STUCK = "stuck"
+    """It will never run unless an operator steps in: ended after a grace."""
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+    """A word the adapter does not know: the job is left as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One job as one answer shows it.
+
+    native: the scheduler's id of the job or array task. name: the submission's, "" if the answer
+    does not tell. word: the scheduler's own for its state. why: its reason for waiting.
+    submitted: epoch seconds. running_s: how long it has run. end: with Phase.ENDED alone.
+    """
+
+    native: str
+    name: str
+    phase: Phase
+    word: str = ""
+    why: str = ""
+    submitted: float | None = None
+    running_s: float | None = None
+    node: str = ""
+    end: JobEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An answer about jobs. Only a complete one tells that a job is not there.
+
+    why: what is wrong with an incomplete one. off: there is nothing to be asked (accounting is
+    not kept here), so that asking again is in vain.
+    """
+
+    sightings: Sequence[Sighting] = ()
+    complete: bool = False
+    why: str = ""
+    off: bool = False
+
+
+class Kind(enum.Enum):
+    """What a scheduler's error means for a submission."""
+
+    OUTAGE = "outage"
+    """Certainly not accepted: the scheduler cannot be reached. Wait."""
+    FULL = "full"
+    """Not accepted now: a limit on how much may be queued. Wait."""
+    NODES = "nodes"
+    """Not accepted because of the nodes to be avoided. Ask again without."""
+    SIZE = "size"
+    """Not accepted because the array is too large. Ask again in smaller ones."""
+    PERMANENT = "permanent"
+    """Not accepted, now or ever."""
+    UNKNOWN = "unknown"
+    """It may have been accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A submission was accepted. native: the scheduler's id of it, an array's without task."""
+
+    native: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A submission was not, or not certainly, accepted. words: the scheduler's, for people."""
+
+    kind: Kind
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One submission to make.
+
+    name: what the scheduler is to call it. size: None for a single job, else an array of that
+    many tasks numbered from 0 (or 1, as the scheduler likes). first: the index of the first
+    task, which the command has to add to its own. command: its element INDEX stands for the
+    index. cwd: absolute.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    resources: Resources
+    size: int | None
+    first: int
+    cwd: str
+    env: Mapping[str, str]
+    output: str | None = None
+    avoid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue or partition, and the most that one job may ask for in it (None: not known).
+
+    preferred: a job that names no queue goes here if it fits. preemptible: taken last.
+    """
+
+    name: str
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+    time_s: float | None = None
+    preferred: bool = False
+    preemptible: bool = False
+
+    def lacks(self, asked: Resources) -> str:
+        """Return what a job asks for that this queue never has, "" if it fits."""
+        if self.cpus is not None and asked.cpus > self.cpus:
+            return f"{asked.cpus} cpus (it has {self.cpus})"
+        if self.memory_bytes is not None and (asked.memory_bytes or 0) > self.memory_bytes:
+            return f"{_gib(asked.memory_bytes or 0)} of memory (it has {_gib(self.memory_bytes)})"
+        if self.gpus is not None and asked.gpus > self.gpus:
+            return f"{asked.gpus} gpus (it has {self.gpus})"
+        if self.time_s is not None and (asked.time_s or 0.0) > self.time_s:
+            return f"{asked.time_s or 0:.0f} s (its limit is {self.time_s:.0f} s)"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is known of a cluster's limits. tasks: the most in one array (None: not known)."""
+
+    tasks: int | None = None
+    queues: tuple[Queue, ...] = field(default_factory=tuple)
+
+    def choose(self, asked: Resources) -> Queue | None:
+        """Return the queue a job is best sent to, None if it fits in none that is known."""
+        fitting = [queue for queue in self.queues if not queue.lacks(asked)]
+        order = sorted(fitting, key=lambda queue: (not queue.preferred, queue.preemptible))
+        return order[0] if order else None
+
+    def impossible(self, asked: Resources) -> str:
+        """Say why a job can never run here, "" if it can or nothing is known."""
+        if not self.queues or self.choose(asked) is not None:
+            return ""
+        said = "; ".join(f"{queue.name}: {queue.lacks(asked)}" for queue in self.queues[:8])
+        return f"asks for more than any queue here ever has: {said}: lower it, or add a queue"
+
+    def largest(self) -> Resources | None:
+        """Return the most that one job may ask for, taking each resource by itself."""
+        if not self.queues:
+            return None
+        times = [queue.time_s for queue in self.queues]
+        memories = [queue.memory_bytes for queue in self.queues]
+        return Resources(
+            cpus=max(2**31 if queue.cpus is None else queue.cpus for queue in self.queues),
+            memory_bytes=None if None in memories else max(m for m in memories if m is not None),
+            gpus=max(2**31 if queue.gpus is None else queue.gpus for queue in self.queues),
+            time_s=None if None in times else max(t for t in times if t is not None),
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
+
+
+class Dialect(ABC):
+    """How one scheduler is spoken to. Every method is pure; parsers never raise."""
+
+    name = ""
+    programs: tuple[str, ...] = ()
+    """Without these on PATH the scheduler cannot be used at all."""
+    scrubbed: tuple[str, ...] = ()
+    """Prefixes of variables that an enclosing job leaves, which would act on a new one."""
+    kept: frozenset[str] = frozenset()
+    """Variables of those prefixes that only say where the scheduler is."""
+    arrays = True
+    known: Limits = Limits()
+    """What is known of the limits without asking."""
+
+    @abstractmethod
+    def submit(self, request: Request, limits: Limits) -> Command:
+        """Return the command that submits it."""
+
+    @abstractmethod
+    def parse_submit(self, ran: Ran) -> Taken | Turned:
+        """Read its answer. Whatever is not clear is Kind.UNKNOWN."""
+
+    @abstractmethod
+    def queue(self) -> Command:
+        """Return the one command that tells of all jobs of this user."""
+
+    @abstractmethod
+    def parse_queue(self, ran: Ran) -> Listing:
+        """Read its answer."""
+
+    @abstractmethod
+    def kill(self, natives: Sequence[str]) -> Command:
+        """Return the command that ends these jobs, tasks and whole arrays."""
+
+    @abstractmethod
+    def parse_kill(self, ran: Ran) -> str:
+        """Return "" if the request arrived, else the scheduler's words: it is made again."""
+
+    @abstractmethod
+    def split(self, native: str) -> tuple[str, int | None] | None:
+        """Return an id's submission and task (from 0); None if it is no id of this scheduler."""
+
+    @abstractmethod
+    def join(self, submission: str, task: int) -> str:
+        """Return the id of one task of an array."""
+
+    def kill_named(self, name: str) -> Command | None:
+        """Return the command that ends this user's submission of that name, None if none can."""
+        return None
+
+    def submission(self, native: str) -> str:
+        """Return the id of the submission that a job belongs to."""
+        split = self.split(native)
+        return native if split is None else split[0]
+
+    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+        """Return the command that tells of jobs no longer queued; None if there is none.
+
+        natives: only these jobs; else names: only these submissions; else all of this user.
+        since: epoch seconds, before which none of them was submitted.
+        """
+        return None
+
+    def parse_history(self, ran: Ran) -> Listing:
+        """Read its answer: of several records of a job, the newest comes last."""
+        return Listing(off=True)
+
+    def discover(self, limits: Limits, tasks: int) -> tuple[Command, ...]:
+        """Return what is worth asking of limits before an array of so many tasks is submitted.
+
+        Each command is run once, whatever comes of it.
+        """
+        return ()
+
+    def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
+        """Add what the answer to one of the discover() commands tells."""
+        return limits
+
+    def remedy(self, why: str) -> str:
+        """Say what a reason for waiting means and what to do, "" if there is nothing to add."""
+        return ""
+
+    def hopeless(self, why: str) -> bool:
+        """Tell whether a job that waits for this reason will not start by itself."""
+        return False
+
+    def suspicious(self, end: JobEnd) -> bool:
+        """Tell whether the tail of the job's output may say more of how it ended."""
+        return False
+
+    def reread(self, end: JobEnd, native: str, tail: str) -> JobEnd:
+        """Return the end as the tail of the job's output shows it."""
+        return end

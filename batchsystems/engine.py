@@ -1,0 +1,337 @@
+"""Engine: which command to run next, and what its answer changes. No clock, thread or process.
+
+Owns the order of submissions, kills, polls and look-ups under a site's pace; what an answer
+means for a job is following.py's. Read next: commandline.py, which runs the commands.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from batchsystems.dialect import Dialect, Kind, Limits, Listing, Phase, Request, Taken, Turned
+from batchsystems.errors import Unobtainable
+from batchsystems.following import Following
+from batchsystems.history import History
+from batchsystems.inheriting import Inheritance
+from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused
+from batchsystems.killing import Killing
+from batchsystems.outbox import Outbox
+from batchsystems.pacing import Gate, Pace, Patience, Rhythm
+from batchsystems.task import Task, poor, unanswered
+from batchsystems.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
+from batchsystems.transport import Command
+
+log = logging.getLogger("jobtree.batchsystems")
+
+KILL_AGAIN_S = 10.0
+"""A repeated request to kill is passed on if the last one is older."""
+
+
+class Engine:
+    """The state behind a command-line batch system. Not for several threads at once.
+
+    epoch: returns the time in epoch seconds; all other times are arguments.
+    """
+
+    def __init__(
+        self, dialect: Dialect, pace: Pace, patience: Patience, epoch: Callable[[], float]
+    ) -> None:
+        self.dialect, self.patience, self._epoch = dialect, patience, epoch
+        self.roll = Roll()
+        self.outbox = Outbox(self.roll, patience, dialect.arrays)
+        self.following = Following(dialect, self.roll, patience)
+        self.limits: Limits = dialect.known
+        self.avoid: tuple[str, ...] = ()
+        self.rhythm, self._gate = Rhythm(pace), Gate(pace)
+        self._asked: set[tuple[str, ...]] = set()
+        self._answered_at: float | None = None
+        self._outage_since = 0.0
+        self.failures, self.outage = 0, ""
+        self._killing = Killing(self.following, self.rhythm.stirred)
+        self._history = History(self.following, epoch)
+        self._submitting = False
+        self.inheritance: Inheritance | None = None
+        self._served = {"submit": NEVER, "history": NEVER, "queue": NEVER}
+
+    # -- what the caller asks for ---------------------------------------------------------------
+
+    def kill(self, handles: Iterable[int], now: float) -> None:
+        """Request the end of these jobs; unknown ones are nobody's."""
+        wanted = set(handles) & self.roll.jobs.keys()
+        self.outbox.withdraw(wanted)
+        for handle in wanted:
+            job = self.roll.jobs.get(handle)
+            if job is not None and job.killed is None:
+                job.killed = NEVER
+                if job.accepted:
+                    self.following.kill(job)
+            elif job is not None and job.accepted and now > (job.killed or 0.0) + KILL_AGAIN_S:
+                self.following.kill(job)
+        for search in self.following.searches:
+            if any(job.handle in wanted for job in search.jobs):
+                self.following.kill_sought(search)
+
+    def issued(self, now: float) -> frozenset[int]:
+        """Return the handles not ended; raises Unobtainable without a late complete answer."""
+        said_at = self._answered_at if self._answered_at is not None else self._outage_since
+        stale_s = max(self.patience.stale_s, 3 * self.rhythm.calm_s)
+        if self.failures and self.roll.by_native and now - said_at > stale_s:
+            raise Unobtainable(
+                f"{self.dialect.name} has given no complete answer for {now - said_at:.0f} s",
+                why=f"it says: {self.outage}",
+                fix="nothing needs to be done: it is asked again, and jobs go on meanwhile",
+            )
+        return frozenset(self.roll.jobs)
+
+    def running(self, now: float) -> dict[int, float]:
+        """Return handle -> seconds running of the jobs that run, as of now."""
+        return {
+            job.handle: job.running_s + (now - job.seen_at if job.phase is Phase.RUNNING else 0)
+            for job in self.roll.accepted()
+            if job.phase in (Phase.RUNNING, Phase.SUSPENDED)
+        }
+
+    def explain(self, handles: Iterable[int]) -> dict[int, str]:
+        """Say why these jobs do not run yet."""
+        said = {}
+        for handle in handles:
+            job = self.roll.jobs.get(handle)
+            if job is None:
+                continue
+            if job.accepted:
+                said[handle] = self.following.explain(job)
+            elif any(job in search.jobs for search in self.following.searches):
+                said[handle] = "its submission got no clear answer; it is being looked for"
+            else:
+                said[handle] = self.outbox.explain(job)
+        return {handle: why for handle, why in said.items() if why}
+
+    def inherit(self, records: Sequence[JobRecord], now: float) -> None:
+        """Begin to take back these jobs: look at the queue at once."""
+        self.inheritance = Inheritance(records)
+        self.rhythm.at_once(now)
+
+    def inherited(self) -> bool:
+        """Tell whether all that is needed to settle an inheritance was asked."""
+        found = self.inheritance
+        return found is None or (found.queue is not None and found.history is not None)
+
+    def settle_inheritance(self, now: float) -> list[int | None]:
+        """Return the handles of the records, whatever was answered by now."""
+        found, self.inheritance = self.inheritance, None
+        assert found is not None
+        handles = found.settle(self.following, now, self._epoch())
+        self.rhythm.needed(now)
+        return handles
+
+    # -- what is next ---------------------------------------------------------------------------
+
+    def next_task(self, now: float) -> Task | None:
+        """Return the next thing to do now, if any; its answer must be given to task.hear."""
+        if self.following.to_reread:
+            return self._reread(*self.following.to_reread.pop())
+        for kind in self._due(now):
+            if self._gate.wait_s(kind in ("submit", "kill"), now) > 0:
+                continue
+            task = self._make(kind, now)
+            if task is None:
+                continue
+            self._served[kind] = task.begun = now
+            assert task.command is not None
+            self._gate.take(task.command.verb in ("submit", "kill"))
+            return task
+        return None
+
+    def _make(self, kind: str, now: float) -> Task | None:
+        if kind == "kill":
+            return self._killing.next()
+        if kind == "submit":
+            return self._submit(now)
+        return self._history.next(now) if kind == "history" else self._poll()
+
+    def looked_again(self) -> None:
+        """Count a query that was made once more."""
+        self._gate.take(False)
+
+    def idle_s(self, now: float) -> float:
+        """Return for how long there will be nothing to do, as far as is known."""
+        if self.following.to_reread:
+            return 0.0
+        waits = [
+            max(due - now, self._gate.wait_s(kind in ("submit", "kill"), now), 0.0)
+            for kind, due in self._dues().items()
+            if due < FOREVER
+        ]
+        return min(waits, default=FOREVER)
+
+    def _dues(self) -> dict[str, float]:
+        return {
+            "kill": self._killing.due,
+            "submit": FOREVER if self._submitting else self.outbox.due(),
+            "history": self._history.due,
+            "queue": self.rhythm.due,
+        }
+
+    def _due(self, now: float) -> list[str]:
+        """Return what is due, kills first, then what was served least recently."""
+        due = [kind for kind, at in self._dues().items() if at <= now]
+        return sorted(due, key=lambda kind: (kind != "kill", self._served.get(kind, NEVER)))
+
+    # -- submissions ------------------------------------------------------------------------------
+
+    def _submit(self, now: float) -> Task | None:
+        tasks = self.outbox.largest()
+        for command in self.dialect.discover(self.limits, tasks):
+            if command.argv not in self._asked:
+                self._asked.add(command.argv)
+                return self._discover(command)
+        if not tasks:
+            return None
+        batch = self.outbox.next(self.limits.tasks)
+        spec = batch.spec
+        why = self.limits.impossible(spec.resources)
+        if why:
+            for job in batch.jobs:
+                self.roll.drop(job, Refused(f"{spec.name} {why}"))
+            return None
+        intent = self._epoch()
+        for job in batch.jobs:
+            job.called, job.intent = batch.called, intent
+        avoid = self.avoid if batch.avoids else ()
+        size = len(batch.jobs) if len(batch.jobs) > 1 else None
+        request = Request(
+            batch.called,
+            spec.argv,
+            spec.resources,
+            size,
+            batch.first,
+            batch.cwd,
+            self._scrubbed(spec.env),
+            spec.output,
+            avoid,
+        )
+        self._submitting = True
+        return Task(
+            lambda answer, began, now: self._hear_submit(batch, answer, bool(avoid), now),
+            lambda words: Turned(Kind.UNKNOWN, words),
+            self.dialect.submit(request, self.limits),
+            self.dialect.parse_submit,
+        )
+
+    def _discover(self, command: Command) -> Task:
+        def hear(limits: Limits, began: float, now: float) -> None:
+            self.limits = limits
+
+        limits = self.limits
+        return Task(
+            hear,
+            lambda words: limits,
+            command,
+            lambda ran: self.dialect.parse_limits(command, ran, limits),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return what commands inherit whose output is parsed."""
+        return self._scrubbed(None) | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
+
+    def _scrubbed(self, env: Mapping[str, str] | None) -> dict[str, str]:
+        """Return a job's environment without what an enclosing job left in it."""
+        whole = dict(os.environ if env is None else env)
+        dialect = self.dialect
+        ours = {name: os.environ[name] for name in dialect.kept if name in os.environ}
+        return ours | {
+            name: value
+            for name, value in whole.items()
+            if name in dialect.kept or not name.startswith(dialect.scrubbed)
+        }
+
+    def _hear_submit(self, batch: Batch, answer: Taken | Turned, avoided: bool, now: float) -> None:
+        self._submitting = False
+        if isinstance(answer, Taken):
+            self.outbox.taken()
+            for task, job in enumerate(batch.jobs):
+                single = len(batch.jobs) == 1
+                native = answer.native if single else self.dialect.join(answer.native, task)
+                self.following.accept(job, batch.called, native, now)
+            self.rhythm.stirred(now)
+            return
+        said = f"{self.dialect.name}: {answer.words}"
+        kind = answer.kind
+        if kind in (Kind.NODES, Kind.PERMANENT) and avoided:
+            log.warning("%s; asking again without leaving out nodes", said)
+            batch.avoids = False
+            self.outbox.waiting.appendleft(batch)
+        elif kind is Kind.SIZE and len(batch.jobs) > 1:
+            self.outbox.halve(batch)
+        elif kind in (Kind.OUTAGE, Kind.FULL):
+            self._hold(batch, kind, said, now)
+        elif kind is Kind.UNKNOWN:
+            self._unclear(batch, said, now)
+            return
+        else:
+            for job in batch.jobs:
+                self.roll.drop(job, Refused(f"{batch.called} was refused by {said}"))
+            return
+        self.outbox.withdraw({job.handle for job in batch.jobs if job.killed is not None})
+
+    def _hold(self, batch: Batch, kind: Kind, said: str, now: float) -> None:
+        if not self.outbox.held_for:
+            log.warning("submissions wait, and no job is harmed: %s", said)
+        if kind is Kind.FULL:
+            self.outbox.full(batch, said, now)
+        else:
+            self.outbox.hold(batch, said, now)
+
+    def _unclear(self, batch: Batch, said: str, now: float) -> None:
+        """Look for a submission that may have been accepted before it is made again."""
+        for job in batch.jobs:
+            self.roll.tell(job, Ambiguous(said))
+        self.following.search(Search(batch.jobs, (batch.called,), now, batch.jobs[0].intent))
+        self.rhythm.stirred(now)
+
+    # -- the queue --------------------------------------------------------------------------------
+
+    def _poll(self) -> Task | None:
+        self.rhythm.due = FOREVER
+        if not (self.roll.by_native or self.following.searches or self.inheritance):
+            return None
+        parse = self.dialect.parse_queue
+        return Task(self._hear_queue, unanswered, self.dialect.queue(), parse, again=poor)
+
+    def _hear_queue(self, listing: Listing, began: float, now: float) -> None:
+        found = self.inheritance
+        if found is not None and found.queue is None:
+            found.queue, found.began = listing, began
+            self._history.inherit(found, now)
+        if not listing.complete:
+            self._miss(listing.why, now)
+            return
+        if self.failures:
+            log.info("%s answers again", self.dialect.name)
+        self.failures, self.outage, self._answered_at = 0, "", now
+        absent = len(self.following.absent)
+        ended = self.following.hear_queue(listing, began, now)
+        if ended:
+            self.outbox.room(now)
+        left = len(self.roll.by_native) + len(self.following.searches)
+        self.rhythm.answered(now, left, ended)
+        self._history.plan(now, afresh=len(self.following.absent) > absent)
+
+    def _miss(self, why: str, now: float) -> None:
+        """Note that there is no telling how things stand."""
+        if not self.failures:
+            self._outage_since = now
+            log.warning("%s gives no complete answer: %s; jobs go on", self.dialect.name, why)
+        self.failures, self.outage = self.failures + 1, why
+        self.rhythm.failed(now, self.failures)
+
+    # -- the tail of a job's output ---------------------------------------------------------------
+
+    def _reread(self, job: Job, end: JobEnd) -> Task:
+        def hear(tail: str, began: float, now: float) -> None:
+            better = self.dialect.reread(end, job.native, tail)
+            self.following.finish(job, better, reread=False)
+
+        return Task(hear, str, path=job.output or "")

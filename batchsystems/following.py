@@ -1,0 +1,294 @@
+"""Following: what answers of the scheduler mean for the jobs they show, or do not show.
+
+Owns the three-valued reading (seen, absent from a complete answer, nothing learnt), the search
+for submissions without a clear answer, and when absence is believed. Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from batchsystems.dialect import Dialect, Listing, Phase, Sighting
+from batchsystems.interface import Accepted, JobEnd, Reason, Refused
+from batchsystems.pacing import Patience
+from batchsystems.tracking import NEVER, Job, Roll, Search, meanings, newest
+
+log = logging.getLogger("jobtree.batchsystems")
+
+DISOWNED_S = 3600.0
+"""For this long a submission given up as not accepted is killed should it appear."""
+
+
+class Following:
+    """Carries answers into the roll of jobs."""
+
+    def __init__(self, dialect: Dialect, roll: Roll, patience: Patience) -> None:
+        self.dialect, self.roll, self.patience = dialect, roll, patience
+        self.searches: list[Search] = []
+        self.to_kill: dict[str, Job | None] = {}
+        self.names_to_kill: set[str] = set()
+        self.to_reread: list[tuple[Job, JobEnd]] = []
+        self.absent: dict[int, Job] = {}
+        self.history_off = False
+        self.history_failing_since: float | None = None
+        self._disowned: dict[str, float] = {}
+        self._said: set[str] = set()
+
+    # -- the queue ----------------------------------------------------------------------------
+
+    def hear_queue(self, listing: Listing, began: float, now: float) -> int:
+        """Take in a complete answer of the queue; return how many jobs it shows ended."""
+        unseen = {job.handle: job for job in self.roll.accepted() if job.accepted_at < began}
+        ended, foreign = 0, []
+        for sighting in listing.sightings:
+            job = self._owner(sighting)
+            if job is None:
+                foreign.append(sighting)
+                continue
+            unseen.pop(job.handle, None)
+            self.absent.pop(job.handle, None)
+            job.absences = 0
+            ended += self.see(job, sighting, began, now)
+        self._look_for(foreign, began, now, of_history=False)
+        for job in unseen.values():
+            if job.absences == 0:
+                job.absent_since, job.record = now, ""
+            job.absences += 1
+            self.absent[job.handle] = job
+        self._judge_absent(now)
+        return ended
+
+    def _owner(self, sighting: Sighting) -> Job | None:
+        """Return the job a sighting is of: the id, the name and the time must agree."""
+        job = self.roll.by_native.get(sighting.native)
+        if job is None or (sighting.name and sighting.name != job.called):
+            return None
+        if (sighting.submitted or job.intent) < job.intent - self.patience.clock_slack_s:
+            return None
+        return job
+
+    def see(self, job: Job, sighting: Sighting, began: float, now: float) -> bool:
+        """Note where a job is; return whether it has ended."""
+        phase = sighting.phase
+        if phase is Phase.UNKNOWN:
+            self._say_once(
+                f"state {sighting.word}",
+                f"{self.dialect.name}: the state {sighting.word!r} of job {job.native} "
+                "is not known to jobTree; such jobs are left alone",
+            )
+            return False
+        job.phase, job.why, job.seen_at = phase, sighting.why, now
+        job.node = sighting.node or job.node
+        job.running_s = sighting.running_s or 0.0
+        if phase is Phase.ENDED:
+            self.finish(job, sighting.end or JobEnd(Reason.ENDED))
+            return True
+        self._check_stuck(job, now)
+        if job.killed is not None and began > job.killed + self.patience.kill_again_s:
+            self.kill(job)
+        return False
+
+    def _check_stuck(self, job: Job, now: float) -> None:
+        """End a job that can never start; warn of one that waits in vain."""
+        if job.phase is not Phase.STUCK:
+            job.stuck_since = None
+            if job.phase is Phase.WAITING and self.dialect.hopeless(job.why):
+                self._say_once(
+                    f"waits {job.name} {job.why}",
+                    f"{job.called} ({job.native}) waits and will not start by itself: "
+                    f"{self.explain(job)}",
+                )
+            return
+        job.stuck_since = now if job.stuck_since is None else job.stuck_since
+        if now - job.stuck_since >= self.patience.held_s and job.killed is None:
+            evidence = (f"{self.dialect.name} held it: {job.why}",)
+            job.verdict = JobEnd(Reason.LAUNCH_FAILED, node=job.node, evidence=evidence)
+            self.kill(job)
+
+    def explain(self, job: Job) -> str:
+        """Say why a job in the queue does not run yet, "" if it runs."""
+        if job.phase in (Phase.RUNNING, Phase.ENDED):
+            return ""
+        remedy = self.dialect.remedy(job.why)
+        said = f"{self.dialect.name} says: {job.why or job.phase.value}"
+        return f"{said}: {remedy}" if remedy else said
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    def finish(self, job: Job, end: JobEnd, reread: bool = True) -> None:
+        """Tell the end of a job, unless its output may know better."""
+        self.absent.pop(job.handle, None)
+        if reread and job.output is not None and self.dialect.suspicious(end):
+            self.roll.by_native.pop(job.native, None)
+            self.to_reread.append((job, end))
+            return
+        if job.verdict is not None and end.reason is Reason.CANCELLED:
+            end = replace(job.verdict, evidence=(*job.verdict.evidence, *end.evidence))
+        self.to_kill.pop(job.native, None)
+        self.roll.drop(job, end)
+
+    def kill(self, job: Job) -> None:
+        """Have a job ended that the scheduler has."""
+        job.killed = NEVER
+        self.to_kill[job.native] = job
+
+    def kill_sought(self, search: Search) -> None:
+        """Have a submission ended that may have been accepted, once all of it is unwanted."""
+        if all(job.killed is not None for job in search.jobs):
+            self.names_to_kill.update(search.names)
+
+    # -- the history --------------------------------------------------------------------------
+
+    def hear_history(self, listing: Listing, asked: Sequence[Job], began: float, now: float) -> int:
+        """Take in a complete answer about jobs no longer queued; return how many had ended."""
+        self.history_failing_since = None
+        records = newest(listing.sightings)
+        ended = 0
+        for job in asked:
+            sighting = records.get(job.native)
+            if job.handle not in self.absent:
+                continue
+            if sighting is None or self._owner(sighting) is not job:
+                job.record = "nothing"
+            elif sighting.phase is Phase.ENDED:
+                ended += 1
+                self.finish(job, sighting.end or JobEnd(Reason.ENDED))
+            else:
+                job.record = sighting.word or sighting.phase.value
+        self._look_for(records.values(), began, now, of_history=True)
+        self._judge_absent(now)
+        return ended
+
+    def miss_history(self, listing: Listing, now: float) -> None:
+        """Note that the history gave no complete answer, or that there is none."""
+        if listing.off:
+            self.history_off = True
+        elif self.history_failing_since is None:
+            self.history_failing_since = now
+        if self.history_off or self._history_given_up(now):
+            self._look_for((), now, now, of_history=True)
+            self._judge_absent(now)
+
+    def _history_given_up(self, now: float) -> bool:
+        since = self.history_failing_since
+        return since is not None and now - since >= self.patience.history_s
+
+    def asks_history(self) -> bool:
+        """Tell whether there is anything the history should be asked."""
+        return bool(self.absent) or any(search.wants_history for search in self.searches)
+
+    def _judge_absent(self, now: float) -> None:
+        """End the jobs whose absence is beyond doubt. Absence is never success."""
+        for job in list(self.absent.values()):
+            gone_s = now - job.absent_since
+            if job.absences < 2 or gone_s < self.patience.absence_s:
+                continue
+            queue = f"not in the queue for {gone_s:.0f} s, in {job.absences} complete answers"
+            if self.history_off or self._history_given_up(now):
+                said = "accounting is off" if self.history_off else "accounting gives no answer"
+                self.finish(job, JobEnd(Reason.ENDED, node=job.node, evidence=(queue, said)))
+            elif job.record == "nothing":
+                said = "accounting has no record of it"
+                self.finish(job, JobEnd(Reason.LOST, node=job.node, evidence=(queue, said)))
+            elif job.record and gone_s >= self.patience.history_s:
+                said = f"accounting still says {job.record}"
+                self.finish(job, JobEnd(Reason.LOST, node=job.node, evidence=(queue, said)))
+
+    # -- submissions without a clear answer ------------------------------------------------------
+
+    def search(self, search: Search) -> None:
+        """Look for a submission by name from now on."""
+        self.searches.append(search)
+
+    def _look_for(
+        self, sightings: Iterable[Sighting], began: float, now: float, of_history: bool
+    ) -> None:
+        """Compare names with what is searched for, and with what was given up."""
+        if not self.searches and not self._disowned:
+            return
+        by_meaning: dict[tuple[str, int], list[Sighting]] = {}
+        for sighting in sightings:
+            split = self.dialect.split(sighting.native)
+            if split is not None and sighting.name:
+                self._kill_disowned(sighting, now)
+                for meaning in meanings(sighting.name, split[1]):
+                    by_meaning.setdefault(meaning, []).append(sighting)
+        for search in list(self.searches):
+            if began > search.since:
+                self._settle(search, by_meaning, now, of_history)
+
+    def _settle(
+        self,
+        search: Search,
+        by_meaning: dict[tuple[str, int], list[Sighting]],
+        now: float,
+        of_history: bool,
+    ) -> None:
+        oldest = search.intent - self.patience.clock_slack_s
+        for job in search.jobs:
+            found = by_meaning.get((job.name, job.index), [])
+            fresh = [each for each in found if (each.submitted or oldest) >= oldest]
+            if fresh:
+                self._found(search, fresh, now)
+                return
+        if of_history != search.wants_history:
+            return
+        if not of_history and not self.history_off:
+            search.wants_history = True
+            return
+        search.wants_history = False
+        search.absent = now if search.absent is None else search.absent
+        waited = now - search.since >= self.patience.visibility_s
+        if waited and now - search.absent >= self.patience.two_looks_s:
+            self.searches.remove(search)
+            why = "it got no clear answer, and the scheduler does not know it"
+            for job in search.jobs:
+                self._disowned[job.called or job.name] = now + DISOWNED_S
+                self.roll.drop(job, Refused(f"{job.called or job.name}: {why}", transient=True))
+
+    def _found(self, search: Search, fresh: list[Sighting], now: float) -> None:
+        """Bind the jobs of a search; of twins the running one, else the oldest, the rest die."""
+        self.searches.remove(search)
+        fresh.sort(key=lambda each: (each.phase is not Phase.RUNNING, each.submitted or 0.0))
+        chosen, *twins = fresh
+        for twin in twins:
+            if twin.native != chosen.native and twin.phase is not Phase.ENDED:
+                self.to_kill[twin.native] = None
+        split = self.dialect.split(chosen.native)
+        assert split is not None
+        submission, task = split
+        at = next(i for i, job in enumerate(search.jobs) if _means(job, chosen, task))
+        for number, job in enumerate(search.jobs):
+            native = submission
+            if task is not None:
+                native = self.dialect.join(submission, task - at + number)
+            self.accept(job, chosen.name, native, now)
+
+    def accept(self, job: Job, name: str, native: str, now: float) -> None:
+        """Note and tell that the scheduler has a job."""
+        job.called = name
+        self.roll.bind(job, native, now)
+        self.roll.tell(job, Accepted(native))
+        if job.killed is not None:
+            self.kill(job)
+
+    def _kill_disowned(self, sighting: Sighting, now: float) -> None:
+        until = self._disowned.get(sighting.name)
+        if until is None or sighting.phase is Phase.ENDED:
+            return
+        if until < now:
+            del self._disowned[sighting.name]
+        elif sighting.native not in self.to_kill:
+            log.warning("%s appeared after all, too late: it is killed", sighting.name)
+            self.to_kill[sighting.native] = None
+
+    def _say_once(self, key: str, text: str, say: Callable[[str], None] = log.warning) -> None:
+        if key not in self._said:
+            self._said.add(key)
+            say(text)
+
+
+def _means(job: Job, sighting: Sighting, task: int | None) -> bool:
+    return (job.name, job.index) in meanings(sighting.name, task)

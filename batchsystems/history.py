@@ -1,0 +1,136 @@
+"""History: asking for jobs that the queue shows no more, in as few commands as it takes.
+
+Owns the rounds of asking and their rhythm; what the answers mean is following.py's and
+inheriting.py's. Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from batchsystems.dialect import Listing, Sighting
+from batchsystems.following import Following
+from batchsystems.inheriting import Inheritance
+from batchsystems.task import Task, poor, unanswered
+from batchsystems.tracking import FOREVER, NEVER, Job, candidates
+
+log = logging.getLogger("jobtree.batchsystems")
+
+LEAST_PAUSE_S = 5.0
+MOST_PAUSE_S = 60.0
+
+
+@dataclass(slots=True)
+class Round:
+    """One asking. asks: natives or names, one command each. heir: for whom, if for an heir."""
+
+    asks: deque[tuple[list[str], list[str]]]
+    jobs: list[Job]
+    since: float
+    heir: Inheritance | None
+    began: float
+    sightings: list[Sighting] = field(default_factory=list)
+
+
+class History:
+    """Asks about what is absent from the queue, ever more rarely while nothing comes of it."""
+
+    def __init__(self, following: Following, epoch: Callable[[], float]) -> None:
+        self._following, self._epoch = following, epoch
+        self._round: Round | None = None
+        self._due = FOREVER
+        self._pause_s = 0.0
+
+    @property
+    def due(self) -> float:
+        """When something is to be asked."""
+        return NEVER if self._round is not None else self._due
+
+    def plan(self, now: float, afresh: bool) -> None:
+        """See to it that what is absent is asked for. afresh: more is absent than was."""
+        if self._following.asks_history() and not self._following.history_off:
+            self._pause_s = 0.0 if afresh else self._pause_s
+            self._due = min(self._due, now + self._pause_s)
+
+    def inherit(self, heir: Inheritance, now: float) -> None:
+        """Ask for the records of an heir that the queue does not show, before anything else."""
+        missing = heir.missing(self._following)
+        if self._following.history_off or not missing:
+            heir.history = Listing(off=True)
+            return
+        nameless = [record for record in missing if not record.native]
+        tasks = self._following.patience.tasks
+        self._round = self._planned(
+            [record.native for record in missing if record.native],
+            [name for r in nameless for name in candidates(r.name, r.index, tasks)],
+            [record.submitted for record in missing],
+            now,
+        )
+        self._round.heir = heir
+
+    def next(self, now: float) -> Task | None:
+        """Return the next question."""
+        self._due = FOREVER
+        current = self._round = self._round or self._absent(now)
+        if not current.asks:
+            self._round = None
+            return None
+        natives, names = current.asks.popleft()
+        dialect = self._following.dialect
+        slack_s = self._following.patience.clock_slack_s
+        command = dialect.history(natives, names, current.since - slack_s)
+        if command is None:
+            self._end(current, Listing(off=True), now)
+            return None
+
+        def hear(listing: Listing, began: float, now: float) -> None:
+            current.sightings.extend(listing.sightings)
+            if not listing.complete or not current.asks:
+                said = Listing(current.sightings, listing.complete, listing.why, listing.off)
+                self._end(current, said, now)
+
+        return Task(hear, unanswered, command, dialect.parse_history, again=poor)
+
+    def _absent(self, now: float) -> Round:
+        jobs = list(self._following.absent.values())
+        searches = [s for s in self._following.searches if s.wants_history]
+        planned = self._planned(
+            [job.native for job in jobs],
+            [name for search in searches for name in search.names],
+            [job.intent for job in jobs] + [search.intent for search in searches],
+            now,
+        )
+        planned.jobs = jobs
+        return planned
+
+    def _planned(
+        self, natives: Iterable[str], names: Iterable[str], times: list[float], now: float
+    ) -> Round:
+        chunk = self._following.patience.history_chunk
+        whole = list(dict.fromkeys(map(self._following.dialect.submission, natives)))
+        unique = list(dict.fromkeys(names))
+        asks: deque[tuple[list[str], list[str]]] = deque()
+        asks.extend((whole[at : at + chunk], []) for at in range(0, len(whole), chunk))
+        asks.extend(([], unique[at : at + chunk]) for at in range(0, len(unique), chunk))
+        return Round(asks, [], min(times, default=self._epoch()), None, now)
+
+    def _end(self, current: Round, listing: Listing, now: float) -> None:
+        following, self._round = self._following, None
+        if listing.off:
+            following.history_off = True
+        if current.heir is not None:
+            current.heir.history = listing
+            return
+        if listing.complete:
+            following.hear_history(listing, current.jobs, current.began, now)
+        else:
+            if not listing.off and following.history_failing_since is None:
+                log.warning(
+                    "%s: accounting gives no answer: %s", following.dialect.name, listing.why
+                )
+            following.miss_history(listing, now)
+        self._pause_s = min(max(2 * self._pause_s, LEAST_PAUSE_S), MOST_PAUSE_S)
+        self.plan(now, afresh=False)

@@ -1,0 +1,103 @@
+"""Outbox: jobs on their way to the scheduler, as few submissions as there can be.
+
+Owns what waits to be submitted, in which portions, and for how long; must not run anything.
+Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from batchsystems.interface import JobEnd, JobSpec, Reason
+from batchsystems.pacing import Patience
+from batchsystems.tracking import Batch, Job, Roll
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Batches in the order in which they came; arrays False: each job is a submission."""
+
+    roll: Roll
+    patience: Patience
+    arrays: bool = True
+    waiting: deque[Batch] = field(default_factory=deque)
+    held_until: float = float("-inf")
+    held_for: str = ""
+    _hold_s: float = 0.0
+    _size: int | None = None
+    _room: int | None = None
+
+    def post(self, specs: Sequence[JobSpec], cwd: str) -> list[int]:
+        """Take these jobs in; return their handles."""
+        handles = []
+        for spec in specs:
+            job = self.roll.enter(spec.name, spec.index, spec.output)
+            handles.append(job.handle)
+            last = self.waiting[-1] if self.waiting else None
+            if last is not None and last.follows(spec, spec.cwd or cwd):
+                last.jobs.append(job)
+            else:
+                self.waiting.append(Batch(spec, spec.cwd or cwd, [job]))
+        return handles
+
+    def withdraw(self, jobs: set[int]) -> None:
+        """Drop those of these jobs that still wait here."""
+        for batch in list(self.waiting):
+            for job in batch.jobs:
+                if job.handle in jobs:
+                    never = ("it had not been submitted",)
+                    self.roll.drop(job, JobEnd(Reason.CANCELLED, evidence=never))
+            batch.jobs = [job for job in batch.jobs if job.handle not in jobs]
+            if not batch.jobs:
+                self.waiting.remove(batch)
+
+    def due(self) -> float:
+        """Return from when on something may be submitted."""
+        return self.held_until if self.waiting else float("inf")
+
+    def largest(self) -> int:
+        """Return how many tasks the next array would have without any limit."""
+        return len(self.waiting[0].jobs) if self.waiting else 0
+
+    def next(self, tasks: int | None) -> Batch:
+        """Return the next batch to submit, no larger than the scheduler's arrays may be."""
+        limits = (tasks or self.patience.tasks, self._size, self._room, None if self.arrays else 1)
+        most = min(limit for limit in limits if limit is not None)
+        first, *rest = self.waiting.popleft().parts(max(1, most))
+        self.waiting.extendleft(reversed(rest))
+        return first
+
+    def taken(self) -> None:
+        """Note that the scheduler accepts submissions."""
+        self._hold_s, self.held_for, self.held_until = 0.0, "", float("-inf")
+        if self._room is not None:
+            self._room *= 2
+
+    def full(self, batch: Batch, why: str, now: float) -> None:
+        """Put a batch back for which there is no room now; a smaller one may find some."""
+        self._room = max(1, len(batch.jobs) // 2)
+        self.hold(batch, why, now)
+
+    def hold(self, batch: Batch, why: str, now: float) -> None:
+        """Put a batch back, and wait: ever longer while the scheduler goes on refusing."""
+        self.waiting.appendleft(batch)
+        least, most = self.patience.hold_s, self.patience.hold_most_s
+        self._hold_s = min(max(2 * self._hold_s, least), most)
+        self.held_until, self.held_for = now + self._hold_s, why
+
+    def halve(self, batch: Batch) -> None:
+        """Put a batch back that was too large an array, to be submitted in smaller ones."""
+        self._size = max(1, len(batch.jobs) // 2)
+        self.waiting.appendleft(batch)
+
+    def room(self, now: float) -> None:
+        """Note that jobs have ended, so that a limit on their number may be felt no more."""
+        self.held_until = min(self.held_until, now)
+
+    def explain(self, job: Job) -> str:
+        """Say what a job waits for that was not submitted yet."""
+        if self.held_for:
+            return f"not submitted yet; the scheduler takes no more now: {self.held_for}"
+        return "not submitted yet: submissions are paced"

@@ -1,0 +1,239 @@
+"""Slurm: the commands that are given to it, and the adapter that joins all of it.
+
+Owns argv builders; must hold no thread, no process and no clock. Rests on what Slurm 22.05 was
+seen to do. Read next: slurmanswers.py, where its text is parsed; slurmwords.py, the tables.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import ceil
+
+from batchsystems.commandline import Clock, CommandLine
+from batchsystems.dialect import (
+    Dialect,
+    Limits,
+    Listing,
+    Request,
+    Taken,
+    Turned,
+)
+from batchsystems.interface import INDEX, JobEnd, Reason, Resources
+from batchsystems.pacing import Pace, Patience
+from batchsystems.slurmanswers import (
+    HISTORY_FIELDS,
+    NATIVE,
+    QUEUE_FIELDS,
+    read_history,
+    read_partitions,
+    read_queue,
+    read_submission,
+)
+from batchsystems.slurmwords import (
+    HOPELESS,
+    REMEDIES,
+    SlurmSettings,
+)
+from batchsystems.transport import Command, Ran, Transport
+
+
+class SlurmDialect(Dialect):
+    """Slurm's commands and answers. preemptible partitions are told from the limits asked."""
+
+    name = "slurm"
+    programs = ("sbatch", "squeue", "scancel")
+    scrubbed = (
+        *("SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SALLOC_", "SRUN_"),
+        *("PMI_", "PMIX_", "SGE_", "JOB_ID", "LSB_"),
+    )
+    kept = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
+
+    def __init__(self, settings: SlurmSettings | None = None) -> None:
+        self.settings = settings or SlurmSettings()
+        self._preemptible: frozenset[str] = frozenset()
+        self.known = self._within(Limits(self.settings.tasks, self.settings.queues))
+
+    def _argv(self, program: str, *words: str) -> tuple[str, ...]:
+        cluster = self.settings.cluster
+        return (program, *((f"--clusters={cluster}",) if cluster else ()), *words)
+
+    # -- submitting ---------------------------------------------------------------------------
+
+    def submit(self, request: Request, limits: Limits) -> Command:
+        """Return the sbatch for it; the script comes by stdin, so that no path need be shared."""
+        words = ["--parsable", f"--job-name={request.name}", "--no-requeue"]
+        words += ["--open-mode=append", f"--output={_output(request.output)}"]
+        words += [f"--chdir={request.cwd}", "--export=ALL", "--nodes=1", "--ntasks=1"]
+        words += self._asking(request.resources, limits)
+        if request.size is not None:
+            words.append(f"--array=0-{request.size - 1}")
+        if request.avoid:
+            nodes = dict.fromkeys(node.partition(".")[0] for node in request.avoid)
+            words.append(f"--exclude={','.join(nodes)}")
+        words += self.settings.directives
+        argv = self._argv("sbatch", *words)
+        return Command("submit", argv, self._script(request), request.env, request.cwd)
+
+    def _asking(self, asked: Resources, limits: Limits) -> list[str]:
+        own = self.settings
+        words = [f"--cpus-per-task={asked.cpus}"]
+        if asked.memory_bytes is not None and own.memory != "none":
+            shared = asked.cpus if own.memory == "cpu" else 1
+            option = "--mem-per-cpu" if own.memory == "cpu" else "--mem"
+            words.append(f"{option}={max(1, ceil(asked.memory_bytes / 2**20 / shared))}M")
+        if asked.time_s is not None:
+            words.append(f"--time={max(1, ceil(asked.time_s / 60))}")
+        if asked.gpus:
+            words.append(f"--gres={own.gres}:{asked.gpus}")
+        for name in ("account", "qos", "constraint", "reservation"):
+            if getattr(own, name):
+                words.append(f"--{name}={getattr(own, name)}")
+        chosen = limits.choose(asked)
+        if own.partition and "," not in own.partition:
+            words.append(f"--partition={own.partition}")
+        elif chosen is not None and not chosen.preferred:
+            words.append(f"--partition={chosen.name}")
+        return words
+
+    def _script(self, request: Request) -> str:
+        index = f'"$((SLURM_ARRAY_TASK_ID + {request.first}))"'
+        if request.size is None:
+            index = str(request.first)
+        words = [index if word == INDEX else shlex.quote(word) for word in request.command]
+        lines = [f"#!{self.settings.shell}", *self.settings.setup]
+        lines.append(f"cd -- {shlex.quote(request.cwd)} || exit 126")
+        return "\n".join([*lines, f"exec {' '.join(words)}", ""])
+
+    def parse_submit(self, ran: Ran) -> Taken | Turned:
+        """Read sbatch's answer."""
+        return read_submission(ran)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def queue(self) -> Command:
+        """Return the squeue that shows all jobs of this user, ended ones too while it can."""
+        form = ",".join(f"{name}:{width}|" for name, width in QUEUE_FIELDS)
+        return Command("queue", self._argv("squeue", "--me", "-r", "-t", "all", "-O", form))
+
+    def parse_queue(self, ran: Ran) -> Listing:
+        """Read squeue's answer."""
+        return read_queue(ran)
+
+    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+        """Return the sacct for these: all runs of requeued jobs, none older than `since`."""
+        if not self.settings.accounting:
+            return None
+        start = datetime.fromtimestamp(max(0.0, since), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        words = ["-X", "-D", "-P", f"--format={HISTORY_FIELDS}", f"--starttime={start}"]
+        ids, called = ",".join(natives), ",".join(names)
+        words += [f"--jobs={ids}"] if ids else []
+        words += [f"--name={called}"] if called else []
+        return Command("history", self._argv("sacct", *words))
+
+    def parse_history(self, ran: Ran) -> Listing:
+        """Read sacct's answer."""
+        return read_history(ran, self._preemptible)
+
+    # -- limits -------------------------------------------------------------------------------
+
+    def discover(self, limits: Limits, tasks: int) -> tuple[Command, ...]:
+        """Return what asks for the partitions, and for array sizes before a large array."""
+        asks = []
+        if not self.settings.queues:
+            form = "%R|%l|%c|%m|%G|%M|%P"
+            asks.append(Command("discover", self._argv("sinfo", "-h", "-e", "-o", form)))
+        if limits.tasks is None and tasks > Patience().tasks:
+            asks.append(Command("discover", self._argv("scontrol", "show", "config")))
+        return tuple(asks)
+
+    def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
+        """Read sinfo or scontrol; what cannot be read is not known."""
+        if not ran.whole or ran.status != 0:
+            return limits
+        if command.argv[0] == "scontrol":
+            size = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", ran.stdout, re.M)
+            return replace(limits, tasks=int(size[1])) if size and int(size[1]) else limits
+        queues = read_partitions(ran.stdout, self.settings.gres)
+        return self._within(replace(limits, queues=queues))
+
+    def _within(self, limits: Limits) -> Limits:
+        """Keep the partitions that the settings allow."""
+        wanted = self.settings.partition.split(",") if self.settings.partition else None
+        queues = tuple(q for q in limits.queues if wanted is None or q.name in wanted)
+        self._preemptible = frozenset(q.name for q in limits.queues if q.preemptible)
+        return replace(limits, queues=queues)
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def kill(self, natives: Sequence[str]) -> Command:
+        """Return the scancel for these jobs, tasks and arrays."""
+        return Command("kill", self._argv("scancel", *natives))
+
+    def kill_named(self, name: str) -> Command | None:
+        """Return the scancel for this user's submission of that name."""
+        return Command("kill", self._argv("scancel", "--me", f"--name={name}"))
+
+    def parse_kill(self, ran: Ran) -> str:
+        """Tell whether it arrived; its exit status says nothing about single jobs."""
+        lost = "Unable to contact|timed out|authentication|Zero Bytes|configuration|failure"
+        return ran.words() if not ran.whole or re.search(lost, ran.stderr) else ""
+
+    # -- ids and reasons ----------------------------------------------------------------------
+
+    def split(self, native: str) -> tuple[str, int | None] | None:
+        """Split `12_3` into the job and the task."""
+        found = NATIVE.fullmatch(native)
+        return None if found is None else (found[1], int(found[2]) if found[2] else None)
+
+    def join(self, submission: str, task: int) -> str:
+        """Return `12_3`, never the raw id, which another task may have as its array's."""
+        return f"{submission}_{task}"
+
+    def remedy(self, why: str) -> str:
+        """Look the reason up; `ReqNodeNotAvail, UnavailableNodes:n2` by its beginning."""
+        found = (text for reason, text in REMEDIES.items() if _begins(why, reason))
+        return next(found, "")
+
+    def hopeless(self, why: str) -> bool:
+        """Tell whether only a person can make the job start."""
+        return any(_begins(why, reason) for reason in HOPELESS)
+
+    def suspicious(self, end: JobEnd) -> bool:
+        """Without cgroups a job killed for its memory looks as if killed by anybody."""
+        return end.reason is Reason.FAILED and end.signal == 9
+
+    def reread(self, end: JobEnd, native: str, tail: str) -> JobEnd:
+        """Find slurmstepd's own words in the job's output."""
+        step = rf"(?:StepId|JobId)={re.escape(native)}(?:\.\w+)?\b"
+        found = re.search(rf"^.*{step} exceeded memory limit.*$", tail, re.M)
+        if found is None:
+            return end
+        evidence = (*end.evidence, f"its output says: {found[0].strip()}")
+        return replace(end, reason=Reason.OUT_OF_MEMORY, evidence=evidence)
+
+
+class Slurm(CommandLine):
+    """Slurm by its commands: sbatch, squeue, scancel, and sacct where there is accounting."""
+
+    def __init__(
+        self,
+        settings: SlurmSettings | None = None,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(SlurmDialect(settings), pace, patience, transport, clock)
+
+
+def _begins(why: str, reason: str) -> bool:
+    return why == reason or why.startswith((f"{reason},", f"{reason} ", f"{reason}:"))
+
+
+def _output(path: str | None) -> str:
+    """Return a path as sbatch takes it literally."""
+    return "/dev/null" if path is None else path.replace("%", "%%")

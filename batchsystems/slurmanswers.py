@@ -1,0 +1,245 @@
+"""Slurm's answers: the one place where Slurm's text is parsed. Pure, and never raises.
+
+Owns what sbatch, squeue, sacct and sinfo print, as Slurm 22.05 was seen to (tests/data/slurm).
+An answer that is not as it should be in every line is no complete answer. Read next: slurm.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from batchsystems.dialect import Kind, Listing, Phase, Queue, Sighting, Taken, Turned
+from batchsystems.interface import JobEnd, Reason
+from batchsystems.slurmwords import ENDS, REFUSALS, STATES, STUCK_REASONS
+from batchsystems.transport import Ran
+
+QUEUE_FIELDS = (
+    ("JobArrayID", 24),
+    ("State", 16),
+    ("exit_code", 12),
+    ("SubmitTime", 20),
+    ("TimeUsed", 14),
+    ("NodeList", 40),
+    ("Name", 80),
+    ("Reason", 120),
+)
+"""Field and width; squeue pads and cuts to it, so that a damaged row shows."""
+
+HISTORY_FIELDS = "JobID,State,ExitCode,Submit,ElapsedRaw,Partition,NodeList,JobName"
+_WIDTH = sum(width + 1 for _, width in QUEUE_FIELDS)
+NATIVE = re.compile(r"(\d{1,12})(?:_(\d{1,9}))?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
+# ---- whole answers ---------------------------------------------------------------------------
+
+
+def read_submission(ran: Ran) -> Taken | Turned:
+    """Read sbatch's answer: one line that is an id, and exit status 0."""
+    if not ran.started:
+        return Turned(Kind.OUTAGE, ran.words())
+    lines = re.findall(r"^(?:Submitted batch job )?(\d{1,12})(?:;\S*)?\n", ran.stdout, re.M)
+    if ran.whole and ran.status == 0 and len(lines) == 1:
+        return Taken(lines[0])
+    if not ran.whole or ran.status == 0 or lines:
+        return Turned(Kind.UNKNOWN, ran.words())
+    for pattern, kind in REFUSALS:
+        if re.search(pattern, ran.stderr):
+            return Turned(kind, ran.words())
+    return Turned(Kind.UNKNOWN, ran.words())
+
+
+def read_queue(ran: Ran) -> Listing:
+    """Read squeue's answer; one row that is not as it should be makes it incomplete."""
+    if not ran.whole or ran.status != 0 or "error" in ran.stderr:
+        return Listing(why=ran.words())
+    lines = [line for line in ran.stdout.split("\n") if not line.startswith("CLUSTER: ")]
+    header = [cell.strip() for cell in _cells(lines[0]) or ()]
+    if lines[-1] != "" or not header or not all(re.fullmatch("[A-Z_]+", h) for h in header):
+        return Listing(why="squeue's answer is not whole")
+    sightings = []
+    for line in lines[1:-1]:
+        cells = _cells(line)
+        if cells is None and not line.isascii():
+            continue  # a job whose name is none of ours; its width cannot be told
+        sighting = None if cells is None else _queue_row([cell.rstrip() for cell in cells])
+        if sighting is None:
+            return Listing(why=f"squeue printed a line that is no job: {line.strip()!r:.200}")
+        sightings.append(sighting)
+    return Listing(sightings, complete=True)
+
+
+def read_history(ran: Ran, preemptible: Collection[str]) -> Listing:
+    """Read sacct's answer; of a requeued job the run submitted last comes to count."""
+    if re.search(r"accounting storage is disabled", ran.stderr):
+        return Listing(off=True, why="accounting is off")
+    if not ran.whole or ran.status != 0 or "error" in ran.stderr:
+        return Listing(why=ran.words(), off=not ran.started)
+    lines = ran.stdout.split("\n")
+    if lines[0] != HISTORY_FIELDS.replace(",", "|") or lines[-1] != "":
+        return Listing(why="sacct's answer is not whole")
+    sightings: list[Sighting] = []
+    for line in lines[1:-1]:
+        found = _history_row(line.split("|", HISTORY_FIELDS.count(",")), preemptible)
+        if found is None:
+            return Listing(why=f"sacct printed a line that is no job: {line!r:.200}")
+        sightings += found
+    return Listing(sightings, complete=True)
+
+
+def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Sighting] | None:
+    if len(cells) != HISTORY_FIELDS.count(",") + 1:
+        return None
+    native, said, code, submit, elapsed, partition, nodes, name = cells
+    word, _, by = said.partition(" by ")
+    status = re.fullmatch(r"(\d+):(\d+)|", code)
+    natives = _natives(native)
+    if not natives or status is None or not re.fullmatch("[A-Z_]+", word):
+        return None
+    if not _TIME.fullmatch(submit) or not re.fullmatch(r"\d*", elapsed):
+        return None
+    pair = (int(status[1] or 0), int(status[2] or 0))
+    node = nodes if re.fullmatch(r"[\w.-]+", nodes) else ""
+    wall_s = float(elapsed or 0)
+    evidence = f"sacct says {said} {code}"
+    if word == "FAILED" and 0 < pair[0] < 128:
+        evidence += f", which may stand for {pair[0] + 128}: it shows those less 128"
+    if word == "FAILED" and pair == (0, 0):
+        evidence += ", as it shows exit status 128"
+    end = _end(word, pair, node, evidence, wall_s)
+    if word == "CANCELLED" and by == "0" and partition in preemptible and end is not None:
+        said = f"cancelled by root in the preemptible partition {partition}"
+        end = replace(end, reason=Reason.PREEMPTED, evidence=(*end.evidence, said))
+    submitted, phase = _epoch(submit), _phase(word, "")
+    return [Sighting(each, name, phase, word, "", submitted, wall_s, node, end) for each in natives]
+
+
+# ---- rows and cells --------------------------------------------------------------------------
+
+
+def _cells(line: str) -> list[str] | None:
+    """Cut a line of squeue at its fixed widths; None if it does not fit them."""
+    if len(line) != _WIDTH:
+        return None
+    cells, at = [], 0
+    for _, width in QUEUE_FIELDS:
+        if line[at + width] != "|":
+            return None
+        cells.append(line[at : at + width])
+        at += width + 1
+    return cells
+
+
+def _queue_row(cells: list[str]) -> Sighting | None:
+    native, word, code, submit, used, nodes, name, why = cells
+    if not NATIVE.fullmatch(native) or not re.fullmatch("[A-Z_]+", word):
+        return None
+    if not re.fullmatch(r"\d+(:\d+)?", code) or not _TIME.fullmatch(submit):
+        return None
+    if ":" in code:
+        status, _, signal = code.partition(":")
+        pair = (int(status), int(signal))
+    else:  # the raw word of wait()
+        pair = (int(code) >> 8 & 255, int(code) & 127)
+    running_s = _seconds(used)
+    node = nodes if re.fullmatch(r"[\w.-]+", nodes) else ""
+    end = _end(word, pair, node, f"squeue says {word} {pair[0]}:{pair[1]} {why}".strip(), running_s)
+    submitted, phase = _epoch(submit), _phase(word, why)
+    return Sighting(native, name, phase, word, why, submitted, running_s, node, end)
+
+
+def _phase(word: str, why: str) -> Phase:
+    if word in ENDS:
+        return Phase.ENDED
+    if word == "PENDING" and why in STUCK_REASONS:
+        return Phase.STUCK
+    return STATES.get(word, Phase.UNKNOWN)
+
+
+def _end(
+    word: str, pair: tuple[int, int], node: str, evidence: str, wall_s: float | None
+) -> JobEnd | None:
+    """Return how a job ended that is in this state with this exit status and signal."""
+    reason = ENDS.get(word)
+    if reason is None:
+        return None
+    status, signal = pair
+    if reason is Reason.OK and pair != (0, 0):
+        reason = Reason.FAILED
+    if reason is Reason.OK:
+        return JobEnd(reason, 0, None, node, wall_s=wall_s, evidence=(evidence,))
+    if reason is Reason.FAILED and signal == 53:
+        told = "Slurm could not launch it: the directory of its output may be missing"
+        return JobEnd(Reason.LAUNCH_FAILED, node=node, evidence=(evidence, told))
+    if reason is Reason.FAILED:
+        return JobEnd(
+            reason,
+            exit_status=None if signal or not status else status,
+            signal=signal or None,
+            node=node,
+            wall_s=wall_s,
+            evidence=(evidence,),
+        )
+    return JobEnd(reason, node=node, wall_s=wall_s, evidence=(evidence,))
+
+
+def _natives(native: str) -> list[str]:
+    """Return the ids a row of sacct is about: `12`, `12_3`, or all of `12_[0-4,7%2]`."""
+    if NATIVE.fullmatch(native):
+        return [native]
+    found = re.fullmatch(r"(\d{1,12})_\[([\d,-]{1,4096})(?:%\d+)?\]", native)
+    if found is None:
+        return []
+    natives: list[str] = []
+    for part in found[2].split(","):
+        ends = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+        if ends is None or int(ends[2] or ends[1]) - int(ends[1]) > 10**6:
+            return []
+        natives += [f"{found[1]}_{i}" for i in range(int(ends[1]), int(ends[2] or ends[1]) + 1)]
+    return natives
+
+
+def _seconds(text: str) -> float | None:
+    """Read `D-HH:MM:SS`, `MM:SS` and what lies between; None for anything else."""
+    found = re.fullmatch(r"(?:(\d{1,6})-)?(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})", text)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(each or 0) for each in found.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _epoch(text: str) -> float | None:
+    """Read a time that Slurm printed under TZ=UTC."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def read_partitions(text: str, gres: str) -> tuple[Queue, ...]:
+    """Read sinfo's answer; a row that cannot be read is left out."""
+    rows = [line.split("|") for line in text.splitlines()]
+    return tuple(queue for row in rows if (queue := _partition(row, gres)) is not None)
+
+
+def _partition(row: list[str], gres: str) -> Queue | None:
+    """Read a row of sinfo: the shape of some nodes of a partition."""
+    if len(row) != 7:
+        return None
+    name, limit, cpus, memory, devices, preempts, listed = row
+    numbers = [re.fullmatch(r"(\d+)\+?", text) for text in (cpus, memory)]
+    if numbers[0] is None or numbers[1] is None:
+        return None
+    pattern = rf"(?:^|,){re.escape(gres)}(?::[^:,(]+)?:(\d+)"
+    return Queue(
+        name,
+        int(numbers[0][1]),
+        int(numbers[1][1]) * 2**20,
+        sum(int(count) for count in re.findall(pattern, devices)),
+        _seconds(limit),
+        preferred=listed.endswith("*"),
+        preemptible=preempts not in ("OFF", ""),
+    )

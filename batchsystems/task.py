@@ -1,0 +1,41 @@
+"""Task: one thing the engine wants done outside of itself.
+
+Owns nothing but the shape; must not know who does it. Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from batchsystems.dialect import Listing
+from batchsystems.transport import Command, Ran
+
+
+def poor(listing: Listing) -> bool:
+    """Tell whether asking once more may give a better answer."""
+    return not listing.complete and not listing.off
+
+
+def unanswered(words: str) -> Listing:
+    """Return the answer that tells nothing."""
+    return Listing(why=words)
+
+
+@dataclass(slots=True)
+class Task:
+    """A command to run, or a file's tail to read.
+
+    hear: carries the answer into the engine, with the times at which it was begun and had.
+    parse: from what the command did to the answer; pure, may be slow. lost: the answer if there
+    is none. again: whether to ask at once once more after an answer like this.
+    """
+
+    hear: Callable[[Any, float, float], None]
+    lost: Callable[[str], Any]
+    command: Command | None = None
+    parse: Callable[[Ran], Any] = lambda ran: ran
+    path: str = ""
+    again: Callable[[Any], bool] = lambda answer: False
+    begun: float = 0.0

@@ -1,0 +1,199 @@
+"""Tracking: the jobs an adapter answers for, by handle and by the scheduler's id.
+
+Owns what is known of each, and the news not yet told; must not decide when to ask for more.
+Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from batchsystems.dialect import Phase, Sighting
+from batchsystems.interface import JobEnd, JobSpec, Update
+
+NEVER = float("-inf")
+FOREVER = float("inf")
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One job from the first request to its end. Times are the engine's, `intent` epoch seconds.
+
+    name: the spec's; called: what the scheduler calls its submission. killed: when a kill was
+    last sent, NEVER if it was asked for and not sent, None if nobody wants it ended.
+    """
+
+    handle: int
+    name: str
+    index: int
+    called: str = ""
+    native: str = ""
+    output: str | None = None
+    intent: float = 0.0
+    phase: Phase = Phase.WAITING
+    why: str = ""
+    node: str = ""
+    seen_at: float = 0.0
+    running_s: float = 0.0
+    accepted_at: float = 0.0
+    killed: float | None = None
+    absences: int = 0
+    absent_since: float = 0.0
+    stuck_since: float | None = None
+    verdict: JobEnd | None = None
+    record: str = ""
+    """What the history last said of it while it was absent from the queue."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the scheduler is known to have it."""
+        return bool(self.native)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Jobs alike with consecutive indices, waiting to be one submission or in it."""
+
+    spec: JobSpec
+    cwd: str
+    jobs: list[Job]
+    avoids: bool = True
+
+    @property
+    def first(self) -> int:
+        """The index of its first job."""
+        return self.jobs[0].index
+
+    @property
+    def called(self) -> str:
+        """What the scheduler is to call it: unique among the parts of a submission."""
+        return called(self.spec.name, self.first)
+
+    def follows(self, spec: JobSpec, cwd: str) -> bool:
+        """Tell whether a job of this spec may be the next of this batch."""
+        own = self.spec
+        return (
+            self.avoids
+            and spec.index == self.jobs[-1].index + 1
+            and (spec.name, spec.resources, spec.output) == (own.name, own.resources, own.output)
+            and (spec.argv is own.argv or spec.argv == own.argv)
+            and (spec.env is own.env or spec.env == own.env)
+            and cwd == self.cwd
+        )
+
+    def parts(self, at_most: int) -> list[Batch]:
+        """Return it cut into batches of consecutive indices, none larger than this."""
+        found: list[Batch] = []
+        for job in self.jobs:
+            last = found[-1].jobs if found else []
+            if last and len(last) < at_most and job.index == last[-1].index + 1:
+                last.append(job)
+            else:
+                found.append(Batch(self.spec, self.cwd, [job], self.avoids))
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """A submission without a clear answer, looked for by name.
+
+    names: what the scheduler may call it. since: engine time, intent: epoch seconds. absent:
+    when a complete answer of all sources first did not have it. wants_history: the queue does
+    not have it, and the history has not been asked since.
+    """
+
+    jobs: list[Job]
+    names: tuple[str, ...]
+    since: float
+    intent: float
+    absent: float | None = None
+    wants_history: bool = False
+
+
+def called(name: str, first: int) -> str:
+    """Return what the scheduler calls the part of a submission that begins with this index."""
+    return name if first == 0 else f"{name}.{first}"
+
+
+def candidates(name: str, index: int, tasks: int) -> tuple[str, ...]:
+    """Return what the scheduler may call the part of a submission that has this index."""
+    starts = {0, index, index - index % tasks}
+    return tuple(called(name, start) for start in sorted(starts))
+
+
+_PART = re.compile(r"(.+)\.([1-9]\d*)")
+
+
+def meanings(name: str, task: int | None) -> list[tuple[str, int]]:
+    """Return which (name, index) of a spec may be meant by a scheduler's name and task."""
+    found = [(name, task or 0)]
+    part = _PART.fullmatch(name)
+    if part:
+        found.append((part[1], int(part[2]) + (task or 0)))
+    return found
+
+
+@dataclass(slots=True)
+class Roll:
+    """All jobs that have not ended, and what is new of them."""
+
+    jobs: dict[int, Job] = field(default_factory=dict)
+    by_native: dict[str, Job] = field(default_factory=dict)
+    news: deque[tuple[int, Update]] = field(default_factory=deque)
+    last: int = 0
+
+    def enter(self, name: str, index: int, output: str | None = None) -> Job:
+        """Add a job; its handle was never used before."""
+        self.last += 1
+        job = self.jobs[self.last] = Job(self.last, name, index, output=output)
+        return job
+
+    def tell(self, job: Job, update: Update) -> None:
+        """Add news of a job."""
+        self.news.append((job.handle, update))
+
+    def bind(self, job: Job, native: str, now: float) -> None:
+        """Note the scheduler's id of a job."""
+        job.native, job.accepted_at, job.seen_at = native, now, now
+        self.by_native[native] = job
+
+    def drop(self, job: Job, update: Update) -> None:
+        """Tell the last news of a job, and forget it."""
+        if self.jobs.pop(job.handle, None) is not None:
+            self.by_native.pop(job.native, None)
+            self.tell(job, update)
+
+    def take_news(self) -> dict[int, Update]:
+        """Return the oldest news of each job that has any; the rest stays."""
+        updates: dict[int, Update] = {}
+        later: deque[tuple[int, Update]] = deque()
+        for handle, update in self.news:
+            if handle in updates:
+                later.append((handle, update))
+            else:
+                updates[handle] = update
+        self.news = later
+        return updates
+
+    def clear(self) -> None:
+        """Forget all jobs and news."""
+        self.jobs.clear()
+        self.by_native.clear()
+        self.news.clear()
+
+    def accepted(self) -> Iterable[Job]:
+        """Return the jobs that the scheduler is known to have."""
+        return self.by_native.values()
+
+
+def newest(sightings: Iterable[Sighting]) -> dict[str, Sighting]:
+    """Return the newest record of each job: of several, the one submitted last."""
+    found: dict[str, Sighting] = {}
+    for sighting in sightings:
+        known = found.get(sighting.native)
+        if known is None or (sighting.submitted or 0.0) >= (known.submitted or 0.0):
+            found[sighting.native] = sighting
+    return found

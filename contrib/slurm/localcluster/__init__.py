@@ -1,0 +1,1 @@
+"""A real Slurm of several nodes on one machine. Read next: main.py."""

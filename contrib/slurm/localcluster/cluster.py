@@ -1,0 +1,295 @@
+"""One local cluster: its daemons in order, how each is started, known to be ready, and stopped.
+
+Owns the cluster's directory; must not decide what goes into Slurm's configuration files.
+Read next: settings.py for those, faults.py for what can be done to a running cluster.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster import processes
+from localcluster.accounting import Accounting
+from localcluster.clients import Clients
+from localcluster.failure import Failure
+from localcluster.files import write
+from localcluster.packages import program
+from localcluster.processes import Process, wait_for
+from localcluster.settings import (
+    GPUS,
+    Places,
+    Settings,
+    cgroup_conf,
+    gres_conf,
+    slurm_conf,
+    slurmdbd_conf,
+)
+
+READY_S = 60.0
+"""How long a daemon may take to answer, on a machine that is busy with other things."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A program that runs for as long as the cluster: how to start it and when it is ready."""
+
+    argv: Sequence[str]
+    ready: Callable[[], bool]
+    prepare: Callable[[], None] = lambda: None
+
+
+class Cluster:
+    """A cluster in a directory, which need not run."""
+
+    def __init__(self, top: Path, settings: Settings) -> None:
+        self.places = Places(top)
+        self.settings = settings
+        self.slurm = Clients(settings, self.places)
+        self.accounting = Accounting(self.slurm)
+        self.daemons = self._daemons()
+
+    @classmethod
+    def load(cls, top: Path) -> Cluster | None:
+        """Return the cluster in a directory; None if there is none, Failure if it is damaged."""
+        try:
+            return cls(top, Settings.from_json(Places(top).settings.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise Failure(f"{Places(top).settings} cannot be read: {error}") from error
+
+    def _daemons(self) -> dict[str, Daemon]:
+        """Return every daemon by name, in the order in which they start."""
+        places, found = self.places, {}
+        found["munged"] = Daemon(
+            (
+                "munged",
+                "--foreground",
+                "--force",
+                f"--key-file={places / 'munge' / 'key'}",
+                f"--socket={places.munge_socket}",
+                f"--log-file={places / 'log' / 'munged.log'}",
+                f"--pid-file={places / 'munge' / 'pid'}",
+                f"--seed-file={places / 'munge' / 'seed'}",
+                "--num-threads=4",
+            ),
+            lambda: self.slurm.succeeds("munge", "-n", "-S", str(places.munge_socket)),
+            self._remove_munge_socket,
+        )
+        if self.settings.accounting:
+            found["mariadbd"] = Daemon(self.accounting.argv(), self.accounting.answers)
+            found["slurmdbd"] = Daemon(
+                ("slurmdbd", "-D"), lambda: self.slurm.succeeds("sacctmgr", "-n", "show", "cluster")
+            )
+        found["slurmctld"] = Daemon(("slurmctld", "-D", "-i"), self.slurm.answers)
+        for node in self.settings.node_names:
+            found[node] = Daemon(
+                ("slurmd", "-D", "-N", node),
+                lambda node=node: self.slurm.is_up(node),  # type: ignore[misc]
+            )
+        return found
+
+    # ---- up and down -------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Write everything the daemons need; the settings last, which make it a cluster."""
+        places = self.places
+        for name in ("etc", "log", "run", "state", "spool", "munge", "dev", "mysql"):
+            shutil.rmtree(places / name, ignore_errors=True)  # of an attempt that failed
+            (places / name).mkdir()
+        for node in self.settings.node_names:
+            (places / "spool" / node).mkdir()
+        (places / "mysql").chmod(0o700)
+        write(places / "munge" / "key", os.urandom(128), 0o600)
+        for number in range(GPUS):
+            (places / "dev" / f"gpu{number}").symlink_to("/dev/null")
+        texts = {
+            "slurm.conf": slurm_conf(self.settings, places),
+            "gres.conf": gres_conf(self.settings, places),
+            "cgroup.conf": cgroup_conf(),
+            "plugstack.conf": "",
+        }
+        for name, text in texts.items():
+            write(places / "etc" / name, text.encode(), 0o644)
+        if self.settings.accounting:
+            password = os.urandom(16).hex()
+            text = slurmdbd_conf(self.settings, places, password)
+            write(places / "etc" / "slurmdbd.conf", text.encode(), 0o600)
+            self.accounting.create(password)
+        write(places.settings, self.settings.to_json().encode(), 0o644)
+
+    def start_missing(self) -> list[str]:
+        """Start every daemon that does not run; wait until all nodes are up; return the names."""
+        started = [name for name in self.daemons if self.state(name) == "gone"]
+        nodes = self.settings.node_names
+        for name in self.daemons:
+            if name in started and name not in nodes:
+                self.start(name)
+                if name == "slurmdbd":
+                    self.accounting.set_up_accounts()
+        for name in nodes:
+            if name in started:
+                self.start(name, wait=False)
+        wait_for("all nodes up", lambda: set(nodes) <= self.slurm.up_nodes(), READY_S)
+        return started
+
+    def start(self, name: str, *, wait: bool = True) -> None:
+        """Start one daemon, and wait until it answers; Failure with its last words if not."""
+        if self.state(name) != "gone":
+            return
+        daemon = self.daemons[name]
+        daemon.prepare()
+        self.spawn(name, [program(daemon.argv[0]), *daemon.argv[1:]])
+        if wait:
+            wait_for(f"{name} ready", lambda: self._ready(name, daemon), READY_S)
+
+    def _ready(self, name: str, daemon: Daemon) -> bool:
+        """Tell whether a daemon answers; Failure if it has ended."""
+        if self.state(name) == "gone":
+            raise Failure(f"{name} ended at once:\n{self._last_words(name)}")
+        return daemon.ready()
+
+    def spawn(self, name: str, argv: Sequence[str]) -> None:
+        """Start a program in a session of its own and record it.
+
+        It gets none of the caller's environment, lest it pass for a process of the caller's.
+        """
+        with (self.places / "log" / f"{name}.out").open("ab") as out:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.places.top,
+                env=self.slurm.environ(),
+                start_new_session=True,
+            )
+        found = processes.process(child.pid)
+        start = found.start if found else 0
+        record = json.dumps({"pid": child.pid, "start": start}).encode()
+        write(self._record(name), record, 0o644)
+
+    def stop_all(self) -> None:
+        """Cancel the jobs if the controller answers, then end every process of the cluster."""
+        for name in self.daemons:
+            self.signal(name, signal.SIGCONT)
+        self.cancel_all()
+        nodes = self.settings.node_names
+        processes.end([found for node in nodes if (found := self.recorded(node))], 0)
+        wait_for("the end of every job", self._end_members, READY_S)
+        rest = [name for name in reversed(self.daemons) if name not in nodes]
+        for name in (*rest, "guard"):
+            found = self.recorded(name)
+            if found and found.pid != os.getpid():
+                processes.end([found], 0)
+        wait_for("the end of every daemon", self._end_members, READY_S)
+        wait_for("the end of every cgroup", self._remove_cgroups, READY_S)
+
+    def _end_members(self) -> bool:
+        """Kill what belongs to the cluster and was not recorded; tell whether nothing did."""
+        daemons = {one for name in self.daemons if (one := self.recorded(name))}
+        found = {one.process for one in processes.members(self.places.top, self.places.conf)}
+        found |= set(self._in_cgroups())
+        found -= daemons
+        processes.end(found, 0)
+        return not found
+
+    def _in_cgroups(self) -> list[Process]:
+        names = self.settings.node_names
+        return processes.cgroup_processes(names) if self.settings.cgroup else []
+
+    def _remove_cgroups(self) -> bool:
+        names = self.settings.node_names
+        return processes.remove_cgroups(names) if self.settings.cgroup else True
+
+    def remove(self) -> None:
+        """Remove the directory of a cluster that was stopped."""
+        shutil.rmtree(self.places.top)
+
+    # ---- jobs --------------------------------------------------------------------------------
+
+    def cancel_all(self) -> None:
+        """Cancel every job, as far as the controller answers, and wait until they are gone."""
+        if self.state("slurmctld") != "running" or self.state("munged") != "running":
+            return
+        users = set(self.slurm.ask("squeue", "-h", "-o", "%u", limit_s=5).split())
+        for user in users:
+            self.slurm.ask("scancel", "-u", user, limit_s=20)
+        if users:
+            with suppress(Failure):
+                wait_for("the end of all jobs", lambda: not self.slurm.queue(), 10)
+
+    def kill_leftovers(self) -> int:
+        """Kill what jobs left behind on the nodes; return how many processes that were."""
+        left = {
+            one.process
+            for one in processes.members(self.places.top, self.places.conf)
+            if one.kind == "job"
+        }
+        left |= set(self._in_cgroups())
+        processes.end(left, 0)
+        return len(left)
+
+    # ---- processes ---------------------------------------------------------------------------
+
+    def recorded(self, name: str) -> Process | None:
+        """Return a daemon's process, None if it never started or its record is torn."""
+        try:
+            found = json.loads(self._record(name).read_text())
+            return Process(found["pid"], found["start"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def state(self, name: str) -> str:
+        """Return "running", "frozen" or "gone"."""
+        found = self.recorded(name)
+        return found.state if found else "gone"
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a daemon, if it runs."""
+        found = self.recorded(name)
+        if found:
+            found.signal(number)
+
+    def _record(self, name: str) -> Path:
+        return self.places / "run" / f"{name}.json"
+
+    def _last_words(self, name: str) -> str:
+        found = []
+        for kind in ("log", "out"):
+            with suppress(OSError):
+                text = (self.places / "log" / f"{name}.{kind}").read_text(errors="replace")
+                found += text.splitlines()[-8:]
+        return "\n".join(f"  {line}" for line in found)
+
+    def _remove_munge_socket(self) -> None:
+        for path in self.places.munge_socket.parent.glob("munge.socket*"):
+            path.unlink()
+
+
+def user_name() -> str:
+    """Return who runs this program; Failure if the uid has no name, which Slurm needs."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise Failure(
+            f"uid {os.geteuid()} has no name in /etc/passwd, but Slurm needs one"
+        ) from None
+
+
+@contextmanager
+def locked(top: Path) -> Iterator[None]:
+    """Let one local-cluster at a time change this cluster."""
+    with (top / "lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

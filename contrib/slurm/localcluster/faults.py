@@ -1,0 +1,240 @@
+"""What can be done to a running cluster, to see whether a program survives it.
+
+Owns the verbs of `local-cluster fault`; must not know how a daemon is started.
+Read next: cluster.py, which does. Every verb returns once it has taken effect.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from localcluster import processes
+from localcluster.clients import UP_NODE
+from localcluster.cluster import READY_S, Cluster
+from localcluster.failure import Failure
+from localcluster.processes import wait_for
+
+SERVICES: Mapping[str, str] = {
+    "controller": "slurmctld",
+    "munge": "munged",
+    "dbd": "slurmdbd",
+    "database": "mariadbd",
+}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing that can be done. takes: what it is done to, "" for nothing."""
+
+    takes: str
+    what: str
+    do: Callable[[Cluster, str], None]
+
+
+# ---- services ----------------------------------------------------------------------------
+
+
+def _daemon(cluster: Cluster, service: str) -> str:
+    name = SERVICES[service]
+    if name not in cluster.daemons:
+        raise Failure(f"this cluster has no {service}: it was started with --accounting 0")
+    return name
+
+
+def _stop(cluster: Cluster, service: str) -> None:
+    found = cluster.recorded(_daemon(cluster, service))
+    if found:
+        processes.end([found], 30)
+
+
+def _kill(cluster: Cluster, service: str) -> None:
+    found = cluster.recorded(_daemon(cluster, service))
+    if found:
+        processes.end([found], 0)
+
+
+def _start(cluster: Cluster, service: str) -> None:
+    cluster.start(_daemon(cluster, service))
+
+
+def _freeze(cluster: Cluster, service: str) -> None:
+    name = _daemon(cluster, service)
+    if cluster.state(name) == "gone":
+        raise Failure(f"the {service} does not run, so it cannot be frozen")
+    cluster.signal(name, signal.SIGSTOP)
+    wait_for(f"{name} frozen", lambda: cluster.state(name) == "frozen", 10)
+
+
+def _thaw(cluster: Cluster, service: str) -> None:
+    name = _daemon(cluster, service)
+    cluster.signal(name, signal.SIGCONT)
+    wait_for(f"{name} thawed", lambda: cluster.state(name) != "frozen", 10)
+
+
+# ---- nodes -------------------------------------------------------------------------------
+
+
+def _node(cluster: Cluster, node: str) -> str:
+    if node not in cluster.settings.node_names:
+        names = ", ".join(cluster.settings.node_names)
+        raise Failure(f"there is no node {node!r}; the nodes are {names}")
+    return node
+
+
+def _steps(cluster: Cluster) -> list[processes.Member]:
+    places = cluster.places
+    return [one for one in processes.members(places.top, places.conf) if one.kind == "step"]
+
+
+def _kill_node(cluster: Cluster, node: str) -> None:
+    """Kill slurmd first, so that nothing new starts, then its step daemons."""
+    found = cluster.recorded(_node(cluster, node))
+    if found:
+        processes.end([found], 0)
+    processes.end([one.process for one in _steps(cluster) if one.node == node], 0)
+
+
+def _start_node(cluster: Cluster, node: str) -> None:
+    cluster.signal(_node(cluster, node), signal.SIGCONT)
+    cluster.start(node, wait=False)
+    wait_for(f"{node} up", lambda: _is_up(cluster, node), READY_S)
+
+
+def _is_up(cluster: Cluster, node: str) -> bool:
+    """Tell whether a node responds and takes jobs; ask for it where it is still called down."""
+    state = cluster.slurm.node_states().get(node, "")
+    if state.rstrip("*").startswith("down"):
+        cluster.slurm.client("scontrol", "update", f"node={node}", "state=resume")
+    return state in UP_NODE
+
+
+def _freeze_node(cluster: Cluster, node: str) -> None:
+    cluster.signal(_node(cluster, node), signal.SIGSTOP)
+    for one in _steps(cluster):
+        if one.node == node:
+            one.process.signal(signal.SIGSTOP)
+
+
+def _thaw_node(cluster: Cluster, node: str) -> None:
+    cluster.signal(_node(cluster, node), signal.SIGCONT)
+    for one in _steps(cluster):
+        if one.node == node:
+            one.process.signal(signal.SIGCONT)
+    wait_for(f"{node} up", lambda: _is_up(cluster, node), READY_S)
+
+
+def _set_node(state: str) -> Callable[[Cluster, str], None]:
+    def set_state(cluster: Cluster, node: str) -> None:
+        _node(cluster, node)
+        cluster.slurm.ask("scontrol", "update", f"node={node}", f"state={state}", "reason=fault")
+
+    return set_state
+
+
+def _resume(cluster: Cluster, node: str) -> None:
+    """Make a node take jobs again; one that does already is left as it is."""
+    if cluster.state(_node(cluster, node)) == "gone":
+        raise Failure(f"{node} does not run; start it first: local-cluster fault start-node {node}")
+    done = cluster.slurm.client("scontrol", "update", f"node={node}", "state=resume")
+    state = cluster.slurm.node_states().get(node, "")
+    if done.returncode != 0 and state.startswith(("down", "drain")):
+        raise Failure(done.stderr.strip())
+
+
+# ---- jobs --------------------------------------------------------------------------------
+
+
+def _kill_stepd(cluster: Cluster, job: str) -> None:
+    """Kill the step daemons of a job, or of one task of an array; its own processes live on."""
+    number = cluster.slurm.ask("squeue", "-h", "-j", job, "-o", "%A").strip()
+    doomed = [one.process for one in _steps(cluster) if f"[{number}." in one.title]
+    if not doomed:
+        raise Failure(f"no step of job {job} runs here")
+    processes.end(doomed, 0)
+
+
+def _requeue(cluster: Cluster, job: str) -> None:
+    cluster.slurm.ask("scontrol", "requeue", job)
+
+
+def _time_out(cluster: Cluster, job: str) -> None:
+    cluster.slurm.ask("scontrol", "update", f"job={job}", "endtime=now+2")
+
+
+# ---- everything --------------------------------------------------------------------------
+
+
+def heal(cluster: Cluster) -> None:
+    """Undo every fault: thaw, start what is gone, and make every node take jobs."""
+    for name in cluster.daemons:
+        cluster.signal(name, signal.SIGCONT)
+    for one in _steps(cluster):
+        one.process.signal(signal.SIGCONT)
+    services = [name for name in cluster.daemons if name not in cluster.settings.node_names]
+    for name in services:
+        cluster.start(name)
+    wait_for("an answer of the controller", cluster.slurm.answers, READY_S)
+    for node in cluster.settings.node_names:
+        cluster.start(node, wait=False)
+    for node in cluster.settings.node_names:
+        wait_for(f"{node} up", lambda node=node: _is_up(cluster, node), READY_S)  # type: ignore[misc]
+        if cluster.slurm.node_states().get(node, "").startswith("drain"):
+            _resume(cluster, node)
+
+
+def clear(cluster: Cluster) -> None:
+    """Cancel every job, wait until all are gone, and kill what they left behind."""
+    wait_for("the end of all jobs", lambda: _cancelled(cluster), READY_S)
+    wait_for("the end of what jobs left", lambda: cluster.kill_leftovers() == 0, READY_S)
+
+
+def _cancelled(cluster: Cluster) -> bool:
+    cluster.cancel_all()
+    return not cluster.slurm.queue()
+
+
+def reset(cluster: Cluster) -> None:
+    """Leave a cluster as new: undo every fault, then cancel every job."""
+    heal(cluster)
+    clear(cluster)
+
+
+# ---- the table ---------------------------------------------------------------------------
+
+_SERVICE_VERBS: Mapping[str, tuple[str, Callable[[Cluster, str], None]]] = {
+    "stop": ("end it in good order", _stop),
+    "kill": ("end it at once, as a crash would (SIGKILL)", _kill),
+    "start": ("start it again", _start),
+    "freeze": ("let it hang: connections are accepted, nothing is answered", _freeze),
+    "thaw": ("let it go on", _thaw),
+}
+
+
+def _service_verb(service: str, do: Callable[[Cluster, str], None], what: str) -> Verb:
+    return Verb("", f"{service}: {what}", lambda cluster, _: do(cluster, service))
+
+
+VERBS: Mapping[str, Verb] = {
+    **{
+        f"{verb}-{service}": _service_verb(service, do, what)
+        for service in SERVICES
+        for verb, (what, do) in _SERVICE_VERBS.items()
+    },
+    "kill-node": Verb(
+        "NODE", "kill slurmd and its step daemons; what jobs run lives on as orphans", _kill_node
+    ),
+    "start-node": Verb("NODE", "start a killed node again", _start_node),
+    "freeze-node": Verb("NODE", "let slurmd and its step daemons hang", _freeze_node),
+    "thaw-node": Verb("NODE", "let them go on", _thaw_node),
+    "down-node": Verb("NODE", "have the controller call it down now", _set_node("down")),
+    "drain": Verb("NODE", "let it take no further jobs", _set_node("drain")),
+    "resume": Verb("NODE", "let it take jobs again", _resume),
+    "kill-stepd": Verb("JOBID", "kill a job's step daemons; the job lives on", _kill_stepd),
+    "requeue": Verb("JOBID", "have the controller run it again", _requeue),
+    "time-out": Verb("JOBID", "let its time limit pass two seconds from now", _time_out),
+    "heal": Verb("", "undo every fault", lambda cluster, _: heal(cluster)),
+    "clear": Verb("", "cancel every job, and kill what is left of them", lambda c, _: clear(c)),
+    "reset": Verb("", "heal, then clear", lambda cluster, _: reset(cluster)),
+}

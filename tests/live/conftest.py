@@ -1,0 +1,48 @@
+"""What live tests of every scheduler share: users to submit as, and a place all can write to.
+
+Must not start a scheduler: each has its own conftest.py, one folder down.
+"""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _user(*names: str) -> pwd.struct_passwd:
+    """Return the first of these users that exists; none of them is root."""
+    for name in names:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.skip(f"none of the users {', '.join(names)} exists here")
+
+
+@pytest.fixture(scope="session")
+def ordinary_user() -> pwd.struct_passwd:
+    """Return a user without rights who is on every Linux machine."""
+    return _user("nobody")
+
+
+@pytest.fixture(scope="session")
+def another_user() -> pwd.struct_passwd:
+    """Return a second user without rights."""
+    return _user("daemon", "bin", "games")
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """Return a new directory that every user may enter and write to, as /tmp is.
+
+    pytest's own tmp_path is closed to everyone but the user who runs the tests.
+    """
+    path = Path(tempfile.mkdtemp(prefix="jobtree-live-"))
+    path.chmod(0o1777)
+    yield path
+    shutil.rmtree(path)

@@ -1,0 +1,176 @@
+"""The Slurm that live tests use, as a test sees it: commands, jobs, states, faults.
+
+Owns the calls; must not start or stop the cluster (conftest.py does).
+Read next: contrib/slurm/README.md, for what the faults do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.live.waiting import LIMIT_S, eventually
+
+LOCAL_CLUSTER = Path(__file__).parents[3] / "contrib" / "slurm" / "local-cluster"
+
+FINAL = frozenset(
+    (
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "TIMEOUT",
+    )
+)
+"""The states that a job does not leave by itself."""
+
+SCRUBBED = ("SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SRUN_", "JOBTREE_")
+
+
+def local_cluster(*words: str, limit_s: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run contrib/slurm/local-cluster with this very Python (and no packages), whatever it returns."""
+    return subprocess.run(
+        [sys.executable, "-IS", str(LOCAL_CLUSTER), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
+
+
+class Lab:
+    """A running cluster.
+
+    env: the environment that leads Slurm's clients, and jobTree, to it. nodes: their names,
+    which differ where several clusters run side by side. cgroup: the kernel limits memory
+    (OUT_OF_MEMORY), else Slurm samples it (FAILED, signal 9). accounting: sacct answers.
+    """
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        settings = self.status()
+        self.nodes: tuple[str, ...] = tuple(settings["nodes"])
+        self.cgroup: bool = settings["cgroup"]
+        self.accounting: bool = settings["accounting"]
+        self.partitions: tuple[str, ...] = tuple(settings["partitions"])
+        self.env: Mapping[str, str] = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(SCRUBBED)},
+            "SLURM_CONF": str(top / "etc" / "slurm.conf"),
+        }
+
+    # ---- commands ------------------------------------------------------------------------
+
+    def run(
+        self,
+        *argv: str,
+        user: str | None = None,
+        check: bool = True,
+        limit_s: float = LIMIT_S,
+        cwd: Path | str = "/",
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command against the cluster, as another user if told; check its success."""
+        done = subprocess.run(
+            argv,
+            env={**self.env, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+            user=user,
+            group=None if user is None else pwd.getpwnam(user).pw_gid,
+            extra_groups=None if user is None else [],
+        )
+        if check:
+            assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def fault(self, verb: str, target: str = "") -> None:
+        """Do one of `local-cluster fault`'s verbs; it returns once that has taken effect."""
+        words = [target] if target else []
+        done = local_cluster("fault", "--dir", str(self.top), verb, *words)
+        assert done.returncode == 0, f"fault {verb} {target}: {done.stderr}"
+
+    def status(self) -> dict:
+        """Return the settings, the state of each daemon and of each node."""
+        return json.loads(local_cluster("status", "--dir", str(self.top), "--json").stdout)
+
+    # ---- jobs ----------------------------------------------------------------------------
+
+    def submit(self, *words: str, user: str | None = None) -> str:
+        """Run sbatch with these words; return the job's id. The output is dropped by default."""
+        argv = ("sbatch", "--parsable", "--output=/dev/null", *words)
+        return self.run(*argv, user=user).stdout.strip()
+
+    def state(self, job: str) -> str:
+        """Return a job's state as the queue tells it, else accounting; "" if neither knows."""
+        queued = self.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T", check=False)
+        if queued.stdout.strip() or not self.accounting:
+            return queued.stdout.strip()
+        told = self.run("sacct", "-X", "-n", "-P", "-j", job, "-o", "State", check=False).stdout
+        return told.split()[0] if told.split() else ""
+
+    def reason(self, job: str) -> str:
+        """Return why a job waits, in Slurm's words."""
+        return self.run("squeue", "-h", "-j", job, "-o", "%r", check=False).stdout.strip()
+
+    def wait(self, job: str, *states: str, limit_s: float = LIMIT_S) -> str:
+        """Wait until a job is in one of these states, a final one by default; return it.
+
+        A job that has ended in another state fails the test at once.
+        """
+        wanted = frozenset(states) or FINAL
+        what = f"job {job} in {sorted(wanted)}"
+        found = eventually(
+            what, lambda: self.state(job), (wanted | FINAL).__contains__, limit_s=limit_s
+        )
+        assert found in wanted, f"{what}: it has ended as {found}"
+        return found
+
+    def node_of(self, job: str) -> str:
+        """Return the node that a job runs on."""
+        return self.run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
+
+    def accounted(self, job: str, fields: str, *options: str) -> list[list[str]]:
+        """Return accounting's rows for a job, without its steps unless the options differ."""
+        options = options or ("-X",)
+        told = self.run("sacct", *options, "-n", "-P", "-j", job, "-o", fields).stdout
+        return [line.split("|") for line in told.splitlines()]
+
+    def wait_accounted(self, job: str, limit_s: float = LIMIT_S) -> list[str]:
+        """Wait until accounting calls a job final; return its state and exit code.
+
+        It lags behind the queue by up to a few seconds.
+        """
+        return eventually(
+            f"job {job} final in accounting",
+            lambda: next(iter(self.accounted(job, "State,ExitCode")), ["", ""]),
+            lambda row: row[0].partition(" ")[0] in FINAL,
+            limit_s=limit_s,
+        )
+
+    # ---- between tests -------------------------------------------------------------------
+
+    def is_calm(self) -> bool:
+        """Tell whether every node takes jobs and there are none."""
+        told = self.run("squeue", "-h", "-o", "%A", check=False)
+        nodes = self.run("sinfo", "-h", "-a", "-N", "-o", "%N %T", check=False).stdout
+        idle = {line.split()[0] for line in nodes.splitlines() if line.endswith(" idle")}
+        return told.returncode == 0 and not told.stdout and idle == set(self.nodes)
+
+    def calm(self) -> None:
+        """Undo every fault, cancel every job, kill what they left, wait for idle nodes."""
+        self.fault("reset")
+        eventually("idle nodes and no jobs", self.is_calm)

@@ -1,0 +1,469 @@
+"""Virtual masters: the real Master on virtual surroundings, killed, paused and taken over.
+
+Owns where a master may die and what is seen of its commits; decides nothing about jobs.
+Read next: checker.py, which judges the history this makes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from jobtree import lease, live, store, tree
+from jobtree.database import copy_database
+from jobtree.errors import StoreError
+from jobtree.job import Pickle, Requirements
+from jobtree.live import Live
+from jobtree.mailbox.bundles import digest
+from jobtree.master import Master, Unwatched
+from jobtree.options import UNLIMITED, Settings
+from jobtree.store import Store
+from tests.simulation.cluster import Adapter, BatchJob, Cluster
+from tests.simulation.disk import Disk, VirtualMailbox
+from tests.simulation.trees import GIB, command_for, plan_tree
+from tests.simulation.worker import Worker
+from tests.simulation.world import VirtualClock, World
+
+LONGEST_RUN_S = 48 * 3600.0
+"""Virtual time after the faults by which any tree here must have ended."""
+
+AFTERMATH_S = 2 * 3600.0
+last_world: World
+"""The one last simulated, to look at after a crash of the product."""
+MOST_TURNS = 50_000
+
+_JOBS = """select id, parent, colour, attempt, step, child_count, black_child_count, retries,
+    rescues from jobs order by id"""
+_HISTORY = "select seq, job, step, attempt, event, issue from history where seq > ? order by seq"
+_ISSUES = "select submission, task, state from issues order by submission, task"
+
+
+class MasterKilled(BaseException):
+    """The master's process is gone, here and now."""
+
+
+class VirtualStore(Store):
+    """The real store; around each commit its master may die, and what it wrote is looked at."""
+
+    def __init__(self, path: str, life: Life) -> None:
+        self._life = life
+        super().__init__(path)
+
+    def commit(self) -> None:
+        self._life.point("before commit")
+        before = self._db.total_changes
+        super().commit()
+        if self._db.total_changes != before:
+            self._life.observe()
+        self._life.point("after commit")
+
+
+class VirtualLease:
+    """A lease that is lost when another master has taken the tree; looked at as the real one."""
+
+    def __init__(self, run: Run, epoch: int) -> None:
+        self._run, self.epoch = run, epoch
+        self._renewed_at = run.world.now
+
+    def renew(self, now: float) -> bool:
+        """Tell whether the tree is still ours; looks every RENEW_S, as the real one."""
+        if now - self._renewed_at < lease.RENEW_S:
+            return True
+        self._renewed_at = now
+        return self.is_ours()
+
+    def is_ours(self) -> bool:
+        """Look whether any later epoch has begun."""
+        return self._run.epoch == self.epoch
+
+
+class Seen:
+    """What was seen of one database file at its last commit."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, tuple[int, ...]] = {}
+        self.seq = 0
+        self.issues: dict[str, int] = {}
+
+    def copy(self) -> Seen:
+        """Return the same for a copy of the file."""
+        other = Seen()
+        other.jobs, other.seq, other.issues = dict(self.jobs), self.seq, dict(self.issues)
+        return other
+
+
+class Life:
+    """One master from its start to its end."""
+
+    def __init__(self, run: Run, epoch: int, path: str, seen: Seen) -> None:
+        self.run, self.epoch, self.path, self.seen = run, epoch, path, seen
+        self.recovering = True
+        self.void = False
+        self.began = run.world.now
+        self.store = VirtualStore(path, self)
+        self.adapter = Adapter(run.cluster, epoch, self.point)
+        mailbox = VirtualMailbox(run.disk, epoch, self.point)
+        clock = VirtualClock(run.world)
+        systems: dict[str, Any] = {"virtual": self.adapter}
+        self.live = Live("/tree", self.store, mailbox, run.settings, epoch, clock, systems)
+        self.live.policy = self.live.policy._replace(largest_memory_bytes=2**40)
+        self.master = Master(
+            self.live, cast(lease.Lease, VirtualLease(run, epoch)), Unwatched()
+        )
+
+    def point(self, where: str) -> None:
+        """Be where a master may be killed, paused, or lose its tree to another."""
+        run, world = self.run, self.run.world
+        if self.void or run.life is not self:
+            return
+        if self.recovering:
+            if world.strikes("master killed while recovering"):
+                raise MasterKilled(where)
+            return
+        if world.strikes("master killed"):
+            raise MasterKilled(where)
+        if where == "kill only":
+            return
+        if world.strikes("master paused"):
+            world.record("paused", epoch=self.epoch, where=where)
+            world.run_until(world.now + run.dice.choice([3.0, 30.0, 300.0]))
+        elif not run.nested and world.strikes("master taken over"):
+            run.take_over(self, where)
+
+    def observe(self) -> None:
+        """Record what a commit has changed."""
+        seen, world = self.seen, self.run.world
+        jobs = {row[0]: row for row in self.store.query(_JOBS)}
+        changed = {job: row for job, row in jobs.items() if seen.jobs.get(job) != row}
+        removed = [job for job in seen.jobs if job not in jobs]
+        rows = [tuple(row) for row in self.store.query(_HISTORY, (seen.seq,))]
+        issues = {f"{name}.{task}": state for name, task, state in self.store.query(_ISSUES)}
+        known = {i: state for i, state in issues.items() if seen.issues.get(i) != state}
+        world.record(
+            "commit",
+            epoch=self.epoch,
+            void=self.void,
+            began=self.began,
+            jobs=changed,
+            removed=removed,
+            rows=[row[1:] for row in rows],
+            issues=known,
+            forgotten=[issue for issue in seen.issues if issue not in issues],
+        )
+        if not self.void:
+            self.run.count_failures(rows)
+        seen.jobs, seen.issues = jobs, issues
+        seen.seq = rows[-1][0] if rows else seen.seq
+
+    def bury(self) -> None:
+        """Let go of all this master held; what it had not committed is gone."""
+        self.adapter.close()
+        self.master.close()
+        self.store.close()
+
+
+class Run:
+    """One seed: a tree, a cluster, its masters, from the first start to the last file removed."""
+
+    def __init__(self, seed: int, folder: str, faulty: bool = True) -> None:
+        self.world = World(seed, faulty)
+        self.dice = self.world.stream("run")
+        self.folder = folder
+        self.epoch = 0
+        self.life: Life | None = None
+        self.nested = False
+        self.settings = self._settings()
+        self.steps = plan_tree(self.world.stream("tree"), self.settings.retries)
+        if self.dice.random() < 0.8:
+            longest = max(step.lasts_s for step in self.steps.values())
+            self.settings = self.settings._replace(longest_step_s=2 * longest + 10.0)
+        self.disk = Disk(self.world)
+        self.cluster = Cluster(self.world, self._start_worker)
+        self.failed: dict[int, int] = {}
+        self._runs: dict[tuple[int, int, int], int] = {}
+        self._looked = 0
+        self._workers: list[Worker] = []
+        self._tick_s = self.dice.choice([0.5, 1.0, 3.0])
+        self._turns = 0
+        self._restarts = 0
+
+    def _settings(self) -> Settings:
+        dice = self.dice
+        return Settings(
+            batch_system="virtual",
+            defaults=Requirements(2 * GIB, 1, 0, dice.choice([10.0, 60.0, 600.0])),
+            job_time_s=dice.choice([0.0, 30.0, 120.0]),
+            scratch="",
+            max_jobs=dice.choice([1, 3, 20, UNLIMITED]),
+            max_cpus=UNLIMITED,
+            max_memory_bytes=UNLIMITED,
+            retries=dice.choice([0, 1, 3]),
+            rescues=60,
+            rescue_s=dice.choice([5.0, 20.0, 60.0]),
+            longest_step_s=float(UNLIMITED),
+            wait_s=dice.choice([0.0, 0.0, 5.0, 30.0]),
+            max_log_bytes=1000,
+            stats=False,
+            log_level="INFO",
+        )
+
+    def run(self) -> World:
+        """Live through it all; return the world with its history."""
+        world = self.world
+        world.record(
+            "plan",
+            retries=self.settings.retries,
+            steps={n: (s.parent, s.is_follow_on, s.children, s.follow_on, s.publishes, s.fails)
+                   for n, s in self.steps.items()},
+        )
+        self._schedule_disasters()
+        path = f"{self.folder}/tree.db"
+        self._make_tree(path)
+        while True:
+            self._live_through(path, fresh=self.epoch == 0)
+            assert self.life is not None
+            path, seen = self.life.path, self.life.seen
+            reds = self.life.store.counts[tree.Colour.RED]
+            if not (reds and self._restarts < 1 and self.dice.random() < 0.5):
+                break
+            self._restarts += 1
+            self._seen = seen
+            self._end_life()
+        self._finish()
+        return world
+
+    def _make_tree(self, path: str) -> None:
+        root = self.steps[1]
+        where = None
+        if root.is_target:
+            pickled = b"<step 1>"
+            file = self.disk.create("bundles/root")
+            assert file is not None
+            self.disk.append(file, pickled)
+            self.disk.arrive(file)
+            where = Pickle("root", 0, len(pickled), digest(pickled))
+        budgets = tree.Budgets(self.settings.retries, self.settings.rescues)
+        first = tree.first_job(1, 0, command_for(root, where), budgets)
+        Store.create(path, first, {"started": 0.0}).close()
+        self._seen = Seen()
+
+    # Masters.
+
+    def _live_through(self, path: str, fresh: bool) -> None:
+        """Start masters and run them until one of them has finished the tree."""
+        self._begin_life(path, fresh)
+        self._drive(None)
+
+    def _begin_life(self, path: str, fresh: bool = False) -> None:
+        """Start a master on a database, again and again until it has recovered."""
+        while True:
+            self.epoch += 1
+            self.world.record("master", epoch=self.epoch, database=os.path.basename(path))
+            life = self.life = Life(self, self.epoch, path, self._seen)
+            try:
+                if not fresh:
+                    life.store.refill(self.settings.retries, self.settings.rescues)
+                    self.world.record("refilled", epoch=self.epoch)
+                life.master.recover()
+            except MasterKilled as killed:
+                self._bury(life, killed)
+                fresh = False
+                continue
+            life.recovering = False
+            return
+
+    def _bury(self, life: Life, killed: MasterKilled) -> None:
+        self.world.record("killed", epoch=life.epoch, where=str(killed))
+        self._seen = life.seen
+        life.bury()
+        self.life = None
+        self.world.run_until(self.world.now + self.dice.choice([0.1, 5.0, 100.0, 1000.0]))
+
+    def _end_life(self) -> None:
+        assert self.life is not None
+        self.life.bury()
+        self.life = None
+        self.world.run_until(self.world.now + self.dice.choice([0.1, 100.0]))
+
+    def _drive(self, until: float | None) -> None:
+        """Turn after turn of the master in office, until the tree or the time is at its end."""
+        world = self.world
+        tick = self._tick_s
+        while until is None or world.now < until:
+            life = self.life
+            assert life is not None
+            if life.live.finished():
+                world.record(
+                    "unswept",
+                    bundles=self._left("bundles/"),
+                    directories=[j for j in self.disk.directories if j not in life.seen.jobs],
+                    needed=sorted(life.store.bundles()),
+                )
+                try:
+                    life.master.sweep()
+                except MasterKilled as killed:
+                    self._bury(life, killed)
+                    self._begin_life(life.path)
+                    continue
+                return
+            if self._is_stuck():
+                world.record("stuck", epoch=life.epoch)
+                return
+            life.began, before = world.now, len(world.history)
+            try:
+                life.master.turn()
+            except MasterKilled as killed:
+                path = life.path
+                self._bury(life, killed)
+                self._begin_life(path)
+                continue
+            except (StoreError, OSError) as error:
+                if not life.void:
+                    raise
+                world.record("gave way", epoch=life.epoch, error=type(error).__name__)
+                life.bury()
+                continue
+            if life.void:
+                self._let_old_master_go_on(life)
+                continue
+            if world.strikes("clock jumped"):
+                world.epoch_offset += self.dice.choice([-3600.0, 3600.0])
+            quiet = len(world.history) == before and not self.disk.rung
+            tick = min(10.0, tick * 1.5) if quiet else self._tick_s
+            world.run_until(world.now + tick)
+
+    def _left(self, folder: str) -> list[str]:
+        return [p for p in self.disk.files if p.startswith(folder) and p != "bundles/root"]
+
+    def _let_old_master_go_on(self, life: Life) -> None:
+        """Let a master that woke up too late take its next turn: it must give way."""
+        try:
+            life.master.turn()
+        except StoreError as error:
+            if error.code != "JT304":
+                raise
+            self.world.record("gave way", epoch=life.epoch)
+        life.bury()
+
+    def _is_stuck(self) -> bool:
+        self._turns += 1
+        late = self.world.now > self.world.quiet_at + LONGEST_RUN_S
+        return late or self._turns > MOST_TURNS
+
+    def take_over(self, old: Life, where: str) -> None:
+        """Let another master take the tree while the old one sleeps; return as it wakes up."""
+        world = self.world
+        world.record("asleep", epoch=old.epoch, where=where)
+        world.run_until(world.now + lease.STALE_S + self.dice.uniform(1, 60))
+        old.void, self.nested = True, True
+        self._seen = old.seen.copy()
+        path = f"{self.folder}/tree.{self.epoch + 1}.db"
+        copy_database(old.path, path)
+        self._begin_life(path)
+        self._drive(world.now + self.dice.choice([1.0, 20.0, 200.0]))
+        self.nested = False
+        world.record("awake", epoch=old.epoch)
+
+    # What happens to the cluster.
+
+    def _schedule_disasters(self) -> None:
+        for kind, strike in (("node died", self.cluster.lose_node), ("node cut off", self.cluster.cut_off)):
+            if kind in self.world.rates:
+                self._schedule(kind, strike)
+
+    def _schedule(self, kind: str, strike: Any) -> None:
+        def look() -> None:
+            busy = [node for node in self.cluster.nodes if node.up and node.runs]
+            if busy and self.world.strikes(kind):
+                strike(self.dice.choice(busy))
+            if self.world.now < self.world.quiet_at:
+                self.world.after(1.0, look)
+
+        self.world.after(1.0, look)
+
+    def _start_worker(self, job: BatchJob, ended: Any) -> Worker:
+        name = f"w{len(self._workers) + 1}"
+        worker = Worker(
+            self.disk,
+            job,
+            self.steps,
+            lambda number: self.failed.get(number, 0),
+            ended,
+            self.cluster.lose_node,
+            name,
+        )
+        self._workers.append(worker)
+        return worker
+
+    def count_failures(self, rows: list[tuple[Any, ...]]) -> None:
+        """Note which steps' failures were charged, so that a step fails as often as planned."""
+        for event in self.world.history[self._looked :]:
+            if event.kind == "started":
+                what = event.data
+                self._runs[what["job"], what["attempt"], what["step"]] = what["node"]
+        self._looked = len(self.world.history)
+        for _, job, step, attempt, word, _ in rows:
+            if word == "failed":
+                number = self._runs.get((job, attempt, step), 0)
+                self.failed[number] = self.failed.get(number, 0) + 1
+
+    # The end.
+
+    def _finish(self) -> None:
+        assert self.life is not None
+        life, world = self.life, self.world
+        ended_at = world.now
+        world.record("finished run", epoch=life.epoch)
+        while world.now < ended_at + AFTERMATH_S and self._alive():
+            world.run_until(world.now + 10.0)
+        query = life.store.query
+        world.record(
+            "end",
+            jobs=[tuple(row) for row in query(_JOBS)],
+            rows=[tuple(row)[1:] for row in query(_HISTORY, (0,))],
+            issues=[tuple(row) for row in query(_ISSUES)],
+            moves=[tuple(row) for row in query("select job, issue from moves order by job")],
+            done=life.store.meta("done"),
+            files=self._left(""),
+            bundles=[name for (name,) in query("select name from bundles order by name")],
+            directories=list(self.disk.directories),
+            outputs=dict(self.disk.outputs),
+            alive=self._alive(),
+        )
+        life.bury()
+
+    def _alive(self) -> list[str]:
+        running = [worker.issue for worker in self._workers if worker.alive]
+        return running + [job.issue for job in self.cluster.waiting]
+
+
+@contextmanager
+def small_limits(dice: Any) -> Iterator[None]:
+    """Make the store's and the queue's memory small, so that small trees overflow them too."""
+    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, live.WINDOW
+    if dice.random() < 0.5:
+        store.JOBS_IN_MEMORY = dice.choice([1, 3, 10])
+        store.BIRTHS_IN_MEMORY = dice.choice([1, 2, 5])
+        live.WINDOW = dice.choice([1, 2, 5])
+    try:
+        yield
+    finally:
+        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, live.WINDOW = before
+
+
+def simulate(seed: int, faulty: bool = True) -> World:
+    """Run one seed from its beginning to its end."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="jobtree-sim-", dir=base)
+    try:
+        run = Run(seed, folder, faulty)
+        globals()["last_world"] = run.world
+        with small_limits(run.world.stream("limits")):
+            return run.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+

@@ -1,0 +1,308 @@
+"""Planted faults: what the simulator must find if someone writes it.
+
+Owns the ways of breaking the product, each by patching it from outside; must not break the
+checker. Read next: test_planted.py. The second half are bugs this simulator once found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest import MonkeyPatch
+
+from jobtree import adoption, attempts, master, rescue, rescuing, settling, store, tree
+from jobtree.attempts import Action, Change
+from jobtree.job import Colour
+from jobtree.live import Issue, Live
+from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.results import Done, Failed, ResultReader
+from jobtree.rescue import Charge, Verdict
+from tests.simulation import disk, masters, worker
+
+Plant = Callable[[MonkeyPatch], None]
+
+
+def absence_is_success(patch: MonkeyPatch) -> None:
+    """A job that is gone from the queue is taken for done."""
+    settle = settling._settle
+
+    def lenient(live: Live, issue: Issue, ending: Any) -> None:
+        if issue.killed_for.startswith("missing") or ending.reason in ("ENDED", "OK"):
+            for job_id in list(issue.open):
+                job = adoption.current(live, issue, job_id)
+                issue.open.pop(job_id)
+                if job is not None:
+                    live.record(job, "done", job.stack[-1].label, issue=issue.name)
+                    live.apply(job, tree.StepDone())
+        settle(live, issue, ending)
+
+    patch.setattr(settling, "_settle", lenient)
+
+
+def stale_attempt_adopted(patch: MonkeyPatch) -> None:
+    """A killed attempt's job is issued again at once, and whoever finishes first is adopted."""
+    kill = settling.kill
+
+    def hasty(live: Live, issue: Issue, why: str) -> None:
+        kill(live, issue, why)
+        for job_id in issue.open:
+            job = live.store.get(job_id)
+            if job is not None and job.colour == Colour.GREY:
+                live.apply(job, tree.Unstarted())
+
+    def any_grey(live: Live, issue: Issue, job_id: int) -> Any:
+        job = live.store.get(job_id)
+        return job if job is not None and job.colour == Colour.GREY else None
+
+    adopt_done = adoption._adopt_done
+
+    def blind(live: Live, issue: Issue, line: Done) -> None:
+        job = any_grey(live, issue, line.job)
+        if job is not None:
+            issue.open.setdefault(line.job, (0, 0))
+            line = line._replace(attempt=job.attempt, step=job.step)
+        adopt_done(live, issue, line)
+
+    patch.setattr(rescuing, "kill", hasty)
+    patch.setattr(adoption, "current", any_grey)
+    patch.setattr(adoption, "_adopt_done", blind)
+
+
+def raised_before_read(patch: MonkeyPatch) -> None:
+    """An ended issue's jobs are given back without reading its file to the end."""
+    settle = settling._settle
+
+    def hasty(live: Live, issue: Issue, ending: Any) -> None:
+        with MonkeyPatch.context() as inner:
+            inner.setattr(type(live.mailbox), "read", lambda *_, **__: [])
+            settle(live, issue, ending)
+
+    patch.setattr(settling, "_settle", hasty)
+
+
+def claim_ignored(patch: MonkeyPatch) -> None:
+    """Twins both run."""
+
+    def take(self: worker.Worker) -> disk.File:
+        path = f"claims/{self.issue}"
+        return self.disk.files.get(path) or self.disk.create(path, 0) or disk.File(path, 0)
+
+    patch.setattr(worker.Worker, "take_claim", take)
+
+
+def committed_after(patch: MonkeyPatch) -> None:
+    """Submissions go out before the intent is committed."""
+
+    def act_and_commit(self: master.Master) -> None:
+        live = self.live
+        effects, live.effects = live.effects, []
+        for effect in effects:
+            effect()
+        live.store.commit()
+        live.ready.committed()
+        live.mailbox.forget_bundles(live.take_unused_bundles())
+
+    patch.setattr(master.Master, "commit_and_act", act_and_commit)
+
+
+def fence_missing(patch: MonkeyPatch) -> None:
+    """What is given up is not fenced."""
+
+    def without(change: Change) -> Change:
+        return Change(change.state, tuple(a for a in change.actions if a != Action.FENCE))
+
+    table = {cell: without(change) for cell, change in attempts.TABLE.items()}
+    patch.setattr(attempts, "TABLE", table)
+
+
+def sync_missing(patch: MonkeyPatch) -> None:
+    """Lines are believed before they are on disk."""
+    read = ResultReader.read
+    patch.setattr(ResultReader, "read", lambda self, final=False: read(self, True))
+
+
+def mates_pay(patch: MonkeyPatch) -> None:
+    """What was left of a pack is charged like the step that ran."""
+
+    def charge(live: Live, issue: Issue, job_id: int) -> None:
+        settling._charge(live, issue, job_id, Verdict(Charge.FAULT, "its pack was lost"))
+
+    patch.setattr(settling, "hand_back", charge)
+
+
+def mates_pay_silently(patch: MonkeyPatch) -> None:
+    """What was left of a pack loses a retry, with no word of it."""
+
+    def charge(live: Live, issue: Issue, job_id: int) -> None:
+        job = adoption.current(live, issue, job_id)
+        issue.open.pop(job_id, None)
+        if job is not None:
+            live.apply(job, tree.StepFailed())
+
+    patch.setattr(settling, "hand_back", charge)
+
+
+def two_commits(patch: MonkeyPatch) -> None:
+    """A result's record and the job's step are two commits."""
+    record = Live.record
+
+    def commit_too(self: Live, job: Any, event: str, label: str, **known: Any) -> None:
+        record(self, job, event, label, **known)
+        self.store.commit()
+
+    patch.setattr(Live, "record", commit_too)
+
+
+def lease_unchecked(patch: MonkeyPatch) -> None:
+    """A master goes on though another has its tree."""
+    patch.setattr(masters.VirtualLease, "is_ours", lambda self: True)
+
+
+def failed_step_bears(patch: MonkeyPatch) -> None:
+    """The children of a failed step are born."""
+    fail = adoption._adopt_failed
+
+    def fertile(live: Live, issue: Issue, line: Failed) -> None:
+        job = adoption.current(live, issue, line.job)
+        fail(live, issue, line)
+        if job is not None:
+            child = tree.first_job(live.store.new_ids(1)[0], job.id, job.stack[-1], live.budgets)
+            for born in live.store.add([child]):
+                live.ready.push(born)
+
+    patch.setattr(adoption, "_adopt_failed", fertile)
+
+
+# ---- bugs that were there -----------------------------------------------------------------
+
+
+def used_bundle_forgotten(patch: MonkeyPatch) -> None:
+    """A bundle whose pickles are all used up in the commit that saw it first stays for ever."""
+    flush = store.Store._flush_references
+
+    def only_changes(self: store.Store) -> None:
+        self._references = {name: by for name, by in self._references.items() if by}
+        flush(self)
+
+    def forget(self: Live, issue: Issue) -> None:
+        before = list(self.store.unused_bundles)
+        forget_all(self, issue)
+        self.store.unused_bundles = before
+
+    forget_all = Live.forget
+    patch.setattr(store.Store, "_flush_references", only_changes)
+    patch.setattr(Live, "forget", forget)
+
+
+def bundle_removed_under_worker(patch: MonkeyPatch) -> None:
+    """A bundle is removed while its worker still adds pickles to it."""
+
+    def all_unused(self: Live) -> list[str]:
+        unused, self.store.unused_bundles = self.store.unused_bundles, []
+        return unused
+
+    patch.setattr(Live, "take_unused_bundles", all_unused)
+
+
+def lost_claim_charged(patch: MonkeyPatch) -> None:
+    """The exit status of a twin that lost its claim is charged to the user."""
+    patch.setattr(rescue, "NOT_OURS", -1)
+
+
+def refused_unread(patch: MonkeyPatch) -> None:
+    """What a refused submission wrote, as it ran all the same, is not read."""
+
+    def release(live: Live, issue: Issue) -> None:
+        for job_id in list(issue.open):
+            adoption.hand_back(live, issue, job_id)
+
+    patch.setattr(settling, "_release", release)
+
+
+def unseen_name_absent(patch: MonkeyPatch) -> None:
+    """A results file not seen is taken for not there, without listing its directory."""
+    patch.setattr(disk.VirtualMailbox, "_prepare_last_read", lambda *_: None)
+
+
+def bundle_tail_unchecked(patch: MonkeyPatch) -> None:
+    """A dead node's last line is believed though the pickles it names are lost."""
+    patch.setattr(Mailbox, "_pickles", lambda *_: iter(()))
+
+
+def unanswered_forever(patch: MonkeyPatch) -> None:
+    """A submission that is never answered is waited for without end."""
+    patch.setattr(rescue, "unanswered_long_enough", lambda *_: False)
+
+
+def acts_after_sleep(patch: MonkeyPatch) -> None:
+    """The lease is asked once a turn only: a master may wake up between commit and effects."""
+
+    def commit_and_act(self: master.Master) -> None:
+        live = self.live
+        live.store.commit()
+        live.ready.committed()
+        live.mailbox.forget_bundles(live.take_unused_bundles())
+        effects, live.effects = live.effects, []
+        for effect in effects:
+            effect()
+
+    patch.setattr(master.Master, "commit_and_act", commit_and_act)
+
+
+def directory_forgotten(patch: MonkeyPatch) -> None:
+    """A directory that only a lost attempt had made is never removed."""
+    charge = settling._charge
+
+    def charge_forgetfully(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
+        before = live.store.get(job_id)
+        charge(live, issue, job_id, verdict)
+        after = live.store.get(job_id)
+        if before is not None and after is not None and not before.has_directory:
+            live.store.put(after, after._replace(has_directory=False))
+
+    patch.setattr(settling, "_charge", charge_forgetfully)
+
+
+def late_order_obeyed(patch: MonkeyPatch) -> None:
+    """A worker that claims after its order was withdrawn runs it all the same."""
+    patch.setattr(worker.Worker, "order_stands", lambda self: True)
+
+
+FORCED: dict[str, dict[str, float]] = {
+    "fence missing": {"job lost": 0.3, "job absent for a while": 0.3},
+    "was there: a refused submission's results unread": {
+        "submission refused, yet started": 0.5,
+        "update late": 0.7,
+    },
+    "was there: lost pickles believed": {"node died": 0.2, "tail torn": 1.0},
+    "was there: a lost attempt's directory stays": {"worker killed": 0.1},
+    "retries charged to a pack-mate": {"worker killed": 0.1},
+    "retries charged to a pack-mate, silently": {"worker killed": 0.1},
+}
+"""Faults that strike every seed, for plants that seldom show."""
+
+PLANTS: dict[str, Plant] = {
+    "absence taken as success": absence_is_success,
+    "a stale attempt adopted": stale_attempt_adopted,
+    "attempt raised before the old file is read": raised_before_read,
+    "claim ignored": claim_ignored,
+    "commit after submission": committed_after,
+    "fence missing": fence_missing,
+    "fsync missing": sync_missing,
+    "retries charged to a pack-mate": mates_pay,
+    "retries charged to a pack-mate, silently": mates_pay_silently,
+    "two commits for one adoption": two_commits,
+    "lease not checked": lease_unchecked,
+    "children of a failed step born": failed_step_bears,
+    "was there: a used-up bundle stays": used_bundle_forgotten,
+    "was there: a bundle removed under its worker": bundle_removed_under_worker,
+    "was there: a lost claim charged to the user": lost_claim_charged,
+    "was there: a refused submission's results unread": refused_unread,
+    "was there: a name not seen taken for absent": unseen_name_absent,
+    "was there: lost pickles believed": bundle_tail_unchecked,
+    "was there: an unanswered submission waited for": unanswered_forever,
+    "was there: a sleeper acts on its void commit": acts_after_sleep,
+    "was there: a lost attempt's directory stays": directory_forgotten,
+    "was there: a withdrawn order obeyed": late_order_obeyed,
+}

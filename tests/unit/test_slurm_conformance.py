@@ -1,0 +1,26 @@
+"""The Slurm adapter keeps every rule of the conformance suite, over fake executables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchsystems import BatchSystem
+from tests.conformance import Conformance
+from tests.unit.slurmfake import quick, use
+
+
+class TestSlurm(Conformance):
+    @pytest.fixture
+    def make(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], BatchSystem]:
+        use(monkeypatch, tmp_path / "slurm")
+        return quick
+
+
+class TestSlurmWithoutAccounting(Conformance):
+    @pytest.fixture
+    def make(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], BatchSystem]:
+        use(monkeypatch, tmp_path / "slurm").configure(accounting=False)
+        return quick
