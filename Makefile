@@ -13,7 +13,7 @@ PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.jobtree-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test schedulers strace crash check lint format-check types layers format bench docs clean
+.PHONY: help demo test schedulers strace crash simulate check lint format-check types layers format bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,10 @@ crash: $(STAMP) strace ## hours: kill at every durable operation; ARGS="--every 
 	@JOBTREE_RACES=200 JOBTREE_STOPPED_S=120 JOBTREE_HOSTILE_EXAMPLES=50 "$(PY)" -m pytest \
 	  --timeout 3600 tests/integration/test_takeover.py tests/integration/test_hostile.py
 
+SEEDS ?= 10000
+simulate: $(STAMP) ## minutes: virtual runs full of faults; SEEDS=10000 of them, ARGS="--first 10000"
+	@"$(PY)" -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
+
 check: lint format-check types layers ## lint, format, types, layers; needs no network once installed
 
 lint: $(STAMP) ## ruff's rules
@@ -62,9 +66,18 @@ format: $(STAMP) ## format, and mend what ruff can mend by itself
 	@"$(PY)" -m ruff check --fix .
 	@"$(PY)" -m ruff format .
 
-bench: $(STAMP) ## measure the speed budget
-	@if [ -f benchmarks/run.py ]; then "$(PY)" benchmarks/run.py $(ARGS); \
-	else echo "no benchmarks yet: benchmarks/run.py will hold them"; fi
+.PHONY: bench-master bench-peers
+bench: $(STAMP) ## measure speed beside the installed peers (ARGS=--quick)
+	@"$(PY)" benchmarks/run.py $(ARGS)
+
+bench-master: $(STAMP) ## minutes: measure the master by itself, with up to a million jobs
+	@"$(PY)" benchmarks/master.py $(ARGS)
+
+bench-peers: $(STAMP) ## install luigi, parsl and snakemake for `make bench`
+	@for peer in luigi parsl snakemake; do \
+	  "$(PY)" -m venv benchmarks/.venvs/$$peer && benchmarks/.venvs/$$peer/bin/python -m pip \
+	    install --quiet --disable-pip-version-check $$peer || exit 1; \
+	done
 
 docs: $(STAMP) ## print the pages made from the code, and list all
 	@"$(PY)" docs/print.py

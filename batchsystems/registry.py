@@ -36,14 +36,17 @@ def load(name: str, **options: object) -> BatchSystem:
     options it does not take.
     """
     found = canonical(name)
-    return _make(found, _known()[found], options)
+    return _make(found, BUILT_IN.get(found) or _known()[found], options)
 
 
 def canonical(name: str) -> str:
     """Return the one name of a batch system, whatever the spelling; JT201 if there is none."""
+    wanted = _plain(name)
+    built_in = {_plain(each): each for each in BUILT_IN}
+    if wanted in built_in:  # nobody can take its name, so what else is installed need not be read
+        return built_in[wanted]
     known = _known()
     spelled = {_plain(each): each for each in known}
-    wanted = _plain(name)
     alias = next((ALIASES[each] for each in ALIASES if _plain(each) == wanted), name)
     found = spelled.get(wanted) or spelled.get(_plain(alias))
     if found is None:

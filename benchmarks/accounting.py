@@ -15,6 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 LINGER_S = 30.0
@@ -76,10 +77,8 @@ def _reap() -> bool:
 def _end_tree(pid: int) -> None:
     for child in _children(pid):
         _end_tree(child)
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _children(parent: int) -> list[int]:

@@ -237,7 +237,7 @@ class Measured:
     def told(self, done: int) -> dict[str, Any]:
         wall_s = time.perf_counter() - self.wall_s - self.workers.spent_s
         cpu_s = cpu() - self.cpu_s - self.workers.spent_cpu_s
-        jobs = done - self.done
+        jobs = max(1, done - self.done)
         return {
             "jobs": jobs,
             "jobs_per_s": round(jobs / wall_s),
@@ -281,9 +281,12 @@ def second_half(directory: str, jobs: int) -> dict[str, Any]:
         done = master.live.store.done
         measured = Measured(workers, done)
         master.recover()
-        while not workers.first_issue_at:
+        while not workers.first_issue_at and not master.live.finished():
             master.turn()
-        to_first = workers.first_issue_at - began, cpu() - cpu_began - workers.spent_cpu_s
+        to_first = (
+            (workers.first_issue_at or time.perf_counter()) - began,
+            cpu() - cpu_began - workers.spent_cpu_s,
+        )
         assert not master.run()
         found = measured.told(master.live.store.done)
     left = tree_bytes(directory)

@@ -36,40 +36,31 @@ class Workload(NamedTuple):
 
 
 WORKLOADS = (
-    Workload("targets", 1_000, "1,000 independent jobs that do nothing"),
-    Workload("targets", 10_000, "10,000 of them"),
-    Workload("commands", 1_000, "1,000 times the shell command `true`"),
-    Workload("tree", 1_023, "a binary tree of 1,023, each needing its parent"),
-    Workload("chain", 100, "a chain of 100, each needing the one before"),
+    Workload("targets", 1_000, "independent jobs that do nothing"),
+    Workload("targets", 10_000, "independent jobs that do nothing"),
+    Workload("commands", 1_000, "times the shell command `true`"),
+    Workload("tree", 1_023, "jobs of a binary tree, each needing its parent"),
+    Workload("chain", 100, "jobs of a chain, each needing the one before"),
 )
 QUICK = tuple(work._replace(n=min(work.n, 31)) for work in WORKLOADS if work.n < 10_000)
 SLOW = ("snakemake", "luigi", "parsl, processes")
 
 
+Costs = dict[tuple[str, str], list[Cost]]
+"""What each run took, by workload and tool."""
+
+
 def main() -> int:
     given = _arguments()
-    workloads = QUICK if given.quick else WORKLOADS
-    if given.workloads:
-        workloads = tuple(work for work in workloads if _name(work) in given.workloads.split(","))
-    tools = [tool for tool in TOOLS if not tool.missing()]
-    if given.quick and not given.tools:
-        tools = [tool for tool in tools if tool.name not in SLOW]
-    if given.tools:
-        tools = [tool for tool in TOOLS if tool.name in given.tools.split(",")]
-    for tool in TOOLS:
-        if tool.missing():
-            print(f"not installed, not run: {tool.missing()}")
-    costs: dict[tuple[str, str], list[Cost]] = {}
-    for number in range(given.repeats):
-        for work in workloads:
-            for tool in tools:
-                if number < tool.runs and work.n <= tool.most:
-                    cost = measure(tool, work, given.directory)
-                    costs.setdefault((_name(work), tool.name), []).append(cost)
-                    _progress(number, work, tool, cost)
+    workloads = _workloads(given)
+    tools = _tools(given)
+    costs = _measure_all(given, workloads, tools)
     print_machine()
     for work in workloads:
         print_table(work, tools, costs)
+    for tool in TOOLS:
+        if tool.missing():
+            print(f"not installed, not run: {tool.name}: {tool.missing()}")
     figures = {} if given.no_startup else startup.measure(3 if given.quick else 15)
     startup.show(figures)
     if given.json:
@@ -80,6 +71,35 @@ def main() -> int:
     for name, tool_name in failed:
         print(f"failed: {tool_name} on {name}")
     return 1 if any(tool_name == "jobTree" for _, tool_name in failed) else 0
+
+
+def _workloads(given: argparse.Namespace) -> list[Workload]:
+    found = QUICK if given.quick else WORKLOADS
+    wanted = given.workloads.split(",")
+    return [work for work in found if not given.workloads or _name(work) in wanted]
+
+
+def _tools(given: argparse.Namespace) -> list[Tool]:
+    """Return the tools to run, the first to be jobTree."""
+    wanted = given.tools.split(",") if given.tools else []
+    left_out = SLOW if given.quick and not wanted else ()
+    return [
+        tool
+        for tool in TOOLS
+        if not tool.missing() and tool.name not in left_out and (not wanted or tool.name in wanted)
+    ]
+
+
+def _measure_all(given: argparse.Namespace, workloads: list[Workload], tools: list[Tool]) -> Costs:
+    costs: Costs = {}
+    for number in range(given.repeats):
+        for work in workloads:
+            for tool in tools:
+                if number < tool.runs and work.n <= tool.most:
+                    cost = measure(tool, work, given.directory)
+                    costs.setdefault((_name(work), tool.name), []).append(cost)
+                    _progress(number, work, tool, cost)
+    return costs
 
 
 def _arguments() -> argparse.Namespace:
@@ -141,13 +161,12 @@ def print_machine() -> None:
     print("CPU: user and system time of all processes of a run, start and end included\n")
 
 
-def print_table(
-    work: Workload, tools: list[Tool], costs: dict[tuple[str, str], list[Cost]]
-) -> None:
+def print_table(work: Workload, tools: list[Tool], costs: Costs) -> None:
     found = {tool.name: costs.get((_name(work), tool.name), []) for tool in tools}
     ours = found.get("jobTree", [])
     base = _median([cost.cpu_s for cost in ours]) if ours else 0.0
-    print(f"| {work.what} | CPU ms a job | least | wall s | least | runs | CPU / jobTree's |")
+    head = "CPU ms a job | least | wall s | least | runs | CPU / jobTree's"
+    print(f"| {work.n:,} {work.what} | {head} |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for tool in tools:
         runs = [cost for cost in found[tool.name] if cost.status == 0]

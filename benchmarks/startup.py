@@ -21,7 +21,7 @@ from typing import Any
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from accounting import run
+from accounting import run  # noqa: E402
 
 BUDGET = {"worker_cpu_ms": 60, "help_cpu_ms": 150, "reaction_ms_p50": 5}
 

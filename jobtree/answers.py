@@ -50,9 +50,6 @@ def answer(
 def status(store: Store) -> dict[str, Any]:
     """Return where a tree stands: counts by colour, classes, and the failed jobs with reasons."""
     counts = store.counts
-    classes = store.query(
-        "select label, count(*), avg(wall_s) from history where event = 'done' group by label"
-    )
     return {
         "started": store.meta("started"),
         "done": store.done,
@@ -60,8 +57,8 @@ def status(store: Store) -> dict[str, Any]:
         "colours": colours(store),
         "state": resting_state(store),
         "classes": {
-            label: {"done": count, "mean_s": round(mean or 0.0, 6)}
-            for label, count, mean in classes
+            label: {"done": count, "mean_s": round(mean, 6)}
+            for label, count, mean in store.classes()
         },
         "failures": failures(store),
     }

@@ -185,7 +185,7 @@ _ROWS: dict[State, tuple[Change, ...]] = {
         _OVER,
         _OVER,
         _OVER,
-        Change(_S.KILLING, (Action.KILL,)),
+        _KILLED,
     ),
     _S.ENDED: (*[_STAYS[_S.ENDED]] * 10,),
 }

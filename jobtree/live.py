@@ -192,10 +192,8 @@ class Live:
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
-        for label, count, mean in store.query(
-            "select label, count(*), avg(wall_s) from history where event = 'done' group by label"
-        ):
-            self.measured[label] = Measured(mean or 0.0, count)
+        for label, count, mean in store.classes():
+            self.measured[label] = Measured(mean, count)
 
     @property
     def system(self) -> BatchSystem:

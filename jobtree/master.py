@@ -229,6 +229,8 @@ class Master:
             if handle is not None:
                 issue.handle = handle
                 live.by_handle[issue.batch_system, handle] = issue
+                if issue.state == State.KILLING:  # who wanted it so may have died before asking
+                    take_news(live, issue, News.KILL)
                 take_lines(live, issue)
                 continue
             issue.killed_for = issue.killed_for or "not found again after a restart"

@@ -74,4 +74,10 @@ create table history (
     detail text
 );
 create index history_by_job on history (job, seq);
+
+create table classes (
+    label text primary key,
+    done integer not null,
+    wall_s real not null
+) without rowid;
 """

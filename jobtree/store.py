@@ -109,6 +109,7 @@ class Store:
         self._removed: set[int] = set()
         self._restacked: set[int] = set()
         self._history: list[Record] = []
+        self._classes: dict[str, tuple[int, float]] = {}
         self._references: dict[str, int] = {}
         self._open = False
         self.unused_bundles: list[str] = []
@@ -280,6 +281,14 @@ class Store:
             label, why, detail = map(_storable, said)
             record = record._replace(label=label or "", why=why, detail=detail)
         self._history.append(record)
+        if record.event == "done":
+            done, wall_s = self._classes.get(record.label, (0, 0.0))
+            self._classes[record.label] = done + 1, wall_s + (record.wall_s or 0.0)
+
+    def classes(self) -> list[tuple[str, int, float]]:
+        """Return the label, number and mean wall time of all steps done, as last committed."""
+        with explained(self.path):
+            return self._db.execute("select label, done, wall_s / done from classes").fetchall()
 
     def history(self, job: int) -> list[Record]:
         """Return what happened to a job, oldest first, as last committed."""
@@ -330,6 +339,7 @@ class Store:
             many(_UPDATE_STACK, ((_encode(job.stack), job.id) for job in restacked))
             many("delete from jobs where id = ?", ((job,) for job in self._removed))
             many(_RECORD, ((None, *record) for record in self._history))
+            many(_ADD_CLASS, ((label, *of) for label, of in self._classes.items()))
             self._flush_references()
             self._db.execute("insert or replace into meta values ('done', ?)", (self.done,))
             self._db.execute("insert or replace into meta values ('next_id', ?)", (self._next_id,))
@@ -341,6 +351,7 @@ class Store:
         self._removed.clear()
         self._restacked.clear()
         self._history.clear()
+        self._classes.clear()
         self._open = False
 
     def close(self) -> None:
@@ -389,6 +400,8 @@ _UPDATE_STACK = "update jobs set stack=? where id=?"
 _RECORD = "insert into history values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_REFERENCES = """insert into bundles values (?, ?) on conflict (name)
     do update set references_left = references_left + excluded.references_left"""
+_ADD_CLASS = """insert into classes values (?, ?, ?) on conflict (label)
+    do update set done = done + excluded.done, wall_s = wall_s + excluded.wall_s"""
 _DROP_UNUSED = "delete from bundles where name = ? and references_left <= 0"
 
 

@@ -91,13 +91,10 @@ def _work(order: str, index: int) -> int:
     claim = take_claim(tree, issue, Claim(host, os.getpid(), nonce, started, 0))
     if claim is None:
         return NOT_OURS
-    local = LocalDirectory(f"{_scratch(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
     ledger = Ledger(tree, issue)
-    if not exists_after_listing(order):
-        # withdrawn, and perhaps the claim of a twin with it, since it was read: undo ours
-        for path in (result_path(tree, issue), claim_path(tree, issue)):
-            remove_file(path)
-        return NOT_OURS
+    if not exists_after_listing(order):  # withdrawn meanwhile, and a twin's claim may be with it
+        return _leave_again(tree, issue, claim, ledger)
+    local = LocalDirectory(f"{_scratch(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
     charge = Charge(tree, issue, claim, local.path, terms.heartbeat_s, terms.doorbell)
     companion = Companion(charge)
     os.close(claim)
@@ -115,6 +112,15 @@ def _work(order: str, index: int) -> int:
         local.remove()
     _leave_behind(shift)
     return PUBLISHED
+
+
+def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:
+    """Leave nothing of an issue that was over before this worker claimed it."""
+    os.close(claim)
+    ledger.close()
+    for path in (result_path(tree, issue), claim_path(tree, issue)):
+        remove_file(path)
+    return NOT_OURS
 
 
 def _scratch(wanted: str) -> str:

@@ -163,11 +163,7 @@ class Mailbox:
                 submission = issue if folder == ORDERS else issue.rpartition(".")[0]
                 if submission not in submissions:
                     remove_file(f"{self._tree}/{folder}/{name}")
-        for folder in ("", CONTROL):
-            for name in os.listdir(f"{self._tree}/{folder}"):
-                whole, draft, _ = name.partition("~")
-                if draft and (whole in WRITTEN_BY_MASTERS or whole.endswith(".answer")):
-                    remove_file(f"{self._tree}/{folder}/{name}")
+        self._sweep_drafts()
         for name in os.listdir(f"{self._tree}/{BUNDLES}"):
             if name not in bundles and name.rpartition(".")[0] not in submissions:
                 remove_file(f"{self._tree}/{BUNDLES}/{name}")
@@ -175,6 +171,14 @@ class Mailbox:
             for job in os.listdir(f"{self._tree}/{DIRECTORIES}/{group}"):
                 if not is_live(int(job)):
                     remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}")
+
+    def _sweep_drafts(self) -> None:
+        """Remove what a master was writing when it was killed."""
+        for folder in (self._tree, f"{self._tree}/{CONTROL}"):
+            for name in os.listdir(folder):
+                whole, draft, _ = name.partition("~")
+                if draft and (whole in WRITTEN_BY_MASTERS or whole.endswith(".answer")):
+                    remove_file(f"{folder}/{name}")
 
     def remove_job_directory(self, job: int) -> None:
         """Remove what a finished job had on the shared file system."""

@@ -16,11 +16,11 @@ from jobtree import Stack, Target
 
 BRANCHES, LEAVES, PACKED, FLAKY, PUBLISHED, COMMANDS, LINKS = 3, 8, 14, 3, 4, 4, 8
 
-PROTOCOL = """audit() { echo "start $1 0 0" >> audit; }
-audit grow; part() { echo 1 > "parts/$1~" && mv "parts/$1~" "parts/$1"; }; part grow
-child() { echo "<child command=\\"echo start grown-$1 0 0 &gt;&gt; audit; echo 1 &gt; parts/grown-$1\\"
- plain=\\"1\\"/>"; }
-echo "<job><children>$(child 1)$(child 2)</children></job>" > JOB_FILE"""
+PROTOCOL = """echo start grow 0 0 >> audit; echo 1 > "parts/grow~" && mv "parts/grow~" parts/grow
+child() {
+  echo "<child plain=\\"1\\" command=\\"echo start $1 0 0 &gt;&gt; audit; echo 1 &gt; parts/$1\\"/>"
+}
+echo "<job><children>$(child grown-1)$(child grown-2)</children></job>" > JOB_FILE"""
 
 
 class Step(Target):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tests.simulation.world import Event
 
 WHITE, GREY, BLUE, BLACK, RED = range(5)
-ISSUE_ENDED = 7
+ISSUE_KILLING, ISSUE_ENDED = 6, 7
 ALWAYS = 10**6
 
 Data = dict[str, Any]
@@ -98,6 +98,7 @@ class Judge:
         self.torn_bundles: set[str] = set()
         self.unkempt: set[str] = set()
         self.run_over = False
+        self.to_kill: dict[str, bool] = {}
         self._hearers: dict[str, Callable[[Data], None]] = {
             "plan": self._plan,
             "master": self._master,
@@ -326,6 +327,7 @@ class Judge:
         self.intents |= set(data["issues"])
         if data["void"]:
             return
+        self._check_kills(data)
         before = dict(self.jobs)
         for job, row in data["jobs"].items():
             self._take_row(job, Row(*row))
@@ -356,6 +358,16 @@ class Judge:
             charges = charged.get(job, {"done": 0, "failed": 0, "lost": 0})
             if job in before:
                 self._check_change(before[job], now, charges, data["began"])
+
+    def _check_kills(self, data: Data) -> None:
+        """What was to be killed is given up only once it was fenced, or known to have ended."""
+        over = [i for i, state in data["issues"].items() if state == ISSUE_ENDED]
+        for issue in (*over, *data["forgotten"]):
+            if self.to_kill.pop(issue, False):
+                told = issue in self.fenced or issue in self.end_told
+                self._must(told, "P7", f"{issue} was to be killed; it was never fenced")
+        for issue, state in data["issues"].items():
+            self.to_kill[issue] = state == ISSUE_KILLING
 
     def _take_row(self, job: int, row: Row) -> None:
         if job not in self.jobs:
@@ -414,7 +426,8 @@ class Judge:
         self._must(paid <= charges["lost"], "charges", "rescues paid without a loss", both)
         if new.colour == RED and old.colour != RED:
             fair = charges["failed"] > 0 and (
-                charges["failed"] > old.retries or (charges["done"] and charges["failed"] > self.retries)
+                charges["failed"] > old.retries
+                or (charges["done"] and charges["failed"] > self.retries)
             )
             self._must(bool(fair), "charges", "failed for good with retries left", both)
         given_up = old.colour == GREY and (new.colour != GREY or new.attempt != old.attempt)
@@ -439,7 +452,9 @@ class Judge:
         self._must(row.step == len(nodes) - moving, "P2", "not as many steps as adopted", row)
         if moving:
             nodes = nodes[:-1]
-        due = sum(len(self.steps[node][2]) for node in nodes if node and len(self.steps[node][2]) > 1)
+        due = sum(
+            len(self.steps[node][2]) for node in nodes if node and len(self.steps[node][2]) > 1
+        )
         self._must(row.child_count == due, "P2", "not the children of its adopted steps", row)
 
     # Moves.

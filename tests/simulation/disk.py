@@ -87,7 +87,9 @@ class Disk:
 
     def arrive(self, file: File, size: int | None = None) -> None:
         """Have what was written, or its first `size` bytes, at the server."""
-        file.arrived = max(file.arrived, min(len(file.data), len(file.data) if size is None else size))
+        file.arrived = max(
+            file.arrived, min(len(file.data), len(file.data) if size is None else size)
+        )
         while file.marks and file.marks[0][0] <= file.arrived:
             _, mark = file.marks.pop(0)
             if not file.removed:
@@ -129,7 +131,9 @@ class Disk:
         file = self.files.get(path)
         if file is None or file.seen_from > self.world.now:
             raise FileNotFoundError(path)
-        return bytes(file.data[offset : file.arrived if limit < 0 else min(file.arrived, offset + limit)])
+        return bytes(
+            file.data[offset : file.arrived if limit < 0 else min(file.arrived, offset + limit)]
+        )
 
     def holds(self, where: Pickle) -> bool:
         """Tell whether the server has a pickle whole."""

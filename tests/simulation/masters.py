@@ -16,7 +16,7 @@ from typing import Any, cast
 from jobtree import lease, live, store, tree
 from jobtree.database import copy_database
 from jobtree.errors import StoreError
-from jobtree.job import Pickle, Requirements
+from jobtree.job import Colour, Pickle, Requirements
 from jobtree.live import Live
 from jobtree.mailbox.bundles import digest
 from jobtree.master import Master, Unwatched
@@ -110,10 +110,10 @@ class Life:
         clock = VirtualClock(run.world)
         systems: dict[str, Any] = {"virtual": self.adapter}
         self.live = Live("/tree", self.store, mailbox, run.settings, epoch, clock, systems)
-        self.live.policy = self.live.policy._replace(largest_memory_bytes=2**40)
-        self.master = Master(
-            self.live, cast(lease.Lease, VirtualLease(run, epoch)), Unwatched()
+        self.live.policy = self.live.policy._replace(
+            largest_memory_bytes=2**40, silent_s=run.silent_s
         )
+        self.master = Master(self.live, cast(lease.Lease, VirtualLease(run, epoch)), Unwatched())
 
     def point(self, where: str) -> None:
         """Be where a master may be killed, paused, or lose its tree to another."""
@@ -187,6 +187,7 @@ class Run:
         self._runs: dict[tuple[int, int, int], int] = {}
         self._looked = 0
         self._workers: list[Worker] = []
+        self.silent_s = self.dice.choice([600.0, 120.0])
         self._tick_s = self.dice.choice([0.5, 1.0, 3.0])
         self._turns = 0
         self._restarts = 0
@@ -217,8 +218,10 @@ class Run:
         world.record(
             "plan",
             retries=self.settings.retries,
-            steps={n: (s.parent, s.is_follow_on, s.children, s.follow_on, s.publishes, s.fails)
-                   for n, s in self.steps.items()},
+            steps={
+                n: (s.parent, s.is_follow_on, s.children, s.follow_on, s.publishes, s.fails)
+                for n, s in self.steps.items()
+            },
         )
         self._schedule_disasters()
         path = f"{self.folder}/tree.db"
@@ -227,7 +230,7 @@ class Run:
             self._live_through(path, fresh=self.epoch == 0)
             assert self.life is not None
             path, seen = self.life.path, self.life.seen
-            reds = self.life.store.counts[tree.Colour.RED]
+            reds = self.life.store.counts[Colour.RED]
             if not (reds and self._restarts < 1 and self.dice.random() < 0.5):
                 break
             self._restarts += 1
@@ -371,7 +374,10 @@ class Run:
     # What happens to the cluster.
 
     def _schedule_disasters(self) -> None:
-        for kind, strike in (("node died", self.cluster.lose_node), ("node cut off", self.cluster.cut_off)):
+        for kind, strike in (
+            ("node died", self.cluster.lose_node),
+            ("node cut off", self.cluster.cut_off),
+        ):
             if kind in self.world.rates:
                 self._schedule(kind, strike)
 
@@ -466,4 +472,3 @@ def simulate(seed: int, faulty: bool = True) -> World:
             return run.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-

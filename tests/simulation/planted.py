@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytest import MonkeyPatch
+import pytest
 
 from jobtree import adoption, attempts, master, rescue, rescuing, settling, store, tree
 from jobtree.attempts import Action, Change
@@ -20,10 +20,10 @@ from jobtree.mailbox.results import Done, Failed, ResultReader
 from jobtree.rescue import Charge, Verdict
 from tests.simulation import disk, masters, worker
 
-Plant = Callable[[MonkeyPatch], None]
+Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def absence_is_success(patch: MonkeyPatch) -> None:
+def absence_is_success(patch: pytest.MonkeyPatch) -> None:
     """A job that is gone from the queue is taken for done."""
     settle = settling._settle
 
@@ -40,7 +40,7 @@ def absence_is_success(patch: MonkeyPatch) -> None:
     patch.setattr(settling, "_settle", lenient)
 
 
-def stale_attempt_adopted(patch: MonkeyPatch) -> None:
+def stale_attempt_adopted(patch: pytest.MonkeyPatch) -> None:
     """A killed attempt's job is issued again at once, and whoever finishes first is adopted."""
     kill = settling.kill
 
@@ -69,19 +69,19 @@ def stale_attempt_adopted(patch: MonkeyPatch) -> None:
     patch.setattr(adoption, "_adopt_done", blind)
 
 
-def raised_before_read(patch: MonkeyPatch) -> None:
+def raised_before_read(patch: pytest.MonkeyPatch) -> None:
     """An ended issue's jobs are given back without reading its file to the end."""
     settle = settling._settle
 
     def hasty(live: Live, issue: Issue, ending: Any) -> None:
-        with MonkeyPatch.context() as inner:
+        with pytest.MonkeyPatch.context() as inner:
             inner.setattr(type(live.mailbox), "read", lambda *_, **__: [])
             settle(live, issue, ending)
 
     patch.setattr(settling, "_settle", hasty)
 
 
-def claim_ignored(patch: MonkeyPatch) -> None:
+def claim_ignored(patch: pytest.MonkeyPatch) -> None:
     """Twins both run."""
 
     def take(self: worker.Worker) -> disk.File:
@@ -91,7 +91,7 @@ def claim_ignored(patch: MonkeyPatch) -> None:
     patch.setattr(worker.Worker, "take_claim", take)
 
 
-def committed_after(patch: MonkeyPatch) -> None:
+def committed_after(patch: pytest.MonkeyPatch) -> None:
     """Submissions go out before the intent is committed."""
 
     def act_and_commit(self: master.Master) -> None:
@@ -106,7 +106,7 @@ def committed_after(patch: MonkeyPatch) -> None:
     patch.setattr(master.Master, "commit_and_act", act_and_commit)
 
 
-def fence_missing(patch: MonkeyPatch) -> None:
+def fence_missing(patch: pytest.MonkeyPatch) -> None:
     """What is given up is not fenced."""
 
     def without(change: Change) -> Change:
@@ -116,13 +116,13 @@ def fence_missing(patch: MonkeyPatch) -> None:
     patch.setattr(attempts, "TABLE", table)
 
 
-def sync_missing(patch: MonkeyPatch) -> None:
+def sync_missing(patch: pytest.MonkeyPatch) -> None:
     """Lines are believed before they are on disk."""
     read = ResultReader.read
     patch.setattr(ResultReader, "read", lambda self, final=False: read(self, True))
 
 
-def mates_pay(patch: MonkeyPatch) -> None:
+def mates_pay(patch: pytest.MonkeyPatch) -> None:
     """What was left of a pack is charged like the step that ran."""
 
     def charge(live: Live, issue: Issue, job_id: int) -> None:
@@ -131,7 +131,7 @@ def mates_pay(patch: MonkeyPatch) -> None:
     patch.setattr(settling, "hand_back", charge)
 
 
-def mates_pay_silently(patch: MonkeyPatch) -> None:
+def mates_pay_silently(patch: pytest.MonkeyPatch) -> None:
     """What was left of a pack loses a retry, with no word of it."""
 
     def charge(live: Live, issue: Issue, job_id: int) -> None:
@@ -143,7 +143,7 @@ def mates_pay_silently(patch: MonkeyPatch) -> None:
     patch.setattr(settling, "hand_back", charge)
 
 
-def two_commits(patch: MonkeyPatch) -> None:
+def two_commits(patch: pytest.MonkeyPatch) -> None:
     """A result's record and the job's step are two commits."""
     record = Live.record
 
@@ -154,12 +154,12 @@ def two_commits(patch: MonkeyPatch) -> None:
     patch.setattr(Live, "record", commit_too)
 
 
-def lease_unchecked(patch: MonkeyPatch) -> None:
+def lease_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A master goes on though another has its tree."""
     patch.setattr(masters.VirtualLease, "is_ours", lambda self: True)
 
 
-def failed_step_bears(patch: MonkeyPatch) -> None:
+def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
     """The children of a failed step are born."""
     fail = adoption._adopt_failed
 
@@ -177,7 +177,7 @@ def failed_step_bears(patch: MonkeyPatch) -> None:
 # ---- bugs that were there -----------------------------------------------------------------
 
 
-def used_bundle_forgotten(patch: MonkeyPatch) -> None:
+def used_bundle_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A bundle whose pickles are all used up in the commit that saw it first stays for ever."""
     flush = store.Store._flush_references
 
@@ -195,7 +195,7 @@ def used_bundle_forgotten(patch: MonkeyPatch) -> None:
     patch.setattr(Live, "forget", forget)
 
 
-def bundle_removed_under_worker(patch: MonkeyPatch) -> None:
+def bundle_removed_under_worker(patch: pytest.MonkeyPatch) -> None:
     """A bundle is removed while its worker still adds pickles to it."""
 
     def all_unused(self: Live) -> list[str]:
@@ -205,12 +205,12 @@ def bundle_removed_under_worker(patch: MonkeyPatch) -> None:
     patch.setattr(Live, "take_unused_bundles", all_unused)
 
 
-def lost_claim_charged(patch: MonkeyPatch) -> None:
+def lost_claim_charged(patch: pytest.MonkeyPatch) -> None:
     """The exit status of a twin that lost its claim is charged to the user."""
     patch.setattr(rescue, "NOT_OURS", -1)
 
 
-def refused_unread(patch: MonkeyPatch) -> None:
+def refused_unread(patch: pytest.MonkeyPatch) -> None:
     """What a refused submission wrote, as it ran all the same, is not read."""
 
     def release(live: Live, issue: Issue) -> None:
@@ -220,22 +220,22 @@ def refused_unread(patch: MonkeyPatch) -> None:
     patch.setattr(settling, "_release", release)
 
 
-def unseen_name_absent(patch: MonkeyPatch) -> None:
+def unseen_name_absent(patch: pytest.MonkeyPatch) -> None:
     """A results file not seen is taken for not there, without listing its directory."""
     patch.setattr(disk.VirtualMailbox, "_prepare_last_read", lambda *_: None)
 
 
-def bundle_tail_unchecked(patch: MonkeyPatch) -> None:
+def bundle_tail_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A dead node's last line is believed though the pickles it names are lost."""
     patch.setattr(Mailbox, "_pickles", lambda *_: iter(()))
 
 
-def unanswered_forever(patch: MonkeyPatch) -> None:
+def unanswered_forever(patch: pytest.MonkeyPatch) -> None:
     """A submission that is never answered is waited for without end."""
     patch.setattr(rescue, "unanswered_long_enough", lambda *_: False)
 
 
-def acts_after_sleep(patch: MonkeyPatch) -> None:
+def acts_after_sleep(patch: pytest.MonkeyPatch) -> None:
     """The lease is asked once a turn only: a master may wake up between commit and effects."""
 
     def commit_and_act(self: master.Master) -> None:
@@ -250,7 +250,7 @@ def acts_after_sleep(patch: MonkeyPatch) -> None:
     patch.setattr(master.Master, "commit_and_act", commit_and_act)
 
 
-def directory_forgotten(patch: MonkeyPatch) -> None:
+def directory_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A directory that only a lost attempt had made is never removed."""
     charge = settling._charge
 
@@ -264,7 +264,7 @@ def directory_forgotten(patch: MonkeyPatch) -> None:
     patch.setattr(settling, "_charge", charge_forgetfully)
 
 
-def late_order_obeyed(patch: MonkeyPatch) -> None:
+def late_order_obeyed(patch: pytest.MonkeyPatch) -> None:
     """A worker that claims after its order was withdrawn runs it all the same."""
     patch.setattr(worker.Worker, "order_stands", lambda self: True)
 

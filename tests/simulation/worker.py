@@ -305,14 +305,18 @@ class Worker:
                 )
             )
             self.world.record("finished", ok=True, goes_on=goes_on, own=True, **what)
-            node = self.job.node
-            if node is not None and node.up and self.world.strikes("node died"):
-                self.world.after(self.dice.choice([0.001, 0.1]), lambda: self._lose_node(node))
+            self._maybe_lose_node()
             self._ask_for_sync()
             yield self._pause()
             if not goes_on:
                 return False
             number, isolated = number + 1, False
+
+    def _maybe_lose_node(self) -> None:
+        """Have the node die just now, when there is most to lose."""
+        node = self.job.node
+        if node is not None and node.up and self.world.strikes("node died"):
+            self.world.after(self.dice.choice([0.001, 0.1]), lambda: self._lose_node(node))
 
     def _fits(self, command: Command, terms: Terms) -> bool:
         wanted = command.requirements.resolve(terms.defaults)

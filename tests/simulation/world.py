@@ -44,8 +44,8 @@ FAULTS: dict[str, float] = {
     "update lost": 0.05,
     "end told of a running job": 0.05,
     "outage": 0.01,
-    "kill ignored": 0.8,
-    "kill late": 0.7,
+    "kill ignored": 0.6,
+    "kill late": 0.9,
     "job not found again": 0.5,
     # the shared file system
     "name seen late": 0.15,

@@ -14,6 +14,7 @@ from jobtree.rescue import (
     missing_long_enough,
     over_long,
     silent_too_long,
+    unanswered_long_enough,
 )
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
@@ -30,6 +31,7 @@ GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)
         (Ending("FAILED", exit_status=3), Charge.CRASH),
         (Ending("OK", exit_status=0), Charge.CRASH),
         (Ending("FAILED", exit_status=70), Charge.FAULT),
+        (Ending("FAILED", exit_status=75), Charge.NOBODY),
         (Ending("NODE_FAILED"), Charge.FAULT),
         (Ending("PREEMPTED"), Charge.FAULT),
         (Ending("CANCELLED"), Charge.FAULT),
@@ -75,6 +77,12 @@ def test_missing_takes_two_complete_answers_and_the_grace() -> None:
     assert not missing_long_enough(1e9, 1, POLICY)
     assert not missing_long_enough(POLICY.missing_s - 1, 5, POLICY)
     assert missing_long_enough(POLICY.missing_s, 2, POLICY)
+
+
+def test_an_unanswered_submission_takes_two_complete_answers_and_a_longer_grace() -> None:
+    assert not unanswered_long_enough(1e9, 1, POLICY)
+    assert not unanswered_long_enough(POLICY.unanswered_s - 1, 5, POLICY)
+    assert unanswered_long_enough(POLICY.unanswered_s, 2, POLICY)
 
 
 def test_over_long_and_silent() -> None:

@@ -9,13 +9,15 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobtree import worker
 from jobtree.job import Requirements
 from jobtree.jobfile import protocol_command, shell_command
 from jobtree.mailbox import layout
-from jobtree.mailbox.claims import read_claim
+from jobtree.mailbox.claims import read_claim, take_claim
 from jobtree.mailbox.results import Start
 from tests.unit.worker_targets import Call
 from tests.unit.workers import ISSUE, SUBMISSION, Tree, wait_until
@@ -234,3 +236,19 @@ def test_a_full_disk_is_the_workers_failure(tree: Tree) -> None:
     )
     assert limited.returncode == 70
     assert b"File too large" in limited.stderr
+
+
+def test_an_order_withdrawn_while_its_issue_is_claimed_is_left_alone(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim of a twin that ran to its end may have gone with the order."""
+    tree.order([Call("nothing")])
+    order = layout.order_path(str(tree.path), SUBMISSION)
+
+    def withdrawn_first(*arguments: Any) -> int | None:
+        os.unlink(order)
+        return take_claim(*arguments)
+
+    monkeypatch.setattr(worker, "take_claim", withdrawn_first)
+    assert worker._work(order, 0) == 75
+    assert os.listdir(tree.path / "claims") == os.listdir(tree.path / "results") == []

@@ -183,7 +183,8 @@ class Cluster:
         """Cancel the jobs if the controller answers, then end every process of the cluster."""
         for name in self.daemons:
             self.signal(name, signal.SIGCONT)
-        self.cancel_all()
+        with suppress(Failure):  # it is polite, no more
+            self.cancel_all()
         nodes = self.settings.node_names
         processes.end([found for node in nodes if (found := self.recorded(node))], 0)
         wait_for("the end of every job", self._end_members, READY_S)
@@ -197,12 +198,14 @@ class Cluster:
 
     def _end_members(self) -> bool:
         """Kill what belongs to the cluster and was not recorded; tell whether nothing did."""
-        daemons = {one for name in self.daemons if (one := self.recorded(name))}
         found = {one.process for one in processes.members(self.places.top, self.places.conf)}
         found |= set(self._in_cgroups())
-        found -= daemons
+        found -= self._recorded_daemons()
         processes.end(found, 0)
         return not found
+
+    def _recorded_daemons(self) -> set[Process]:
+        return {found for name in self.daemons if (found := self.recorded(name))}
 
     def _in_cgroups(self) -> list[Process]:
         names = self.settings.node_names
@@ -236,7 +239,7 @@ class Cluster:
             for one in processes.members(self.places.top, self.places.conf)
             if one.kind == "job"
         }
-        left |= set(self._in_cgroups())
+        left |= set(self._in_cgroups()) - self._recorded_daemons()
         processes.end(left, 0)
         return len(left)
 

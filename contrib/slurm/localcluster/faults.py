@@ -191,8 +191,12 @@ def clear(cluster: Cluster) -> None:
 
 
 def _cancelled(cluster: Cluster) -> bool:
-    cluster.cancel_all()
-    return not cluster.slurm.queue()
+    """Cancel every job and tell whether all are gone; False too if nobody could say."""
+    try:
+        cluster.cancel_all()
+        return not cluster.slurm.queue()
+    except Failure:
+        return False
 
 
 def reset(cluster: Cluster) -> None:

@@ -159,17 +159,18 @@ def run(words):
             waiting = [i for i in waiting if tasks[i]["state"] == "PENDING"]
             while waiting and len(running) < slots:
                 task = waiting.pop(0)
-                pid = start(job, task)
+                child = start(job, task)
                 now = time.time()
-                if pid is None:
+                if child is None:
                     tasks[task].update(state="FAILED", code=53, start=now, end=now)
                 else:
-                    running[pid] = task
-                    tasks[task].update(state="RUNNING", start=now, pid=pid)
-            for pid in list(running):
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    task = tasks[running.pop(pid)]
+                    running[child] = task
+                    tasks[task].update(state="RUNNING", start=now, pid=child.pid)
+            for child in list(running):
+                code = child.poll()
+                if code is not None:
+                    status = -code if code < 0 else code << 8
+                    task = tasks[running.pop(child)]
                     task.update(code=status, end=time.time(), pid=None)
                     cancelled = task["state"] == "COMPLETING"
                     task["state"] = "COMPLETED" if status == 0 else "FAILED"
@@ -198,7 +199,7 @@ def start(job, task):
         start_new_session=True,
     )
     os.close(output)
-    return child.pid
+    return child
 
 
 # ---- looking -----------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ SCRUBBED = ("SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SRU
 
 
 def local_cluster(*words: str, limit_s: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run contrib/slurm/local-cluster with this very Python (and no packages), whatever it returns."""
+    """Run contrib/slurm/local-cluster with this Python, bare of packages, whatever it returns."""
     return subprocess.run(
         [sys.executable, "-IS", str(LOCAL_CLUSTER), *words],
         stdin=subprocess.DEVNULL,
