@@ -317,7 +317,8 @@ class Engine:
             self.outbox.room(now)
         left = len(self.roll.by_native) + len(self.following.searches)
         self.rhythm.answered(now, left, ended)
-        self._history.plan(now, afresh=len(self.following.absent) > absent)
+        sought = any(search.wants_history for search in self.following.searches)
+        self._history.plan(now, afresh=sought or len(self.following.absent) > absent)
 
     def _miss(self, why: str, now: float) -> None:
         """Note that there is no telling how things stand."""

@@ -19,7 +19,6 @@ from batchsystems.tracking import FOREVER, NEVER, Job, candidates
 
 log = logging.getLogger("jobtree.batchsystems")
 
-LEAST_PAUSE_S = 5.0
 MOST_PAUSE_S = 60.0
 
 
@@ -132,5 +131,7 @@ class History:
                     "%s: accounting gives no answer: %s", following.dialect.name, listing.why
                 )
             following.miss_history(listing, now)
-        self._pause_s = min(max(2 * self._pause_s, LEAST_PAUSE_S), MOST_PAUSE_S)
+        self._pause_s = min(
+            max(2 * self._pause_s, following.patience.history_pause_s), MOST_PAUSE_S
+        )
         self.plan(now, afresh=False)

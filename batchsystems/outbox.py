@@ -65,8 +65,9 @@ class Outbox:
         """Return the next batch to submit, no larger than the scheduler's arrays may be."""
         limits = (tasks or self.patience.tasks, self._size, self._room, None if self.arrays else 1)
         most = min(limit for limit in limits if limit is not None)
-        first, *rest = self.waiting.popleft().parts(max(1, most))
-        self.waiting.extendleft(reversed(rest))
+        first = self.waiting[0].cut_off(max(1, most))
+        if not self.waiting[0].jobs:
+            self.waiting.popleft()
         return first
 
     def taken(self) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MARGIN = 1.2
+"""By how much longer jobs are expected to take than at the pace at which others have ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -41,7 +44,8 @@ class Patience:
     made in a row. visibility_s: a submission without a clear answer may still appear for this
     long; two_looks_s: the least time between the two looks that must both not find it.
     absence_s: a job is gone if it is not in the queue for this long (and not in the history);
-    history_s: how long to wait for a history that gives no answer. hold_s: pause after a
+    history_s: how long to wait for a history that gives no answer, or says that the job still
+    runs; history_pause_s: between two askings of it, growing to a minute. hold_s: pause after a
     submission that must wait, doubled up to hold_most_s. held_s: a job that is stuck for this
     long is ended. stale_s: without a complete answer for this long nothing is said of jobs.
     kill_again_s: a kill without effect is repeated. clock_slack_s: by how much the scheduler's
@@ -57,6 +61,7 @@ class Patience:
     two_looks_s: float = 60.0
     absence_s: float = 60.0
     history_s: float = 600.0
+    history_pause_s: float = 5.0
     hold_s: float = 5.0
     hold_most_s: float = 300.0
     held_s: float = 120.0
@@ -147,7 +152,7 @@ class Rhythm:
             self._interval_s, self.due = self._least_s, float("inf")
             return
         if ended and since_s:
-            self._interval_s = left * since_s / ended
+            self._interval_s = MARGIN * left * since_s / ended
         else:
             self._interval_s *= 2
         self._interval_s = min(max(self._interval_s, self._least_s), self._most_s)

@@ -44,7 +44,7 @@ def read_submission(ran: Ran) -> Taken | Turned:
     lines = re.findall(r"^(?:Submitted batch job )?(\d{1,12})(?:;\S*)?\n", ran.stdout, re.M)
     if ran.whole and ran.status == 0 and len(lines) == 1:
         return Taken(lines[0])
-    if not ran.whole or ran.status == 0 or lines:
+    if not ran.whole or (ran.status or 0) <= 0 or lines:
         return Turned(Kind.UNKNOWN, ran.words())
     for pattern, kind in REFUSALS:
         if re.search(pattern, ran.stderr):

@@ -84,16 +84,16 @@ class Batch:
             and cwd == self.cwd
         )
 
-    def parts(self, at_most: int) -> list[Batch]:
-        """Return it cut into batches of consecutive indices, none larger than this."""
-        found: list[Batch] = []
-        for job in self.jobs:
-            last = found[-1].jobs if found else []
-            if last and len(last) < at_most and job.index == last[-1].index + 1:
-                last.append(job)
-            else:
-                found.append(Batch(self.spec, self.cwd, [job], self.avoids))
-        return found
+    def cut_off(self, at_most: int) -> Batch:
+        """Take its first jobs off, as many as have consecutive indices and are no more than so."""
+        count = 1
+        while count < min(at_most, len(self.jobs)):
+            if self.jobs[count].index != self.jobs[count - 1].index + 1:
+                break
+            count += 1
+        first = Batch(self.spec, self.cwd, self.jobs[:count], self.avoids)
+        del self.jobs[:count]
+        return first
 
 
 @dataclass(slots=True, eq=False)

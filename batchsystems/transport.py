@@ -88,7 +88,7 @@ class Transport(Protocol):
         """End the command that runs now, from another thread."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Local:
     """Runs commands on this machine, found on the caller's own PATH."""
 

@@ -21,7 +21,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import chain, islice
+from typing import Any, BinaryIO
 
 from batchsystems.interface import Accepted, BatchSystem, Capacity, JobEnd, JobSpec, Reason, Update
 from jobtree import lease, options, tree
@@ -94,30 +95,30 @@ class Workers(BatchSystem):
 
     def answer(self, submission: str, task: int, pack: list[Assignment]) -> None:
         issue = layout.issue_name(submission, task)
-        lines = [encode_line(Hello("host", 1, "0" * 16, 0.0, ""))]
-        for given in pack:
-            lines.append(encode_line(Start(given.job, given.attempt, given.step, 0.0)))
-            children = list(self.children(issue, given.stack[-1].text))
-            at = -1
-            if len(children) > CHILDREN_PER_LINE:
-                at = sum(map(len, lines))
-                for first in range(0, len(children), CHILDREN_PER_LINE):
-                    part = children[first : first + CHILDREN_PER_LINE]
-                    lines.append(encode_line(Children(given.job, part)))
-            here = children if at < 0 else []
-            used = Usage(self.step_s, 0.01, 30_000_000)
-            count, log = len(children), Log(0, 0)
-            done = (used, count, here, at, None, False, [], [], log, False, "")
-            lines.append(encode_line(Done(given.job, given.attempt, given.step, *done)))
-        lines.append(encode_line(End(1.0)))
-        size = sum(map(len, lines))
-        lines.append(encode_line(Synced(size)))
-        content = b"".join(lines)
         with open(layout.result_path(self.directory, issue), "wb") as file:
-            file.write(content)
+            file.write(encode_line(Hello("host", 1, "0" * 16, 0.0, "")))
+            for given in pack:
+                file.write(encode_line(Start(given.job, given.attempt, given.step, 0.0)))
+                file.write(encode_line(self.done(file, issue, given)))
+            file.write(encode_line(End(1.0)))
+            file.write(encode_line(Synced(file.tell())))
+            self.bytes += file.tell()
         self.files += 1
-        self.bytes += len(content)
         self.rung.add(issue)
+
+    def done(self, file: BinaryIO, issue: str, given: Assignment) -> Done:
+        """Return the Done line of a job; many children are written before it, a part at a time."""
+        children = self.children(issue, given.stack[-1].text)
+        here, count, at = list(islice(children, CHILDREN_PER_LINE + 1)), 0, -1
+        if len(here) > CHILDREN_PER_LINE:
+            at = file.tell()
+            rest = chain(here, children)
+            while here := list(islice(rest, CHILDREN_PER_LINE)):
+                file.write(encode_line(Children(given.job, here)))
+                count += len(here)
+        used, log = Usage(self.step_s, 0.01, 30_000_000), Log(0, 0)
+        what = (used, count or len(here), here, at, None, False, [], [], log, False, "")
+        return Done(given.job, given.attempt, given.step, *what)
 
     def children(self, issue: str, text: str) -> Iterator[Command]:
         """`wide` bears all at once; `node 5` bears two more, until there are as many as asked."""
@@ -367,12 +368,18 @@ def _packed(live: Live) -> dict[str, list[Assignment]]:
 def status(directory: str) -> dict[str, Any]:
     """Ask the command line for the status of a tree whose master died without a word."""
     argv = [sys.executable, "-m", "jobtree.cli.main", "status", directory]
-    took = []
+    took, used = [], []
     for _ in range(3):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         said = subprocess.run(argv, check=True, capture_output=True, text=True)
         took.append(time.perf_counter() - began)
-    return {"status_s": round(min(took), 2), "said": said.stdout.splitlines()[1].strip()}
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return {
+        "status_s": round(min(took), 2),
+        "status_cpu_s": round(min(used), 2),
+        "said": said.stdout.splitlines()[1].strip(),
+    }
 
 
 def _timed(act: Callable[[], None]) -> float:

@@ -120,9 +120,12 @@ def _name(work: Workload) -> str:
     return f"{work.kind}-{work.n}"
 
 
-def environ(directory: str) -> dict[str, str]:
+def environ(tool: Tool, directory: str) -> dict[str, str]:
     """Return the environment of a run: compiled modules are kept, as where a tool is installed."""
-    env = dict(os.environ, HOME=directory, PWD=directory)
+    path = os.environ["PATH"]
+    if tool.venv:
+        path = f"{os.path.dirname(tool.python())}:{path}"
+    env = dict(os.environ, HOME=directory, PWD=directory, PATH=path)
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         env.pop(name, None)
     return env
@@ -133,7 +136,7 @@ def measure(tool: Tool, work: Workload, directory: str) -> Cost:
     place = tempfile.mkdtemp(prefix="jobtree-bench-", dir=directory)
     try:
         tool.prepare(place, work.kind, work.n)
-        cost = run(tool.argv(work.kind, work.n), place, environ(place))
+        cost = run(tool.argv(work.kind, work.n), place, environ(tool, place))
         if cost.status:
             with open(f"{place}/stderr", errors="replace") as file:
                 sys.stderr.write(file.read()[-2000:])

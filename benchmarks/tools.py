@@ -30,15 +30,18 @@ class Tool(NamedTuple):
     most: int = 10_000
     runs: int = 100
     keeps: bool = True
-    version: str = ""
 
     def missing(self) -> str:
         """Return what is not installed, "" if all is."""
-        if self.venv and not os.path.exists(_python(self.venv)):
+        if self.venv and not os.path.exists(self.python()):
             return f"{self.venv} (make bench-peers installs it)"
         if self.needs and shutil.which(self.needs) is None:
             return self.needs
         return ""
+
+    def python(self) -> str:
+        """Return the Python it runs with."""
+        return _python(self.venv) if self.venv else sys.executable
 
 
 def _python(venv: str) -> str:
@@ -104,7 +107,7 @@ TOOLS = (
     Tool("make -j2", _make, _makefile("true"), needs="make", keeps=False),
     Tool("make -j2 + touch", _make, _makefile("touch $@"), needs="make"),
     Tool("parsl, threads", _peer("parsl", "thread"), _nothing, "parsl", runs=3, keeps=False),
-    Tool("parsl, processes", _peer("parsl", "htex"), _nothing, "parsl", runs=3, keeps=False),
+    Tool("parsl, processes", _peer("parsl", "htex"), _nothing, "parsl", runs=2, keeps=False),
     Tool("luigi", _peer("luigi", "2"), _nothing, "luigi", most=1_023, runs=1),
     Tool("snakemake", _snakemake, _snakefile, "snakemake", most=1_023, runs=1),
 )

@@ -15,6 +15,7 @@ from math import ceil
 
 from batchsystems.interface import INDEX, JobSpec, Resources
 from jobtree import tree
+from jobtree.adoption import hand_back
 from jobtree.attempts import State
 from jobtree.job import Colour, Job, Requirements
 from jobtree.live import Issue, Live
@@ -22,7 +23,7 @@ from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
 from jobtree.packing import GROWTH, Pack, Ready, plan
-from jobtree.settling import give_up
+from jobtree.settling import give_up, take_lines
 
 MOST_ISSUED = 1000
 """Issues out at once where the batch system does not say what it can run."""
@@ -41,6 +42,9 @@ TIME_FACTOR = 3.0
 HEARTBEAT_S = 30.0
 RECALL_S = 2.0
 """A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
+
+TAKE_BACK_S = 10.0
+"""A worker recalled for so long that has not answered has its tail taken back."""
 
 RECALL_EVERY_S = 0.5
 
@@ -224,23 +228,42 @@ def _name(live: Live, label: str, name_of_tree: str) -> str:
 
 
 def _recall(live: Live, free: int) -> None:
-    """Ask running packs for what they have not begun, when slots would stay empty."""
+    """Have running packs give up what they have not begun, when slots would stay empty."""
     now = live.clock.now()
     if now < live.recall_at:
         return
     live.recall_at = now + RECALL_EVERY_S
-    for issue in live.issues.values():
-        if issue.state != State.RUNNING or issue.recalled or len(issue.open) < 2:
+    for issue in list(live.issues.values()):
+        if issue.state != State.RUNNING or len(issue.open) < 2:
             continue
         stalled = now - issue.progress_at > RECALL_S
         if stalled:
             live.uneven.update(_labels(live, issue.open))
-        if stalled or _left_s(live, issue) > RECALL_S:
-            issue.recalled = True
+        if issue.recalled_at is not None:
+            if now - issue.recalled_at > TAKE_BACK_S:
+                free -= _take_back(live, issue)
+        elif stalled or _left_s(live, issue) > RECALL_S:
+            issue.recalled_at = now
             live.effects.append(partial(live.mailbox.fence, issue.name, Fence.RECALL))
             free -= 1
-            if free <= 0:
-                return
+        if free <= 0:
+            return
+
+
+def _take_back(live: Live, issue: Issue) -> int:
+    """Make ready again what a worker was long since told to hand back; return how much.
+
+    It is busy with a long step, else it had answered. It has seen, or will see, that it is to
+    begin nothing more; if it did begin something, that is of an attempt that counts no more.
+    """
+    take_lines(live, issue)
+    begun = live.mailbox.running(issue.name)
+    if issue.state != State.RUNNING or begun is None:
+        return 0
+    tail = [job for job in issue.open if job != begun.job]
+    for job in tail:
+        hand_back(live, issue, job)
+    return len(tail)
 
 
 def _left_s(live: Live, issue: Issue) -> float:

@@ -57,7 +57,7 @@ class Issue:
         "node",
         "open",
         "progress_at",
-        "recalled",
+        "recalled_at",
         "since",
         "started_at",
         "state",
@@ -87,7 +87,7 @@ class Issue:
         self.started_at: float | None = None
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
-        self.recalled = False
+        self.recalled_at: float | None = None
 
     @property
     def name(self) -> str:

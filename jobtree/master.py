@@ -24,6 +24,7 @@ from jobtree.errors import LostTree
 from jobtree.job import Colour
 from jobtree.lease import Lease
 from jobtree.live import Issue, Live
+from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
 from jobtree.rescuing import check_grace, look
 from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
@@ -182,6 +183,9 @@ class Master:
             issue.state = State(entry.state)
             issue.native, issue.killed_for = entry.native, entry.killed_for
             live.add_issue(issue)
+            if issue.state == State.ENDED and issue.killed_for:
+                # the last master may have given it up and died before it had fenced it
+                live.effects.append(partial(live.mailbox.fence, issue.name, Fence.STOP))
         for name in live.systems:
             self._adopt(name)
         for submission in dict.fromkeys(entry.submission for entry in stored):

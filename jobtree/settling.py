@@ -39,6 +39,8 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
             live.hold_until = live.clock.now() + HOLD_S
         else:
             _refuse_pack(live, issue, update.why)
+        if advance(issue.state, News.REFUSED).state == State.ENDED:
+            issue.killed_for = issue.killed_for or f"refused: {update.why}"
         take_news(live, issue, News.REFUSED)
     elif isinstance(update, JobEnd):
         issue.node = update.node or issue.node

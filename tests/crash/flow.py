@@ -114,7 +114,7 @@ class Link(Step):
 class Total(Step):
     def work(self) -> None:
         draft = Path(self.getAttemptDir(), "total")
-        parts = sorted(name for name in os.listdir("parts") if "~" not in name)
+        parts = sorted(name for name in os.listdir("parts") if "~" not in name and name != "total")
         draft.write_text("\n".join(parts))
         self.publish(str(draft), os.path.abspath("result"))
 

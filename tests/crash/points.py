@@ -126,7 +126,11 @@ def main() -> int:
             points += found.points if not given.errors else []
             for error in given.errors:
                 points += found.failing(error)
-        print(f"enumerated {len(points)}, counted independently {counted}", flush=True)
+        if given.errors:
+            print(f"enumerated {len(points)} calls that may fail", flush=True)
+        else:
+            assert len(points) == counted
+            print(f"enumerated {len(points)}, counted independently {counted}", flush=True)
         points = points[:: given.every][given.first :]
     trials: list[Trial] = []
     with ThreadPoolExecutor(given.jobs) as pool:

@@ -205,3 +205,32 @@ class Leaf(Target):
     flow.tree = flow.home / "second"
     flow.run("--maxMemory", "500M", "--defaultMemory", "500M")
     assert max(map(int, flow.lines("seen")[6:])) == 1
+
+
+def test_a_tail_is_taken_back_from_a_worker_busy_with_a_long_step(flow: Workflow) -> None:
+    flow.write(
+        """
+class Root(Target):
+    def run(self):
+        for number in range(40):
+            self.addChildTarget(Uneven(number))
+class Uneven(Target):
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+    def run(self):
+        note("ran", str(self.number))
+        if self.number == 5:
+            while not os.path.exists("last"):
+                time.sleep(0.05)
+        if self.number == 39:
+            open("last", "w").close()
+"""
+    )
+    script = flow.script.read_text()
+    flow.script.write_text(
+        "import jobtree.dispatch as dispatch\n"
+        "dispatch.RECALL_S, dispatch.TAKE_BACK_S = 0.3, 0.3\n" + script
+    )
+    flow.run("--maxCpus", "2")
+    assert sorted(map(int, flow.lines("ran"))) == list(range(40))

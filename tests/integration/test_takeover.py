@@ -209,3 +209,33 @@ def test_a_clock_that_jumps_an_hour_changes_nothing(tmp_path: Path) -> None:
     said = (tmp_path / "said").read_text()
     assert "lost" not in said
     assert "all done" in said
+
+
+def test_what_dead_masters_were_writing_is_swept(unfinished: Path) -> None:
+    tree = unfinished / "tree"
+    for path in tree.glob("leases/*"):
+        holder = json.loads(path.read_text())
+        path.write_text(json.dumps(holder | {"host": os.uname().nodename}))
+    left = [tree / name for name in ("leases/1~abc", "leases/2~def", "status.json~12")]
+    left += [tree / name for name in ("control/bell~12", "control/1-a.answer~12", "bundles/j-x.0")]
+    for path in left:
+        path.touch(mode=0o600)
+    assert_complete(tree, run(jobtree("restart", tree), unfinished / "second"))
+    assert not [path for path in left if path.exists()]
+
+
+def test_the_drafts_of_dead_masters_are_dropped_and_those_of_living_ones_kept(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flow.py").write_text(FLOW.replace('open("gate").read()', "pass"))
+    host, pid = os.uname().nodename, os.getpid()
+    dead = tmp_path / f"tree~{host}.{pid}-{lease.process_start(pid) - 1}"
+    living = tmp_path / f"tree~{host}.{pid}-{lease.process_start(pid)}"
+    foreign = tmp_path / "tree~elsewhere.1-1"
+    for draft in (dead, living, foreign):
+        (draft / "orders").mkdir(parents=True)
+    ended = run(python(tmp_path / "flow.py", "--jobTree", tmp_path / "tree"), tmp_path / "said")
+    assert ended.status == 0, ended.said
+    assert not dead.exists()
+    assert living.exists()
+    assert foreign.exists()

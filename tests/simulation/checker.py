@@ -77,6 +77,8 @@ class Judge:
         self.last_ordered: dict[int, int] = {}
         self.withdrawn: set[str] = set()
         self.fenced: set[str] = set()
+        self.recalled: set[str] = set()
+        self.not_adopted: set[str] = set()
         self.end_told: set[str] = set()
         self.intents: set[str] = set()
         # what was committed
@@ -95,7 +97,6 @@ class Judge:
         self.move_failed: set[tuple[int, int, int]] = set()
         self.late_directories: set[int] = set()
         self.late_files: set[str] = set()
-        self.torn_bundles: set[str] = set()
         self.unkempt: set[str] = set()
         self.run_over = False
         self.to_kill: dict[str, bool] = {}
@@ -117,9 +118,9 @@ class Judge:
             "directory": self._directory,
             "end told": self._end_told,
             "finished run": self._finished_run,
+            "not adopted": self._not_adopted,
             "late file": self._late_file,
             "unswept": self._unswept,
-            "torn": self._torn,
             "commit": self._commit,
             "moved": self._moved,
             "move failed": self._move_failed,
@@ -175,10 +176,8 @@ class Judge:
         left = [j for j in data["directories"] if j not in self.late_directories]
         self._must(not left, "files", f"directories unneeded until the last sweep: {left}")
 
-    def _torn(self, data: Data) -> None:
-        folder, _, issue = data["path"].partition("/")
-        if folder == "bundles":
-            self.torn_bundles.add(issue)
+    def _not_adopted(self, data: Data) -> None:
+        self.not_adopted.add(data["issue"])
 
     def _stuck(self, data: Data) -> None:
         self._must(False, "P6", "the run does not end, though faults have stopped")
@@ -210,10 +209,10 @@ class Judge:
         self.issue_of[job, attempt] = issue
 
     def _check_given_up(self, job: int, attempt: int, what: str) -> None:
-        """The attempt before must be over, or fenced off, or without its order."""
+        """The attempt before must be over, fenced off, recalled, or without its order."""
         issue = self.issue_of[job, attempt]
         ok = (
-            issue in self.fenced
+            issue in self.recalled
             or issue in self.end_told
             or issue.rpartition(".")[0] in self.withdrawn
             or (issue, job) in self.returned
@@ -237,6 +236,7 @@ class Judge:
         self._acts(data)
         if data["word"] == "stop":
             self.fenced.add(data["issue"])
+        self.recalled.add(data["issue"])
 
     # Workers.
 
@@ -308,7 +308,8 @@ class Judge:
         elif line == "synced":
             self.synced |= {(issue, *held) for held in self.unsynced.pop(issue, set())}
         elif line == "done":
-            self.visible[issue, *which] = self.now
+            if data["whole"]:  # else its children were still on their way: not to be believed
+                self.visible[issue, *which] = self.now
             self.unsynced.setdefault(issue, set()).add(which)
 
     def _pickle_lost(self, data: Data) -> None:
@@ -364,7 +365,7 @@ class Judge:
         over = [i for i, state in data["issues"].items() if state == ISSUE_ENDED]
         for issue in (*over, *data["forgotten"]):
             if self.to_kill.pop(issue, False):
-                told = issue in self.fenced or issue in self.end_told
+                told = issue in self.fenced | self.end_told | self.not_adopted
                 self._must(told, "P7", f"{issue} was to be killed; it was never fenced")
         for issue, state in data["issues"].items():
             self.to_kill[issue] = state == ISSUE_KILLING
@@ -435,7 +436,7 @@ class Judge:
             issue = self.issue_of.get((old.id, old.attempt), "")
             seen = self.visible.get((issue, old.id, old.attempt, old.step))
             self._must(
-                seen is None or seen >= began or issue in self.torn_bundles,
+                seen is None or seen >= began,
                 "P1",
                 f"an attempt of {issue} was given up with its result unread",
                 old,

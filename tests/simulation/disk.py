@@ -93,7 +93,10 @@ class Disk:
         while file.marks and file.marks[0][0] <= file.arrived:
             _, mark = file.marks.pop(0)
             if not file.removed:
-                self.world.record("visible", **mark)
+                bundle = self.files.get(f"bundles/{mark['issue']}")
+                there = 0 if bundle is None else bundle.arrived
+                told = mark | {"whole": there >= mark["whole"]}
+                self.world.record("visible", **told)
 
     def _trickle(self, file: File, much: float) -> None:
         left = len(file.data) - file.arrived
@@ -106,8 +109,6 @@ class Disk:
                 dice = self.world.stream("disk")
                 much = dice.choice([0.0, dice.uniform(0, 1), 1.0])
                 self.arrive(file, file.arrived + int((len(file.data) - file.arrived) * much))
-            if file.arrived < len(file.data):
-                self.world.record("torn", path=file.path)
             del file.data[file.arrived :]
             file.marks.clear()
 
@@ -194,7 +195,7 @@ class VirtualMailbox(Mailbox):
         return None if file is None else cast(int, file.content)
 
     def fence(self, issue: str, word: str) -> None:
-        self._point("kill only")
+        self._point("fence")
         self._disk.remove(f"fences/{issue}")
         self._disk.create(f"fences/{issue}", word)
         self._record("fence", issue=issue, word=word)
@@ -288,10 +289,13 @@ class VirtualMailbox(Mailbox):
         return reader
 
 
-def mark_of(line: Line, issue: str) -> dict[str, Any] | None:
-    """Return what is recorded when a line has arrived: only what a master may adopt or charge."""
+def mark_of(line: Line, issue: str, needed: int) -> dict[str, Any] | None:
+    """Return what is recorded when a line has arrived: only what a master may adopt or charge.
+
+    needed: so much of the bundle must have arrived too, for the line to be worth anything.
+    """
     if isinstance(line, Hello):
-        return {"issue": issue, "line": "hello", "job": 0, "attempt": 0, "step": 0}
+        return {"issue": issue, "line": "hello", "job": 0, "attempt": 0, "step": 0, "whole": 0}
     if isinstance(line, Start | Done | Failed):
         word = type(line).__name__.lower()
         return {
@@ -300,12 +304,14 @@ def mark_of(line: Line, issue: str) -> dict[str, Any] | None:
             "job": line.job,
             "attempt": line.attempt,
             "step": line.step,
+            "whole": needed,
         }
     if isinstance(line, Synced):
-        return {"issue": issue, "line": "synced", "job": 0, "attempt": 0, "step": line.size}
+        nobody = {"job": 0, "attempt": 0, "step": line.size}
+        return {"issue": issue, "line": "synced", "whole": 0} | nobody
     return None
 
 
-def write_line(disk: Disk, file: File, issue: str, line: Line) -> int:
+def write_line(disk: Disk, file: File, issue: str, line: Line, needed: int = 0) -> int:
     """Append a line to a worker's results; return its offset."""
-    return disk.append(file, encode_line(line), mark_of(line, issue))
+    return disk.append(file, encode_line(line), mark_of(line, issue, needed))

@@ -124,9 +124,11 @@ class Life:
             if world.strikes("master killed while recovering"):
                 raise MasterKilled(where)
             return
+        if where == "fence" and world.strikes("master killed at a fence"):
+            raise MasterKilled(where)
         if world.strikes("master killed"):
             raise MasterKilled(where)
-        if where == "kill only":
+        if where in ("kill only", "fence"):
             return
         if world.strikes("master paused"):
             world.record("paused", epoch=self.epoch, where=where)

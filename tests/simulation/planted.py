@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobtree import adoption, attempts, master, rescue, rescuing, settling, store, tree
-from jobtree.attempts import Action, Change
+from jobtree.attempts import Action, Change, News, State
 from jobtree.job import Colour
 from jobtree.live import Issue, Live
 from jobtree.mailbox.office import Mailbox
@@ -264,6 +264,30 @@ def directory_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settling, "_charge", charge_forgetfully)
 
 
+def kill_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What a master that died was about to kill is neither fenced nor killed by the next."""
+    adopt = master.Master._adopt
+
+    def forgetful(self: master.Master, name: str) -> None:
+        with pytest.MonkeyPatch.context() as inner:
+            table = dict(attempts.TABLE)
+            table[State.KILLING, News.KILL] = Change(State.KILLING)
+            inner.setattr(attempts, "TABLE", table)
+            adopt(self, name)
+
+    patch.setattr(master.Master, "_adopt", forgetful)
+
+
+def given_up_unfenced_in_restart(patch: pytest.MonkeyPatch) -> None:
+    """What a master that died had given up, and not yet fenced, the next one does not fence."""
+    issues = store.Store.issues
+
+    def forgetful(self: store.Store) -> list[store.StoredIssue]:
+        return [i._replace(killed_for="") if i.state == State.ENDED else i for i in issues(self)]
+
+    patch.setattr(store.Store, "issues", forgetful)
+
+
 def late_order_obeyed(patch: pytest.MonkeyPatch) -> None:
     """A worker that claims after its order was withdrawn runs it all the same."""
     patch.setattr(worker.Worker, "order_stands", lambda self: True)
@@ -275,8 +299,22 @@ FORCED: dict[str, dict[str, float]] = {
         "submission refused, yet started": 0.5,
         "update late": 0.7,
     },
-    "was there: lost pickles believed": {"node died": 0.2, "tail torn": 1.0},
+    "was there: lost pickles believed": {"node died": 0.5, "tail torn": 1.0},
+    "was there: a name not seen taken for absent": {"name seen late": 0.7},
     "was there: a lost attempt's directory stays": {"worker killed": 0.1},
+    "was there: a kill forgotten in a restart": {
+        "worker stalled": 0.05,
+        "master killed at a fence": 0.7,
+        "kill ignored": 0.9,
+    },
+    "was there: given up, not fenced after a restart": {
+        "job lost": 0.3,
+        "job absent for a while": 0.3,
+        "job not found again": 0.5,
+        "master killed": 0.02,
+        "master killed while recovering": 0.1,
+        "master killed at a fence": 0.7,
+    },
     "retries charged to a pack-mate": {"worker killed": 0.1},
     "retries charged to a pack-mate, silently": {"worker killed": 0.1},
 }
@@ -304,5 +342,7 @@ PLANTS: dict[str, Plant] = {
     "was there: an unanswered submission waited for": unanswered_forever,
     "was there: a sleeper acts on its void commit": acts_after_sleep,
     "was there: a lost attempt's directory stays": directory_forgotten,
+    "was there: a kill forgotten in a restart": kill_forgotten,
+    "was there: given up, not fenced after a restart": given_up_unfenced_in_restart,
     "was there: a withdrawn order obeyed": late_order_obeyed,
 }

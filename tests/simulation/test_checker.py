@@ -41,7 +41,7 @@ def step(at: float, issue: str, worker: str, node: int, number: int, attempt: in
     """Return a worker's life: it claims, runs one step, publishes and goes."""
     what = {"worker": worker, "issue": issue, "node": node}
     which = {"job": number, "attempt": attempt, "step": int(node == 4)}
-    line = {"issue": issue, "job": number, "attempt": attempt, "step": int(node == 4)}
+    line = {"issue": issue, "whole": True, **which}
     return [
         Event(at, "claim", {"worker": worker, "issue": issue, "won": True}),
         Event(at, "visible", line | {"line": "hello"}),

@@ -233,7 +233,8 @@ class Worker:
 
     def _write(self, line: Line) -> int:
         assert self.results is not None
-        return write_line(self.disk, self.results, self.issue, line)
+        needed = 0 if self.bundle is None else len(self.bundle.data)
+        return write_line(self.disk, self.results, self.issue, line, needed)
 
     def _fence(self) -> str | None:
         if self.claimed and f"claims/{self.issue}" not in self.disk.files:

@@ -19,6 +19,7 @@ FAULTS: dict[str, float] = {
     # the master
     "master killed": 0.012,
     "master killed while recovering": 0.05,
+    "master killed at a fence": 0.3,
     "master paused": 0.012,
     "master taken over": 0.006,
     "clock jumped": 0.02,

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from batchsystems.pacing import Pace, Patience
-from batchsystems.slurm import Slurm, SlurmSettings
+from batchsystems.slurm import Slurm
+from batchsystems.slurmwords import SlurmSettings
 
 FAKEBIN = Path(__file__).parents[1] / "fakebin" / "slurm"
 
@@ -28,7 +29,8 @@ BRIEF = Patience(
     visibility_s=0.6,
     two_looks_s=0.3,
     absence_s=0.5,
-    history_s=3,
+    history_s=30,
+    history_pause_s=0.2,
     hold_s=0.1,
     hold_most_s=0.5,
     stale_s=0.3,

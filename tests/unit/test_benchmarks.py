@@ -38,6 +38,6 @@ def test_the_master_by_itself(tmp_path: Path) -> None:
     found = [json.loads(line.partition(": ")[2]) for line in printed.splitlines()]
     names = [line.split()[0].rstrip(":") for line in printed.splitlines()]
     assert names[:3] == ["first_half", "status", "second_half"]
-    assert found[0]["jobs"] + found[2]["jobs"] == 3000
-    assert "done" in found[1]["said"]
+    assert 1500 <= found[0]["jobs"] <= 3000
+    assert f"done {found[0]['jobs']}" in found[1]["said"]
     assert list(tmp_path.iterdir()) == []

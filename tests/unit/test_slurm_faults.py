@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from batchsystems import (
     Unobtainable,
 )
 from batchsystems.pacing import Patience
-from batchsystems.slurm import Slurm, SlurmSettings
+from batchsystems.slurm import Slurm
+from batchsystems.slurmwords import SlurmSettings
 from tests.conformance import Watcher, end_all, sh, wait_for
 from tests.unit.slurmfake import BRIEF, FakeSlurm, quick, use
 
@@ -65,7 +67,7 @@ def test_a_submission_that_was_accepted_unnoticed_is_found(fake: FakeSlurm, do: 
 
 @pytest.mark.parametrize("do", ["hang", "empty", "garbage"])
 def test_a_submission_that_is_nowhere_is_refused_for_now(fake: FakeSlurm, do: str):
-    settings = Patience(submit_s=1.0, visibility_s=0.6, two_looks_s=0.3)
+    settings = replace(BRIEF, submit_s=1.0)
     watcher = Watcher(quick(patience=settings))
     fake.fault("sbatch", "empty" if do == "garbage" else do)
     job = watcher.batch.issueJob(sh("exit 0"))
@@ -83,8 +85,10 @@ def test_a_submission_that_is_nowhere_is_refused_for_now(fake: FakeSlurm, do: st
 def test_a_limit_on_submissions_is_waited_for(fake: FakeSlurm, watcher: Watcher):
     fake.fault("sbatch", "error", times=2, stderr=SUBMIT_LIMIT)
     jobs = watcher.batch.issueJobs([sh("exit 0", index=i) for i in range(8)])
-    watcher.until(lambda: len(fake.calls("sbatch")) > 0, "a try")
-    assert "takes no more now" in watcher.batch.explain(jobs)[jobs[0]]
+    watcher.until(
+        lambda: "AssocMaxSubmitJobLimit" in watcher.batch.explain(jobs).get(jobs[0], ""),
+        "the reason to be told",
+    )
     assert {end.reason for end in watcher.ends(jobs).values()} == {Reason.OK}
     assert all(kinds(watcher, job) == [Accepted, JobEnd] for job in jobs)
     sizes = [sub["size"] or 1 for sub in fake.submissions()]
@@ -116,7 +120,7 @@ def test_a_clear_refusal_is_told_in_slurm_s_words(fake: FakeSlurm):
         ("error", {"stderr": f"slurm_load_jobs error: {UNREACHABLE}"}),
         ("empty", {}),
         ("garbage", {}),
-        ("truncate", {"bytes": 700}),
+        ("truncate", {"bytes": 400}),
     ],
 )
 def test_an_answer_that_is_none_says_nothing_of_jobs(
@@ -130,8 +134,7 @@ def test_an_answer_that_is_none_says_nothing_of_jobs(
     def unobtainable() -> bool:
         try:
             watcher.batch.getIssuedJobIDs()
-        except Unobtainable as error:
-            assert "slurm" in str(error)
+        except Unobtainable:
             return True
         return False
 
@@ -162,9 +165,7 @@ def test_a_list_cut_between_two_lines_loses_no_job(
     assert watcher.end(job).exit_status == 4, "from the history, though the queue has it not"
 
 
-def test_an_end_the_queue_has_forgotten_comes_from_the_history(
-    fake: FakeSlurm, watcher: Watcher
-):
+def test_an_end_the_queue_has_forgotten_comes_from_the_history(fake: FakeSlurm, watcher: Watcher):
     fake.configure(min_job_age=0)
     jobs = watcher.batch.issueJobs([sh(f"exit {code}") for code in (0, 3, 137)])
     ends = watcher.ends(jobs)
@@ -183,9 +184,7 @@ def test_a_job_that_is_nowhere_is_lost_and_never_done(fake: FakeSlurm, watcher: 
     assert len(end.evidence) == 2
 
 
-def test_without_accounting_a_job_that_is_gone_has_ended_somehow(
-    fake: FakeSlurm, watcher: Watcher
-):
+def test_without_accounting_a_job_that_is_gone_has_ended_somehow(fake: FakeSlurm, watcher: Watcher):
     fake.configure(accounting=False, min_job_age=0)
     end = watcher.end(watcher.batch.issueJob(sh("exit 0")))
     assert end.reason is Reason.ENDED

@@ -13,13 +13,14 @@ garbage, truncate (with "bytes", or "lines"), slow (with "seconds").
 """
 
 import fcntl
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 STATE = os.path.dirname(os.path.abspath(os.environ.get("SLURM_CONF", "")))
 JOBS = f"{STATE}/jobs"
@@ -340,9 +341,8 @@ def main():
         return None
     if command == "sbatch":
         if do.startswith("accept-then"):
-            printed, sys.stdout = sys.stdout, open(os.devnull, "w")
-            sbatch(words)
-            sys.stdout = printed
+            with redirect_stdout(io.StringIO()):
+                sbatch(words)
             if do == "accept-then-hang":
                 time.sleep(3600)
             fail(f"sbatch: error: Batch job submission failed: {TIMED_OUT}")

@@ -1,0 +1,359 @@
+"""What Slurm prints is read rightly, and never wrongly: captured outputs, cut and mutated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsystems.dialect import Kind, Limits, Listing, Phase, Queue, Taken, Turned
+from batchsystems.interface import Reason, Resources
+from batchsystems.slurm import SlurmDialect
+from batchsystems.slurmanswers import read_history, read_queue, read_submission
+from batchsystems.slurmwords import ENDS, STATES, SlurmSettings
+from batchsystems.transport import Command, Ran
+
+DATA = Path(__file__).parents[1] / "data" / "slurm"
+SQUEUE = (DATA / "squeue.txt").read_text()
+SACCT = (DATA / "sacct.txt").read_text()
+SBATCH = json.loads((DATA / "sbatch.json").read_text())
+READERS = {"squeue": read_queue, "sacct": lambda ran: read_history(ran, frozenset())}
+
+
+def ran(stdout: str, stderr: str = "", status: int | None = 0) -> Ran:
+    return Ran(status, stdout, stderr)
+
+
+def names(listing: Listing) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for sighting in listing.sightings:
+        found.setdefault(sighting.name, []).append(sighting)
+    return found
+
+
+# ---- as captured -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "status", "signal"),
+    [
+        ("j-exit0.1-1", Reason.OK, 0, None),
+        ("j-exit1.1-1", Reason.FAILED, 1, None),
+        ("j-exit75.1-1", Reason.FAILED, 75, None),
+        ("j-exit127.1-1", Reason.FAILED, 127, None),
+        ("j-exit128.1-1", Reason.FAILED, 128, None),
+        ("j-exit137.1-1", Reason.FAILED, 137, None),
+        ("j-exit255.1-1", Reason.FAILED, 255, None),
+        ("j-sigTERM.1-2", Reason.FAILED, None, 15),
+        ("j-sigKILL.1-2", Reason.FAILED, None, 9),
+        ("j-sigSEGV.1-2", Reason.FAILED, None, 11),
+        ("j-cancel.1-8", Reason.CANCELLED, None, None),
+        ("j-oom.1-9", Reason.OUT_OF_MEMORY, None, None),
+        ("j-noout.1-10", Reason.LAUNCH_FAILED, None, None),
+        ("j-node.1-12", Reason.NODE_FAILED, None, None),
+        ("j-victim.1-13", Reason.PREEMPTED, None, None),
+    ],
+)
+def test_the_queue_tells_how_jobs_ended(name, reason, status, signal):
+    (sighting,) = names(read_queue(ran(SQUEUE)))[name]
+    assert sighting.phase is Phase.ENDED
+    end = sighting.end
+    assert (end.reason, end.exit_status, end.signal) == (reason, status, signal)
+    assert end.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "why"),
+    [
+        ("j-forever.1-4", Phase.WAITING, "PartitionTimeLimit"),
+        ("j-config.1-5", Phase.WAITING, "PartitionConfig"),
+        ("j-requeued.1-14", Phase.WAITING, "BeginTime"),
+        ("j-run.1-7", Phase.RUNNING, "None"),
+        ("j-susp.1-11", Phase.SUSPENDED, "None"),
+    ],
+)
+def test_the_queue_tells_where_jobs_are(name, phase, why):
+    (sighting,) = names(read_queue(ran(SQUEUE)))[name]
+    assert (sighting.phase, sighting.why, sighting.end) == (phase, why, None)
+
+
+def test_the_queue_tells_each_task_of_an_array_by_itself():
+    listing = read_queue(ran(SQUEUE))
+    assert listing.complete
+    tasks = names(listing)["j-arr.1-3"]
+    assert [task.native.partition("_")[2] for task in tasks] == ["0", "1", "2", "3", "4"]
+    assert [task.end.exit_status for task in tasks] == [0, 1, 2, 3, 4]
+    assert len(names(listing)["j-held.1-6"]) == 3, "waiting tasks too"
+    (running,) = names(listing)["j-run.1-7"]
+    assert (running.running_s, running.node) == (9.0, "node1")
+    assert running.submitted == 1795348567.0
+
+
+def test_a_named_cluster_s_heading_is_skipped():
+    assert read_queue(ran((DATA / "squeue-cluster.txt").read_text())).complete
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "status", "signal"),
+    [
+        ("j-exit0.1-1", Reason.OK, 0, None),
+        ("j-exit3.1-1", Reason.FAILED, 3, None),
+        ("j-exit128.1-1", Reason.FAILED, None, None),
+        ("j-exit137.1-1", Reason.FAILED, 9, None),
+        ("j-sigKILL.1-2", Reason.FAILED, None, 9),
+        ("j-cancel.1-8", Reason.CANCELLED, None, None),
+        ("j-oom.1-9", Reason.OUT_OF_MEMORY, None, None),
+        ("j-noout.1-10", Reason.LAUNCH_FAILED, None, None),
+        ("j-victim.1-13", Reason.PREEMPTED, None, None),
+    ],
+)
+def test_the_history_tells_how_jobs_ended(name, reason, status, signal):
+    listing = read_history(ran(SACCT), frozenset())
+    assert listing.complete
+    (sighting,) = names(listing)[name]
+    end = sighting.end
+    assert (end.reason, end.exit_status, end.signal) == (reason, status, signal)
+
+
+def test_exit_statuses_the_history_shows_less_128_say_so():
+    (sighting,) = names(read_history(ran(SACCT), frozenset()))["j-exit137.1-1"]
+    assert "may stand for 137" in sighting.end.evidence[0]
+
+
+def test_both_runs_of_a_requeued_job_are_told_the_newest_last():
+    first, second = names(read_history(ran(SACCT), frozenset()))["j-requeued.1-14"]
+    assert (first.word, second.word) == ("REQUEUED", "PENDING")
+    assert first.end is None
+    assert second.submitted > first.submitted
+
+
+def test_a_cancel_by_root_in_a_preemptible_partition_is_a_preemption():
+    row = "7|CANCELLED by 0|0:0|2026-11-22T11:56:07|0|low|node1|j-x.1-1"
+    text = f"{SACCT.splitlines()[0]}\n{row}\n"
+    for preemptible, reason in ({"low"}, Reason.PREEMPTED), ({"high"}, Reason.CANCELLED):
+        end = read_history(ran(text), preemptible).sightings[0].end
+        assert end is not None
+        assert end.reason is reason
+
+
+def test_waiting_tasks_of_an_array_are_told_apart_in_the_history():
+    row = "54_[0-2,7%2]|PENDING|0:0|2026-11-22T11:56:07|0|short|None assigned|j-x.1-1"
+    listing = read_history(ran(f"{SACCT.splitlines()[0]}\n{row}\n"), frozenset())
+    assert [s.native for s in listing.sightings] == ["54_0", "54_1", "54_2", "54_7"]
+
+
+def test_accounting_that_is_off_is_no_outage():
+    answer = SBATCH["sacct: no accounting"]
+    assert read_history(Ran(**answer), frozenset()).off
+    down = "sacct: error: Problem talking to the database: Connection refused"
+    assert not read_history(ran("", down, 1), frozenset()).off
+
+
+def test_states_are_none_of_them_two_things():
+    assert not STATES.keys() & ENDS.keys()
+
+
+def test_an_unknown_state_is_unknown_and_no_end():
+    text = SQUEUE.replace("RUNNING         |", "DANCING         |")
+    (sighting,) = names(read_queue(ran(text)))["j-run.1-7"]
+    assert (sighting.phase, sighting.end) == (Phase.UNKNOWN, None)
+
+
+def test_a_launch_that_failed_and_is_held_is_stuck():
+    why = "launch failed requeued held"
+    text = SQUEUE.replace("BeginTime".ljust(len(why)), why)
+    (sighting,) = names(read_queue(ran(text)))["j-requeued.1-14"]
+    assert sighting.phase is Phase.STUCK
+
+
+# ---- submissions -------------------------------------------------------------------------
+
+REFUSED = {
+    "accepted": None,
+    "accepted in a cluster": None,
+    "unknown partition": Kind.PERMANENT,
+    "too much memory": Kind.PERMANENT,
+    "unknown feature": Kind.PERMANENT,
+    "too many gpus": Kind.PERMANENT,
+    "unknown node": Kind.NODES,
+    "all nodes excluded": Kind.PERMANENT,
+    "unknown option": Kind.PERMANENT,
+    "bad value": Kind.PERMANENT,
+    "bad time": Kind.PERMANENT,
+    "not a script": Kind.PERMANENT,
+    "empty script": Kind.PERMANENT,
+    "array too large": Kind.SIZE,
+    "unknown account": Kind.PERMANENT,
+    "unknown qos": Kind.PERMANENT,
+    "unknown reservation": Kind.PERMANENT,
+    "missing argument": Kind.PERMANENT,
+    "bad gres": Kind.PERMANENT,
+    "association submit limit": Kind.FULL,
+    "qos wall limit": Kind.PERMANENT,
+    "qos cpu limit": Kind.PERMANENT,
+    "qos submit limit": Kind.FULL,
+    "controller stopped": Kind.OUTAGE,
+    "controller frozen": Kind.UNKNOWN,
+    "munge stopped": Kind.OUTAGE,
+    "wrong munge key": Kind.UNKNOWN,
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), REFUSED.items())
+def test_what_sbatch_said_is_told_apart(name: str, kind: Kind | None):
+    answer = read_submission(Ran(**SBATCH[name]))
+    if kind is None:
+        assert isinstance(answer, Taken)
+    else:
+        assert isinstance(answer, Turned)
+        assert answer.kind is kind
+        assert len(answer.words) > 10
+
+
+def test_every_captured_answer_of_sbatch_is_looked_at():
+    assert {name for name in SBATCH if not name.startswith("sacct")} == set(REFUSED)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Ran(None, "", "", timed_out=True),
+        Ran(None, "12\n", "", timed_out=True),
+        Ran(1, "12\n", "sbatch: error: Invalid partition name specified"),
+        Ran(0, "12", ""),
+        Ran(0, "12\n13\n", ""),
+        Ran(0, "", ""),
+        Ran(1, "", "something never heard of"),
+        Ran(-9, "", "Invalid partition"),
+    ],
+)
+def test_whatever_is_not_clear_may_have_been_accepted(answer: Ran):
+    told = read_submission(answer)
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.UNKNOWN
+
+
+def test_a_command_that_never_ran_accepted_nothing():
+    told = read_submission(Ran(None, stderr="sbatch: not found", started=False))
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.OUTAGE
+
+
+# ---- cut and mutated -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+def test_an_answer_cut_at_any_byte_is_incomplete_or_loses_whole_lines_only(which: str):
+    text = {"squeue": SQUEUE, "sacct": SACCT}[which]
+    whole = READERS[which](ran(text)).sightings
+    for at in range(len(text)):
+        listing = READERS[which](ran(text[:at]))
+        if listing.complete:
+            assert text[:at].endswith("\n"), at
+            assert list(listing.sightings) == list(whole[: len(listing.sightings)]), at
+
+
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+@pytest.mark.parametrize(
+    "bad",
+    [ran("", "", 0), ran("x\n", "", 0), Ran(None, timed_out=True), Ran(0, "", cut=True)],
+)
+def test_an_empty_or_foreign_answer_is_incomplete(which: str, bad: Ran):
+    assert not READERS[which](bad).complete
+
+
+def test_an_answer_with_an_error_beside_it_is_incomplete():
+    assert not read_queue(ran(SQUEUE, "squeue: error: cluster far: no answer")).complete
+    assert not read_queue(ran(SQUEUE, "", 1)).complete
+
+
+@st.composite
+def mutated(draw: st.DrawFn, text: str) -> str:
+    """Return the text with a few stretches replaced, dropped, doubled or inserted."""
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(text)))
+        length = draw(st.integers(0, 60))
+        kind = draw(st.sampled_from(["drop", "double", "insert", "replace"]))
+        piece = text[at : at + length]
+        noise = draw(st.text(max_size=20))
+        new = {"drop": "", "double": piece + piece, "insert": noise + piece, "replace": noise}[kind]
+        text = text[:at] + new + text[at + length :]
+    return text
+
+
+@given(st.data())
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+def test_a_mutated_answer_never_raises_and_never_makes_a_success(which: str, data):
+    text = {"squeue": SQUEUE, "sacct": SACCT}[which]
+    listing = READERS[which](ran(data.draw(mutated(text))))
+    if not listing.complete:
+        assert listing.why
+        return
+    known = {sighting.native: sighting for sighting in READERS[which](ran(text)).sightings}
+    for sighting in listing.sightings:
+        told = known.get(sighting.native)
+        if told is None or told.name != sighting.name or sighting.end is None:
+            continue  # another job's id or name: never taken for ours
+        if sighting.end.reason is Reason.OK:
+            assert told.end is not None
+            assert told.end.reason is Reason.OK, sighting
+
+
+@given(st.text(max_size=200), st.text(max_size=200), st.integers(-20, 255) | st.none())
+def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
+    answer = Ran(status, stdout, stderr)
+    read_submission(answer)
+    assert not read_queue(answer).complete
+    assert not read_history(answer, frozenset()).complete
+    dialect = SlurmDialect()
+    dialect.parse_kill(answer)
+    for program in ("sinfo", "scontrol"):
+        dialect.parse_limits(Command("discover", (program,)), answer, Limits())
+
+
+# ---- limits --------------------------------------------------------------------------------
+
+
+def test_partitions_and_array_sizes_are_read():
+    dialect = SlurmDialect()
+    sinfo, config = dialect.discover(Limits(), 5000)
+    limits = dialect.parse_limits(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
+    assert [queue.name for queue in limits.queues] == ["short", "long", "low", "lowkill", "high"]
+    assert limits.queues[0] == Queue("short", 4, 4 * 2**30, 2, 300.0, preferred=True)
+    assert [queue.name for queue in limits.queues if queue.preemptible] == ["low", "lowkill"]
+    limits = dialect.parse_limits(config, ran((DATA / "scontrol.txt").read_text()), limits)
+    assert limits.tasks == 100001
+    assert dialect.discover(Limits(), 1000) == (sinfo,), "a small array needs not be asked for"
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        (Resources(time_s=60), "short"),
+        (Resources(time_s=600), "long"),
+        (Resources(gpus=2, time_s=86400), "long"),
+        (Resources(cpus=5), None),
+        (Resources(memory_bytes=5 * 2**30), None),
+        (Resources(time_s=1e6), None),
+    ],
+)
+def test_a_partition_is_chosen_that_holds_the_job(asked: Resources, chosen: str | None):
+    dialect = SlurmDialect()
+    (sinfo,) = dialect.discover(Limits(), 1)
+    limits = dialect.parse_limits(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
+    queue = limits.choose(asked)
+    assert (queue and queue.name) == chosen
+    assert bool(limits.impossible(asked)) == (chosen is None)
+
+
+def test_only_partitions_the_settings_allow_are_chosen():
+    dialect = SlurmDialect(SlurmSettings(partition="low,high"))
+    (sinfo,) = dialect.discover(Limits(), 1)
+    limits = dialect.parse_limits(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
+    assert [queue.name for queue in limits.queues] == ["low", "high"]
+    queue = limits.choose(Resources())
+    assert queue is not None
+    assert queue.name == "high"

@@ -1,0 +1,197 @@
+"""A scheduler that exists in memory, its dialect, and an engine driven in virtual time.
+
+Owns no process, thread or clock: for tests of engine.py. Read next: test_commandline_engine.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchsystems.dialect import (
+    Dialect,
+    Kind,
+    Limits,
+    Listing,
+    Phase,
+    Request,
+    Sighting,
+    Taken,
+    Turned,
+)
+from batchsystems.engine import Engine
+from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
+from batchsystems.pacing import Pace, Patience
+from batchsystems.transport import Command, Ran
+
+EPOCH = 1_800_000_000.0
+PHASES = {phase.value: phase for phase in Phase}
+
+
+class Toy(Dialect):
+    """Its answers are JSON: rows of native, name, phase, why, submitted, exit status."""
+
+    name = "toy"
+    scrubbed = ("TOY_",)
+
+    def __init__(self, arrays: bool = True, history: bool = True) -> None:
+        self.arrays, self._history = arrays, history
+
+    def submit(self, request: Request, limits: Limits) -> Command:
+        return Command("submit", ("sub", request.name, str(request.size or 0), *request.avoid))
+
+    def parse_submit(self, ran: Ran) -> Taken | Turned:
+        if ran.status == 0:
+            return Taken(ran.stdout)
+        return Turned(Kind(ran.stderr) if ran.stderr else Kind.UNKNOWN, ran.words())
+
+    def queue(self) -> Command:
+        return Command("queue", ("q",))
+
+    def parse_queue(self, ran: Ran) -> Listing:
+        if ran.status != 0:
+            return Listing(why=ran.words())
+        return Listing([self._sighting(row) for row in json.loads(ran.stdout)], complete=True)
+
+    def _sighting(self, row: list[Any]) -> Sighting:
+        native, name, word, why, submitted, status = row
+        phase = PHASES.get(word, Phase.UNKNOWN)
+        end = None
+        if phase is Phase.ENDED:
+            reason = {None: Reason.CANCELLED, 0: Reason.OK}.get(status, Reason.FAILED)
+            end = JobEnd(reason, exit_status=status)
+        return Sighting(native, name, phase, word, why, submitted, end=end)
+
+    def kill(self, natives: Sequence[str]) -> Command:
+        return Command("kill", ("kill", *natives))
+
+    def kill_named(self, name: str) -> Command | None:
+        return Command("kill", ("kill", f"name={name}"))
+
+    def parse_kill(self, ran: Ran) -> str:
+        return "" if ran.status == 0 else ran.words()
+
+    def split(self, native: str) -> tuple[str, int | None] | None:
+        number, _, task = native.partition(".")
+        return (number, int(task) if task else None) if number.isdigit() else None
+
+    def join(self, submission: str, task: int) -> str:
+        return f"{submission}.{task}"
+
+    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+        words = ("hist", ",".join(natives), ",".join(names))
+        return Command("history", words) if self._history else None
+
+    def parse_history(self, ran: Ran) -> Listing:
+        return self.parse_queue(ran)
+
+    def hopeless(self, why: str) -> bool:
+        return why == "never"
+
+
+@dataclass
+class World:
+    """The scheduler. queue, past: native -> row. broken: command -> what it answers instead."""
+
+    queue: dict[str, list[Any]] = field(default_factory=dict)
+    past: dict[str, list[Any]] = field(default_factory=dict)
+    broken: dict[str, Ran] = field(default_factory=dict)
+    deaf: bool = False
+    """Submissions are accepted, and nobody is told."""
+    limit: int = 10**9
+    ran: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
+    last: int = 0
+    now: float = 0.0
+
+    def run(self, command: Command) -> Ran:
+        self.ran.append((self.now, command.argv))
+        verb, *words = command.argv
+        if verb in self.broken:
+            return self.broken[verb]
+        return {"sub": self._submit, "kill": self._kill}.get(verb, self._list)(verb, words)
+
+    def _submit(self, verb: str, words: list[str]) -> Ran:
+        name, size = words[0], int(words[1])
+        if size > self.limit:
+            return Ran(1, stderr=Kind.FULL.value)
+        self.last += 1
+        for task in range(max(1, size)):
+            native = f"{self.last}.{task}" if size else str(self.last)
+            self.queue[native] = [native, name, "waiting", "", EPOCH + self.now, None]
+        return Ran(1, stderr="") if self.deaf else Ran(0, str(self.last))
+
+    def _kill(self, verb: str, words: list[str]) -> Ran:
+        for native, row in self.queue.items():
+            if native in words or native.partition(".")[0] in words or f"name={row[1]}" in words:
+                row[2] = "ended"
+        return Ran(0)
+
+    def _list(self, verb: str, words: list[str]) -> Ran:
+        return Ran(0, json.dumps(list((self.queue if verb == "q" else self.past).values())))
+
+    def end(self, native: str, status: int | None = 0) -> None:
+        """End a job; the queue shows it."""
+        self.queue[native][2], self.queue[native][5] = "ended", status
+
+    def commands(self, verb: str) -> list[tuple[str, ...]]:
+        """Return the commands of this kind run so far."""
+        return [argv for _, argv in self.ran if argv[0] == verb]
+
+
+class Drive:
+    """An engine over a world, in time that passes only here."""
+
+    def __init__(
+        self,
+        world: World,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
+        dialect: Toy | None = None,
+    ) -> None:
+        self.world = world
+        self.engine = Engine(
+            dialect or Toy(), pace or Pace(), patience or Patience(), lambda: EPOCH + world.now
+        )
+        self.news: dict[int, list[Update]] = {}
+
+    def submit(self, count: int = 1, name: str = "job") -> list[int]:
+        specs = [JobSpec(name, ("true",), index=index) for index in range(count)]
+        return self.engine.outbox.post(specs, "/")
+
+    def kill(self, *jobs: int) -> None:
+        self.engine.kill(jobs, self.world.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, doing what falls due."""
+        until = self.world.now + seconds
+        while True:
+            task = self.engine.next_task(self.world.now)
+            if task is not None:
+                assert task.command is not None
+                task.hear(task.parse(self.world.run(task.command)), task.begun, self.world.now)
+                continue
+            idle_s = self.engine.idle_s(self.world.now)
+            assert idle_s > 0, "nothing to do, and no time to wait"
+            if self.world.now + idle_s > until:
+                break
+            self.world.now += idle_s
+        self.world.now = until
+        while updates := self.engine.roll.take_news():
+            for job, update in updates.items():
+                self.news.setdefault(job, []).append(update)
+
+    def kinds(self, job: int) -> list[str]:
+        """Return the names of the updates told of a job."""
+        return [type(update).__name__ for update in self.news.get(job, [])]
+
+    def natives(self, job: int) -> list[str]:
+        """Return the ids told of a job."""
+        return [each.native for each in self.news[job] if isinstance(each, Accepted)]
+
+    def reason(self, job: int) -> Reason:
+        """Return the reason of a job's end."""
+        end = self.news[job][-1]
+        assert isinstance(end, JobEnd), end
+        return end.reason
