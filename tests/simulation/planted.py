@@ -278,16 +278,6 @@ def kill_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(master.Master, "_adopt", forgetful)
 
 
-def given_up_unfenced_in_restart(patch: pytest.MonkeyPatch) -> None:
-    """What a master that died had given up, and not yet fenced, the next one does not fence."""
-    issues = store.Store.issues
-
-    def forgetful(self: store.Store) -> list[store.StoredIssue]:
-        return [i._replace(killed_for="") if i.state == State.ENDED else i for i in issues(self)]
-
-    patch.setattr(store.Store, "issues", forgetful)
-
-
 def late_order_obeyed(patch: pytest.MonkeyPatch) -> None:
     """A worker that claims after its order was withdrawn runs it all the same."""
     patch.setattr(worker.Worker, "order_stands", lambda self: True)
@@ -306,14 +296,6 @@ FORCED: dict[str, dict[str, float]] = {
         "worker stalled": 0.05,
         "master killed at a fence": 0.7,
         "kill ignored": 0.9,
-    },
-    "was there: given up, not fenced after a restart": {
-        "job lost": 0.3,
-        "job absent for a while": 0.3,
-        "job not found again": 0.5,
-        "master killed": 0.02,
-        "master killed while recovering": 0.1,
-        "master killed at a fence": 0.7,
     },
     "retries charged to a pack-mate": {"worker killed": 0.1},
     "retries charged to a pack-mate, silently": {"worker killed": 0.1},
@@ -343,6 +325,5 @@ PLANTS: dict[str, Plant] = {
     "was there: a sleeper acts on its void commit": acts_after_sleep,
     "was there: a lost attempt's directory stays": directory_forgotten,
     "was there: a kill forgotten in a restart": kill_forgotten,
-    "was there: given up, not fenced after a restart": given_up_unfenced_in_restart,
     "was there: a withdrawn order obeyed": late_order_obeyed,
 }
