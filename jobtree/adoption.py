@@ -6,6 +6,7 @@ scheduler. Read next: settling.py, for what is left when an issue ends.
 
 from __future__ import annotations
 
+import errno
 import logging
 import textwrap
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ from jobtree.mailbox.results import (
 log = logging.getLogger("jobtree")
 
 SHOWN_LINES = 20
+
+FILE_SYSTEM_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
 
 
 def adopt(live: Live, issue: Issue, lines: list[Line]) -> bool:
@@ -104,7 +107,8 @@ def make_moves(live: Live, job_id: int, issue: str, line: Done) -> None:
     """Move a step's outputs into place, then let the tree go on from it, or fail it.
 
     Runs after the adoption was committed, and again after a crash; what it brings about is
-    part of the next commit.
+    part of the next commit. What the file system itself fails at (it is full, it is gone) is
+    not the step's fault: that ends this master, and the next one makes the move.
     """
     job = live.store.get(job_id)
     if job is None or job.colour != Colour.BLACK:
@@ -113,6 +117,8 @@ def make_moves(live: Live, job_id: int, issue: str, line: Done) -> None:
         for source, destination in line.publish:
             live.mailbox.move(source, destination)
     except OSError as error:
+        if error.errno in FILE_SYSTEM_FAILS:
+            raise
         why = f"an output could not be published: {error}"
         label = job.stack[-1].label
         live.record(job, "failed", label, issue=issue, why=why)
