@@ -270,7 +270,7 @@ class VirtualMailbox(Mailbox):
             raise FileNotFoundError(source)
         if self._disk.world.strikes("move failed"):
             self._record("move failed", job=content[0], attempt=content[1], step=content[2])
-            raise OSError(28, "no space left")
+            raise OSError(20, "its directory is a file")
         del self._disk.directories[job][name]
         self._disk.outputs[destination] = content
         self._record("moved", job=content[0], attempt=content[1], step=content[2])
