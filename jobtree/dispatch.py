@@ -258,9 +258,10 @@ def _take_back(live: Live, issue: Issue) -> int:
     """
     take_lines(live, issue)
     begun = live.mailbox.running(issue.name)
-    if issue.state != State.RUNNING or begun is None:
+    held = list(issue.open)
+    if issue.state != State.RUNNING or begun is None or begun.job not in held:
         return 0
-    tail = [job for job in issue.open if job != begun.job]
+    tail = held[held.index(begun.job) + 1 :]  # what came before has results on their way
     for job in tail:
         hand_back(live, issue, job)
     return len(tail)

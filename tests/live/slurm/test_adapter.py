@@ -141,8 +141,8 @@ def test_a_submission_while_the_controller_is_frozen_is_found(slurm: Lab, watche
 
 
 def test_a_stopped_controller_is_waited_for(slurm: Lab, watcher: Watcher):
-    job = watcher.batch.issueJob(sh("exit 4", "early"))
-    watcher.accepted(job)
+    job = watcher.batch.issueJob(sh("sleep 5; exit 4", "early"))
+    slurm.wait(watcher.accepted(job), "RUNNING")
     slurm.fault("stop-controller")
     late = watcher.batch.issueJob(sh("exit 6", "late"))
     watcher.until(lambda: "connect failure" in watcher.batch.explain([late]).get(late, ""), "words")
