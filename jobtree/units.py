@@ -81,7 +81,7 @@ def parse_count(value: object, what: str = "a number", least: int = 0) -> int:
     """
     number: float = -1
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        number = float(value)
+        number = float(value.strip())
     elif isinstance(value, int | float) and not isinstance(value, bool):
         number = value
     if not least <= number <= LARGEST or number != int(number):

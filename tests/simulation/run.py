@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -39,13 +40,25 @@ class Result(NamedTuple):
     crashed: bool = False
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let the product log nothing meanwhile."""
+    log = logging.getLogger("jobtree")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def run_seed(seed: int) -> Result:
     """Run one seed; whatever the product raises is wrong too."""
-    logging.getLogger("jobtree").setLevel(logging.CRITICAL + 1)
-    try:
-        world, raised = masters.simulate(seed), ""
-    except Exception:  # noqa: BLE001 - any exception of the product is what we look for
-        world, raised = masters.last_world, traceback.format_exc()
+    with quiet():
+        try:
+            world, raised = masters.simulate(seed), ""
+        except Exception:  # noqa: BLE001 - any exception of the product is what we look for
+            world, raised = masters.last_world, traceback.format_exc()
     wrong = [f"t={v.at:.2f} {v.promise}: {v.what}" for v in check(world.history)]
     crashed = bool(raised) and not wrong
     if raised:
