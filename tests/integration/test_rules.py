@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import wait_for
-from tests.integration.test_faults import ROOT, Workflow
+from tests.integration.flows import ROOT, Workflow
 
 GATED = """
 class Root(Target):
