@@ -140,18 +140,6 @@ def test_a_submission_while_the_controller_is_frozen_is_found(slurm: Lab, watche
     assert len(eventually("the job in accounting", accounted)) == 1
 
 
-def test_a_stopped_controller_is_waited_for(slurm: Lab, watcher: Watcher):
-    job = watcher.batch.issueJob(sh("sleep 5; exit 4", "early"))
-    slurm.wait(watcher.accepted(job), "RUNNING")
-    slurm.fault("stop-controller")
-    late = watcher.batch.issueJob(sh("exit 6", "late"))
-    watcher.until(lambda: "connect failure" in watcher.batch.explain([late]).get(late, ""), "words")
-    slurm.fault("start-controller")
-    assert watcher.end(job).exit_status == 4
-    assert watcher.end(late).exit_status == 6
-    assert kinds(watcher, late) == [Accepted, JobEnd]
-
-
 def test_a_job_cancelled_by_hand(slurm: Lab, watcher: Watcher):
     job = watcher.batch.issueJob(sh("sleep 1000"))
     slurm.run("scancel", watcher.accepted(job))
