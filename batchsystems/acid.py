@@ -1,6 +1,6 @@
 """AcidTest: this machine, on which jobs die without warning. For testing what runs the jobs.
 
-Owns nothing but the dice; the launcher does the killing. Read next: singlemachine.py.
+Owns nothing but the dice; the launcher does the killing. Read next: singlemachine.
 """
 
 from __future__ import annotations

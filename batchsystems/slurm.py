@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from math import ceil
 
 from batchsystems.commandline import Clock, CommandLine
-from batchsystems.dialect import (
+from batchsystems.commandline.dialect import (
     Dialect,
     Limits,
     Listing,
@@ -22,8 +22,8 @@ from batchsystems.dialect import (
     Taken,
     Turned,
 )
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, JobEnd, Reason, Resources
-from batchsystems.pacing import Pace, Patience
 from batchsystems.slurmanswers import (
     HISTORY_FIELDS,
     NATIVE,

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from batchsystems.dialect import Kind, Listing, Phase, Queue, Sighting, Taken, Turned
+from batchsystems.commandline.dialect import Kind, Listing, Phase, Queue, Sighting, Taken, Turned
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.slurmwords import ENDS, REFUSALS, STATES, STUCK_REASONS
 from batchsystems.transport import Ran

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-from batchsystems.dialect import Kind, Phase, Queue
+from batchsystems.commandline.dialect import Kind, Phase, Queue
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Reason
 

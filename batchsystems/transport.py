@@ -1,7 +1,7 @@
 """Transport: running a scheduler's commands and reading its files, here on this machine.
 
 Owns child processes, their time-outs and the cap on their output; must not know any scheduler.
-Read next: commandline.py, which decides what is run and when.
+Read next: commandline/, which decides what is run and when.
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ def measure(times: int) -> dict[str, Any]:
             found = json.loads(said.stdout)
             workers += found["worker_cpu_ms"][:1]
             reactions += found["reaction_ms"]
-        launcher = os.path.join(os.path.dirname(HERE), "batchsystems", "launcher.py")
+        launcher = os.path.join(
+            os.path.dirname(HERE), "batchsystems", "singlemachine", "launcher.py"
+        )
         around_true = [sys.executable, "-I", "-S", launcher, "job=x.0", f"state={place}", "--"]
         helped = [sys.executable, "-m", "jobtree.cli.main", "--help"]
         return {

@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchsystems import singlemachine, starting
-from batchsystems.processes import Identity
+from batchsystems import singlemachine
+from batchsystems.singlemachine import starting
+from batchsystems.singlemachine.processes import Identity
 from tests.crash.tracing import Point, strace_argv
 
 HERE = Path(__file__).resolve().parent

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from batchsystems.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from batchsystems.commandline import CommandLine
-from batchsystems.dialect import Listing
+from batchsystems.commandline.dialect import Listing
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
-from batchsystems.pacing import Pace, Patience
 from batchsystems.transport import Command, Ran
 from tests.conformance import Watcher, wait_for
 from tests.unit.toyscheduler import Toy, World

@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import JobRecord, JobSpec, Reason, Refused
-from batchsystems.pacing import Pace, Patience
 from batchsystems.transport import Ran
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.pacing import Bucket, Pace
+from batchsystems.commandline.pacing import Bucket, Pace
 from batchsystems.transport import Command, Local
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import JobEnd, Reason, launcher, records
-from batchsystems.processes import Identity
+from batchsystems import JobEnd, Reason
+from batchsystems.singlemachine import launcher, records
+from batchsystems.singlemachine.processes import Identity
 from tests.conformance import wait_for
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.machine import (
+from batchsystems.singlemachine.machine import (
     cgroup_cpus,
     cgroup_memory_bytes,
     oom_counter,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, JobRecord, Reason, Resources, SingleMachine
-from batchsystems.starting import start_launcher
+from batchsystems.singlemachine.starting import start_launcher
 from tests.conformance import Watcher, end_all, sh, wait_for
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -149,7 +149,7 @@ def test_what_a_dead_launcher_left_is_killed_by_adopt(
 
 
 def _zombie(native: str) -> bool:
-    from batchsystems.processes import Identity
+    from batchsystems.singlemachine.processes import Identity
 
     identity = Identity.parse(native)
     return identity is not None and not identity.is_alive()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.dialect import Kind, Limits, Listing, Phase, Queue, Taken, Turned
+from batchsystems.commandline.dialect import Kind, Limits, Listing, Phase, Queue, Taken, Turned
 from batchsystems.interface import Reason, Resources
 from batchsystems.slurm import SlurmDialect
 from batchsystems.slurmanswers import read_history, read_queue, read_submission

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchsystems.dialect import Limits, Queue, Request
+from batchsystems.commandline.dialect import Limits, Queue, Request
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, JobEnd, Reason, Resources
 from batchsystems.slurm import Slurm, SlurmDialect

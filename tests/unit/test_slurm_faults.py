@@ -19,7 +19,7 @@ from batchsystems import (
     Refused,
     Unobtainable,
 )
-from batchsystems.pacing import Patience
+from batchsystems.commandline.pacing import Patience
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
 from tests.conformance import Watcher, end_all, sh, wait_for

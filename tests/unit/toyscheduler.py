@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchsystems.dialect import (
+from batchsystems.commandline.dialect import (
     Dialect,
     Kind,
     Limits,
@@ -21,9 +21,9 @@ from batchsystems.dialect import (
     Taken,
     Turned,
 )
-from batchsystems.engine import Engine
+from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
-from batchsystems.pacing import Pace, Patience
 from batchsystems.transport import Command, Ran
 
 EPOCH = 1_800_000_000.0

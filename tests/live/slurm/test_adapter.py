@@ -24,7 +24,7 @@ from batchsystems import (
     Refused,
     Resources,
 )
-from batchsystems.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
 from batchsystems.transport import Command, Local, Ran

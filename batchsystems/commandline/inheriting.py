@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchsystems.dialect import Listing, Phase, Sighting
-from batchsystems.following import Following
+from batchsystems.commandline.dialect import Listing, Phase, Sighting
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.tracking import Job, Search, called, candidates, meanings, newest
 from batchsystems.interface import Accepted, JobEnd, JobRecord, Reason
-from batchsystems.tracking import Job, Search, called, candidates, meanings, newest
 
 UNANSWERED = Listing(why="not asked")
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchsystems.dialect import Phase, Sighting
+from batchsystems.commandline.dialect import Phase, Sighting
 from batchsystems.interface import JobEnd, JobSpec, Update
 
 NEVER = float("-inf")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchsystems.launcher import Process, descendants, read_table
+from batchsystems.singlemachine.launcher import Process, descendants, read_table
 
 SHORTEST_S, LONGEST_S = 0.1, 1.0
 _SHARE = 0.05

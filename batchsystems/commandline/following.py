@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from batchsystems.dialect import Dialect, Listing, Phase, Sighting
+from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
+from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.tracking import NEVER, Job, Roll, Search, meanings, newest
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
-from batchsystems.pacing import Patience
-from batchsystems.tracking import NEVER, Job, Roll, Search, meanings, newest
 
 log = logging.getLogger("jobtree.batchsystems")
 

@@ -15,8 +15,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from batchsystems.dialect import Dialect
-from batchsystems.engine import Engine
+from batchsystems.commandline.dialect import Dialect
+from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.task import Task
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import (
     BatchSystem,
@@ -26,8 +28,6 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
-from batchsystems.pacing import Pace, Patience
-from batchsystems.task import Task
 from batchsystems.transport import Local, Transport
 
 log = logging.getLogger("jobtree.batchsystems")

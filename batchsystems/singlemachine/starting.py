@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import cache_from_source
 
-from batchsystems import launcher
-from batchsystems.processes import Identity
+from batchsystems.singlemachine import launcher
+from batchsystems.singlemachine.processes import Identity
 
 
 def start_launcher(

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from batchsystems import records
 from batchsystems.interface import JobEnd, JobRecord, Resources
-from batchsystems.launcher import read_table
-from batchsystems.processes import Identity, read_command_line
+from batchsystems.singlemachine import records
+from batchsystems.singlemachine.launcher import read_table
+from batchsystems.singlemachine.processes import Identity, read_command_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.processes import Identity, boot_id
+from batchsystems.singlemachine.processes import Identity, boot_id
 
 Number = TypeVar("Number", int, float)
 _FILE = re.compile(r"(?P<job>.+\.\d+)\.(?P<pid>\d+)-(?P<start>\d+)\.(live|end)")

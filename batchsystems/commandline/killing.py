@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from batchsystems.following import Following
-from batchsystems.task import Task
-from batchsystems.tracking import FOREVER
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.task import Task
+from batchsystems.commandline.tracking import FOREVER
 
 log = logging.getLogger("jobtree.batchsystems")
 

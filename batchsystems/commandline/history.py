@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from batchsystems.dialect import Listing, Sighting
-from batchsystems.following import Following
-from batchsystems.inheriting import Inheritance
-from batchsystems.task import Task, poor, unanswered
-from batchsystems.tracking import FOREVER, NEVER, Job, candidates
+from batchsystems.commandline.dialect import Listing, Sighting
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.inheriting import Inheritance
+from batchsystems.commandline.task import Task, poor, unanswered
+from batchsystems.commandline.tracking import FOREVER, NEVER, Job, candidates
 
 log = logging.getLogger("jobtree.batchsystems")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from batchsystems.dialect import Listing
+from batchsystems.commandline.dialect import Listing
 from batchsystems.transport import Command, Ran
 
 

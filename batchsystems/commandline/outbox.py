@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.tracking import Batch, Job, Roll
 from batchsystems.interface import JobEnd, JobSpec, Reason
-from batchsystems.pacing import Patience
-from batchsystems.tracking import Batch, Job, Roll
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Engine: which command to run next, and what its answer changes. No clock, thread or process.
 
 Owns the order of submissions, kills, polls and look-ups under a site's pace; what an answer
-means for a job is following.py's. Read next: commandline.py, which runs the commands.
+means for a job is following.py's. Read next: `CommandLine`, which runs the commands.
 """
 
 from __future__ import annotations
@@ -10,17 +10,26 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from batchsystems.dialect import Dialect, Kind, Limits, Listing, Phase, Request, Taken, Turned
+from batchsystems.commandline.dialect import (
+    Dialect,
+    Kind,
+    Limits,
+    Listing,
+    Phase,
+    Request,
+    Taken,
+    Turned,
+)
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.history import History
+from batchsystems.commandline.inheriting import Inheritance
+from batchsystems.commandline.killing import Killing
+from batchsystems.commandline.outbox import Outbox
+from batchsystems.commandline.pacing import Gate, Pace, Patience, Rhythm
+from batchsystems.commandline.task import Task, poor, unanswered
+from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.errors import Unobtainable
-from batchsystems.following import Following
-from batchsystems.history import History
-from batchsystems.inheriting import Inheritance
 from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused
-from batchsystems.killing import Killing
-from batchsystems.outbox import Outbox
-from batchsystems.pacing import Gate, Pace, Patience, Rhythm
-from batchsystems.task import Task, poor, unanswered
-from batchsystems.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.transport import Command
 
 log = logging.getLogger("jobtree.batchsystems")

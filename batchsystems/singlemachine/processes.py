@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
-from batchsystems.launcher import MARKER, read_process, read_table
+from batchsystems.singlemachine.launcher import MARKER, read_process, read_table
 
 
 @cache

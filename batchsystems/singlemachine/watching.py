@@ -1,7 +1,7 @@
 """One descriptor that turns readable when a watched process ends or the bell rings.
 
 Owns pidfds and the epoll object over them; must not interpret why a process ended.
-Read next: singlemachine.py.
+Read next: `SingleMachine`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import threading
 from dataclasses import dataclass
 
-from batchsystems.processes import Identity, reap
+from batchsystems.singlemachine.processes import Identity, reap
 
 
 @dataclass(slots=True)

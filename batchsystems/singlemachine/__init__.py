@@ -16,8 +16,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from batchsystems import launcher, records
-from batchsystems.adoption import Found, find
 from batchsystems.interface import (
     Accepted,
     BatchSystem,
@@ -30,12 +28,14 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
-from batchsystems.machine import oom_counter, read_machine
-from batchsystems.packing import Devices, Packing, amounts, fits, in_words
-from batchsystems.processes import Identity, kill_survivors
-from batchsystems.sampling import Sampling
-from batchsystems.starting import start_launcher
-from batchsystems.watching import Watching
+from batchsystems.singlemachine import launcher, records
+from batchsystems.singlemachine.adoption import Found, find
+from batchsystems.singlemachine.machine import oom_counter, read_machine
+from batchsystems.singlemachine.packing import Devices, Packing, amounts, fits, in_words
+from batchsystems.singlemachine.processes import Identity, kill_survivors
+from batchsystems.singlemachine.sampling import Sampling
+from batchsystems.singlemachine.starting import start_launcher
+from batchsystems.singlemachine.watching import Watching
 
 _TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
