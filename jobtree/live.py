@@ -40,8 +40,8 @@ class Clock(Protocol):
 class Issue:
     """One live batch job and its pack.
 
-    open: job -> (attempt, step) of what is still to come from it. Times are the master's own
-    clock's. handle: the adapter's, 0 before there is one.
+    name: what its files are called by. open: job -> (attempt, step) of what is still to come
+    from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     """
 
     __slots__ = (
@@ -53,6 +53,7 @@ class Issue:
         "handle",
         "issued_at",
         "killed_for",
+        "name",
         "native",
         "node",
         "open",
@@ -78,6 +79,7 @@ class Issue:
         now: float,
     ) -> None:
         self.submission, self.task, self.batch_system = submission, task, batch_system
+        self.name = issue_name(submission, task)
         self.granted, self.submitted = granted, submitted
         self.open = {job: (attempt, step) for job, attempt, step in pack}
         self.state = State.SUBMITTING
@@ -88,11 +90,6 @@ class Issue:
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
         self.recalled_at: float | None = None
-
-    @property
-    def name(self) -> str:
-        """The name its files are called by."""
-        return issue_name(self.submission, self.task)
 
     @property
     def occupies(self) -> bool:
@@ -279,15 +276,7 @@ class Live:
     def record(self, job: Job, event: str, label: str, **known: Any) -> None:
         """Add to a job's history."""
         self.store.record(
-            Record(
-                at=self.clock.epoch(),
-                job=job.id,
-                step=job.step,
-                attempt=job.attempt,
-                label=label,
-                event=event,
-                **known,
-            )
+            Record(self.clock.epoch(), job.id, job.step, job.attempt, label, event, **known)
         )
 
     def measure(self, label: str, wall_s: float) -> None:

@@ -276,9 +276,8 @@ class Store:
 
     def record(self, record: Record) -> None:
         """Add a row to a job's history."""
-        said = (record.label, record.why, record.detail)
-        if not all(text is None or text.isascii() for text in said):
-            label, why, detail = map(_storable, said)
+        if not (record.label + (record.why or "") + (record.detail or "")).isascii():
+            label, why, detail = map(_storable, (record.label, record.why, record.detail))
             record = record._replace(label=label or "", why=why, detail=detail)
         self._history.append(record)
         if record.event == "done":
@@ -371,16 +370,22 @@ class Store:
 
     def _born(self, job: Job) -> Job:
         self.counts[job.colour] += 1
-        self._count_references((), job.stack)
+        self._refer(job.stack, 1)
         return job
 
     def _count_references(self, old: tuple[Command, ...], new: tuple[Command, ...]) -> None:
         kept = 0
         while kept < min(len(old), len(new)) and old[kept] is new[kept]:
             kept += 1
-        for stack, change in ((old[kept:], -1), (new[kept:], 1)):
-            for name in _bundles(stack):
-                self._references[name] = self._references.get(name, 0) + change
+        self._refer(old[kept:], -1)
+        self._refer(new[kept:], 1)
+
+    def _refer(self, stack: Iterable[Command], change: int) -> None:
+        references = self._references
+        for command in stack:
+            if command.pickle is not None:
+                name = command.pickle.bundle
+                references[name] = references.get(name, 0) + change
 
     def _flush_references(self) -> None:
         # a change of 0 too: a bundle used up in the commit that saw it first must go as well
