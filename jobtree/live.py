@@ -232,13 +232,12 @@ class Live:
         self._submissions.pop(issue.submission, None)
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
-        self.store.unused_bundles.append(issue.name)  # nobody's, if nothing in it was adopted
 
     def take_unused_bundles(self) -> list[str]:
         """Return the bundles no job needs any more, to be removed now.
 
-        Those a worker may still add to are kept until its issue is forgotten. To be called
-        after a commit.
+        Those a worker may still add to are removed with the other files of its submission. To be
+        called after a commit.
         """
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return [n for n in unused if n not in self.issues and not self.store.needs_bundle(n)]
