@@ -183,13 +183,14 @@ def used_bundle_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def bundle_removed_under_worker(patch: pytest.MonkeyPatch) -> None:
-    """A bundle is removed while its worker still adds pickles to it."""
+    """A bundle is removed while its worker still adds pickles to it, or jobs need them."""
 
     def all_unused(self: Live) -> list[str]:
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return unused
 
     patch.setattr(Live, "take_unused_bundles", all_unused)
+    patch.setattr(store.Store, "needs_bundle", lambda self, name: False)
 
 
 def lost_claim_charged(patch: pytest.MonkeyPatch) -> None:
