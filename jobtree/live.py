@@ -20,7 +20,8 @@ from jobtree.mailbox.office import Mailbox
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
 from jobtree.rescue import Policy
-from jobtree.store import Record, Store, StoredIssue
+from jobtree.rows import Record, StoredIssue
+from jobtree.store import Store
 
 WINDOW = 10_000
 
