@@ -285,7 +285,7 @@ def own_place(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
     """Return a directory of the ordinary user's, and a copy of the program he can read."""
     path = Path(tempfile.mkdtemp(prefix="jobtree-own-"))
     path.chmod(0o755)
-    shutil.copytree(LOCAL_CLUSTER.parent, path / "contrib", symlinks=True)
+    shutil.copytree(LOCAL_CLUSTER.parents[1], path / "contrib", symlinks=True)
     (path / "home").mkdir()
     shutil.chown(path / "home", ordinary_user.pw_uid, ordinary_user.pw_gid)
     yield path
@@ -306,7 +306,7 @@ def test_a_second_cluster_without_root_lives_beside_and_leaves_nothing(
     slurm: Lab, ordinary_user: pwd.struct_passwd, own_place: Path
 ) -> None:
     top, user = own_place / "home" / "slurm", ordinary_user.pw_name
-    python, program = python_of(slurm, user), str(own_place / "contrib" / "local-cluster")
+    python, program = python_of(slurm, user), str(own_place / "contrib" / "slurm" / "local-cluster")
 
     def call(*words: str) -> str:
         argv = [python, program, *words, "--dir", str(top)]
