@@ -204,6 +204,24 @@ def test_a_job_is_run_again(sge: Lab) -> None:
     eventually("it runs again", lambda: sge.state(job), lambda state: state in ("Rr", "r"))
 
 
+def test_heal_undoes_all_faults_at_once(machines: Lab) -> None:
+    first, second, third = machines.hosts
+    machines.fault("fail-prolog", third)
+    machines.fault("unmount", f"{second}:/srv")
+    machines.fault("kill-host", first)
+    machines.fault("cut-host", second)
+    machines.fault("freeze-host", third)
+    machines.fault("hide-accounting")
+    machines.fault("freeze-master")
+    assert machines.call("status").returncode == 3
+    machines.fault("heal")
+    status = machines.call("status")
+    assert status.returncode == 0, status.stdout
+    jobs = [machines.submit("-l", f"h={host}", "/bin/true") for host in machines.hosts]
+    for job in jobs:
+        assert machines.wait_records(job) == [("0", "0")]
+
+
 def test_faults_are_named_and_checked(sge: Lab) -> None:
     told = sge.call("fault", "kill-host", "nosuch")
     assert told.returncode == 1
