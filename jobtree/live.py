@@ -19,7 +19,6 @@ from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
-from jobtree.rescue import Policy
 from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store
 
@@ -174,7 +173,7 @@ class Live:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
         self.budgets = tree.Budgets(settings.retries, settings.rescues)
-        self.policy = Policy(longest_step_s=settings.longest_step_s)
+        self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
         self.issues: dict[str, Issue] = {}
         self.by_handle: dict[tuple[str, int], Issue] = {}
         self._submissions: dict[str, dict[int, Issue]] = {}
