@@ -62,12 +62,17 @@ def load_site(named: str | None = None, environment: Mapping[str, str] | None = 
     return site_at(places(named, environment))
 
 
+def present(where: Iterable[Place]) -> list[Place]:
+    """Return the places that have a file, or must have one because somebody named it."""
+    return [place for place in where if place.named or os.path.lexists(place.file)]
+
+
 def site_at(where: Sequence[Place]) -> Site:
     """Return what the files at these places say. Raises SiteError, with all that is wrong."""
-    present = [place for place in where if place.named or os.path.lexists(place.file)]
-    if not present:
+    there = present(where)
+    if not there:
         return Site()
-    site, problems = check_places(present)
+    site, problems = check_places(there)
     if problems:
         from batchsystems.site.problems import refuse
 

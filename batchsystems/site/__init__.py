@@ -34,7 +34,7 @@ class Setting(NamedTuple):
     value: Any
     origin: Origin
     written: str = ""
-    """the value as it stands in the file"""
+    """the value as the file has it, on one line"""
 
 
 @dataclass(frozen=True)

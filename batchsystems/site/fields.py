@@ -6,6 +6,7 @@ a site file is read. Read next: sections.py.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -47,6 +48,16 @@ def _on_one_line(value: str) -> str:
     return value
 
 
+def _runnable(value: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    if not words or not words[0].startswith("/"):
+        raise PydanticCustomError("program", "write the whole path of a program: /bin/bash -l")
+    return value
+
+
 def _listed(value: object) -> object:
     """Return a list as the tuple that is wanted, and all else as it is, to be refused."""
     return tuple(value) if isinstance(value, list) else value
@@ -78,6 +89,7 @@ Some = Annotated[int, Kind("number, at least 1"), Field(ge=1, le=2**60)]
 Rate = Annotated[float, Kind("number, more than 0"), Field(gt=0, le=1e9, allow_inf_nan=False)]
 Factor = Annotated[float, Kind("number, at least 1"), Field(ge=1, le=1000, allow_inf_nan=False)]
 Word = Annotated[str, Kind("text"), AfterValidator(_on_one_line)]
+Program = Annotated[Word, AfterValidator(_runnable)]
 Truth = Annotated[bool, Kind("true or false")]
 Words = Annotated[tuple[Word, ...], Kind("list of texts"), BeforeValidator(_listed)]
 Lines = Annotated[tuple[Word, ...], Kind("lines of text"), _TEXTS, BeforeValidator(_lines)]

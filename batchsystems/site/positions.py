@@ -43,7 +43,7 @@ class _Scan:
         self.lines: dict[Path, int] = {}
         try:
             self._document()
-        except (_Fault, RecursionError):
+        except (_Fault, ValueError, RecursionError):
             return
 
     def _document(self) -> None:

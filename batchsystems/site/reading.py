@@ -20,9 +20,10 @@ from batchsystems.site import Origin, Setting, Site
 from batchsystems.site.positions import Path, find_positions
 from batchsystems.site.problems import Problem
 from batchsystems.site.schema import VERSION, Finding, Schema
+from batchsystems.site.writing import write_value
 
 MOST_SHOWN = 100
-"""Of a line, and of a value."""
+"""Of a line."""
 
 
 class Source(NamedTuple):
@@ -159,16 +160,16 @@ def _take(reading: Reading, key: str, name: str, value: Any, table: Mapping[str,
     first, _, second = key.partition(".")
     path: Path = (first, second) if second else (first,)
     raw = table[first][second] if second else table[first]
-    written = repr(raw)
-    shown = written if len(written) <= MOST_SHOWN else f"{written[:MOST_SHOWN]}..."
-    reading.settings[key] = Setting(key, name, value, reading.origin(path), shown)
+    reading.settings[key] = Setting(key, name, value, reading.origin(path), write_value(raw))
 
 
 def _take_as_it_is(reading: Reading, name: str, part: object) -> None:
     """Take the table of a batch system that checks its own options."""
     if not isinstance(part, dict):
         hint = f"it is a table: write [{name}] and its keys below"
-        reading.complain("JT123", f"{name} cannot be {part!r:.60}", reading.origin((name,)), hint)
+        reading.complain(
+            "JT123", f"{name} cannot be {write_value(part):.60}", reading.origin((name,)), hint
+        )
         return
     for key, value in part.items():
         _take(reading, f"{name}.{key}", key, value, {name: part})

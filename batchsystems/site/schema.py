@@ -16,8 +16,10 @@ from pydantic.fields import FieldInfo
 from batchsystems.site.fields import Kind, Section, Word
 from batchsystems.site.problems import ALL_KEYS, suggest
 from batchsystems.site.sections import SECTIONS, Locked
+from batchsystems.site.writing import write_size, write_time, write_value
 
 VERSION = 1
+REQUIRED = "required"
 
 
 class Key(NamedTuple):
@@ -29,6 +31,17 @@ class Key(NamedTuple):
     meaning: str
     section: str
     field: str
+
+    @property
+    def written(self) -> str:
+        """The default, as a file would set it; "none" if nothing holds unless it is set."""
+        if self.default is None or self.default in ("", ()):
+            return "none"
+        if self.kind == "time":
+            return write_time(self.default)
+        if self.kind == "size":
+            return write_size(self.default)
+        return self.default if self.default == REQUIRED else write_value(self.default)
 
 
 class Finding(NamedTuple):
@@ -148,7 +161,20 @@ class Schema:
             "title": "jobTree site file",
         }
         made = self.model.model_json_schema(by_alias=True, mode="validation")
-        return head | {name: value for name, value in made.items() if name != "title"}
+        return {**head, **_untitled(made)}
+
+
+def _untitled(part: Any) -> Any:
+    """Return a part of a JSON Schema without titles that only repeat the keys."""
+    if isinstance(part, list):
+        return [_untitled(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: _untitled(value)
+        for name, value in part.items()
+        if not (name == "title" and isinstance(value, str))
+    }
 
 
 def dotted(path: tuple[str | int, ...]) -> str:
@@ -171,7 +197,7 @@ def _keys_of(model: type[BaseModel], prefix: str, about: str) -> Iterator[Key]:
         name = f"{prefix}{found.alias or field}"
         inner = table_in(found.annotation)
         if inner is None:
-            default = "required" if found.is_required() else found.default
+            default = REQUIRED if found.is_required() else found.default
             yield Key(name, _kind(found), default, found.description or "", about, field)
         else:
             yield Key(name, "tables", (), found.description or "", about, field)
@@ -196,5 +222,5 @@ def _about(section: type[BaseModel]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = write_value(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -15,6 +15,7 @@ from batchsystems.site.fields import (
     Factor,
     Lines,
     Period,
+    Program,
     Rate,
     Section,
     Size,
@@ -41,7 +42,7 @@ class Jobs(Section):
     time_margin: Factor = key(
         "time_margin", 3.0, "a batch job's time limit is its jobs' estimates times this"
     )
-    least_time_s: Period = key("min_time", 600.0, "and never shorter than this")
+    least_time_s: Period = key("min_time", 600.0, "the least time limit of a batch job")
     max_log_bytes: Size = key("max_log_size", 50120, "kept of what one step prints")
 
 
@@ -62,20 +63,26 @@ class Limits(Section):
 class Pacing(Section):
     """How much load one tree may put on the scheduler."""
 
-    submits_per_s: Rate = key("submits_per_second", 5.0, "submissions and kills")
-    queries_per_minute: Rate = key("queries_per_minute", 30.0, "commands that only look")
+    submits_per_s: Rate = key("submits_per_second", 5.0, "submissions and kills, in a second")
+    queries_per_minute: Rate = key(
+        "queries_per_minute", 30.0, "commands that only look, in a minute"
+    )
     commands_per_minute: Rate | None = key(
-        "commands_per_minute", None, "all commands together, if that is limited too"
+        "commands_per_minute", None, "all commands together in a minute, if that is limited too"
     )
     poll_s: Period = key(
         "poll_interval", 30.0, "the longest time between two looks at the queue while jobs are out"
     )
-    poll_min_s: Period = key("poll_interval_min", 3.0, "the shortest")
-    poll_backoff_s: Period = key(
-        "poll_backoff", 300.0, "the longest while the scheduler gives no answer"
+    poll_min_s: Period = key(
+        "poll_interval_min", 3.0, "the shortest time between two looks at the queue"
     )
-    hold_s: Period = key("hold", 5.0, "pause after a submission that must wait; it doubles")
-    hold_most_s: Period = key("hold_max", 300.0, "up to this")
+    poll_backoff_s: Period = key(
+        "poll_backoff", 300.0, "the longest time between two while the scheduler gives no answer"
+    )
+    hold_s: Period = key(
+        "hold", 5.0, "pause after a submission that must wait; it doubles each time"
+    )
+    hold_most_s: Period = key("hold_max", 300.0, "the longest such pause")
     kill_again_s: Period = key("kill_repeat", 60.0, "a kill without effect is repeated after this")
     query_tries: Some = key("query_tries", 2, "how often one query is made in a row if it fails")
     kill_chunk: Some = key("jobs_per_kill", 500, "the most ids in one command that kills")
@@ -85,9 +92,9 @@ class Pacing(Section):
 class Timeouts(Section):
     """How long a single command of the scheduler may take."""
 
-    submit_s: Period = key("submit", 120.0, "a submission")
-    query_s: Period = key("query", 120.0, "a look")
-    kill_s: Period = key("kill", 120.0, "a kill")
+    submit_s: Period = key("submit", 120.0, "the longest a submission may take")
+    query_s: Period = key("query", 120.0, "the longest a look at queue or history may take")
+    kill_s: Period = key("kill", 120.0, "the longest a kill may take")
     adopt_s: Period = key("adopt", 60.0, "how long a restart waits for word of its batch jobs")
     close_s: Period = key("close", 10.0, "how long an ending run waits to send its last kills")
 
@@ -108,7 +115,7 @@ class Grace(Section):
         "history", 600.0, "how long to wait for a history that does not answer, or lags behind"
     )
     history_pause_s: Period = key(
-        "history_pause", 5.0, "between two looks at it, growing to a minute"
+        "history_pause", 5.0, "between two looks at the history, growing to a minute"
     )
     held_s: Period = key("stuck", 120.0, "a job that can never start is ended after this")
     stale_s: Period = key(
@@ -122,11 +129,15 @@ class Grace(Section):
 class Retry(Section):
     """How often to try again, and with how much more."""
 
-    retries: Count = key("retry_count", 0, "after a job failed by its own doing")
-    rescues: Count = key("rescue_count", 20, "after a job was lost to something else")
-    memory_factor: Factor = key("memory_factor", 2.0, "more memory after it ran out of it")
-    largest_memory_bytes: Space | None = key("memory_cap", None, "but never more than this")
-    time_factor: Factor = key("time_factor", 2.0, "more time after it reached its limit")
+    retries: Count = key("retry_count", 0, "tries again after a job failed by its own doing")
+    rescues: Count = key("rescue_count", 20, "tries again after a job was lost to something else")
+    memory_factor: Factor = key(
+        "memory_factor", 2.0, "a job that ran out of memory asks for this times as much"
+    )
+    largest_memory_bytes: Space | None = key("memory_cap", None, "the most memory so asked for")
+    time_factor: Factor = key(
+        "time_factor", 2.0, "a job that reached its time limit asks for this times as much"
+    )
 
 
 class Rescue(Section):
@@ -138,9 +149,15 @@ class Rescue(Section):
     longest_step_s: Period | None = key(
         "max_job_duration", None, "a step running for longer is killed and issued again"
     )
-    missing_s: Period = key("missing", 60.0, "absent from complete answers for this long")
-    unanswered_s: Period = key("unanswered", 600.0, "its submission was never answered")
-    silent_s: Period = key("silence", 600.0, "without a heartbeat of its worker for this long")
+    missing_s: Period = key(
+        "missing", 60.0, "a batch job absent from complete answers for this long is given up"
+    )
+    unanswered_s: Period = key(
+        "unanswered", 600.0, "so is one whose submission was never answered for this long"
+    )
+    silent_s: Period = key(
+        "silence", 600.0, "and one without a heartbeat of its worker for this long"
+    )
     kill_s: Period = key(
         "kill", 60.0, "a kill nobody confirmed counts as done, its worker being fenced"
     )
@@ -169,19 +186,19 @@ class Worker(Section):
     setup: Lines = key(
         "setup", (), "lines of shell before a worker starts, such as module load python/3.11"
     )
-    shell: Word = key("shell", "/bin/sh", "the shell of these lines, and of batch scripts")
+    shell: Program = key("shell", "/bin/sh", "the shell of these lines, and of batch scripts")
     python: Word = key("python", "", "the Python of workers (default: the one of the master)")
-    heartbeat_s: Period = key("heartbeat", 30.0, "between two signs of life")
+    heartbeat_s: Period = key("heartbeat", 30.0, "between two signs of life of a worker")
     worker_memory_bytes: Size = key(
-        "memory", 64 * 2**20, "asked for on top of what its jobs need, for itself"
+        "memory", 64 * 2**20, "what a worker needs itself, asked for on top of what its jobs need"
     )
 
 
 class FileSystem(Section):
     """How often the master looks at the files of workers that do not ring its doorbell."""
 
-    sweep_s: Period = key("sweep_interval", 1.0, "between two looks")
-    swept_at_once: Some = key("files_per_sweep", 1000, "the most files of one look")
+    sweep_s: Period = key("sweep_interval", 1.0, "between two looks at these files")
+    swept_at_once: Some = key("files_per_sweep", 1000, "the most files looked at in one of them")
 
 
 class Locked(Section):

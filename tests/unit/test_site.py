@@ -127,20 +127,20 @@ def test_the_digest_changes_with_any_text() -> None:
         ("[pacng]\nx = 1", "JT122", 2, "'pacng'", "did you mean 'pacing'?"),
         ("[slurm]\npoll_interval = 3", "JT122", 3, "in [slurm]", "'pacing.poll_interval'"),
         ("[[slurm.queue]]\nname = 'a'\nmaxtime = 1", "JT122", 4, "in [slurm.queue]", "'max_time'"),
-        ("[pacing]\npoll_interval = 'soon'", "JT123", 3, "'soon'", "write seconds"),
+        ("[pacing]\npoll_interval = 'soon'", "JT123", 3, '"soon"', "write seconds"),
         ("[pacing]\npoll_interval = 0", "JT123", 3, "cannot be 0", "more than 0"),
         ("[pacing]\nsubmits_per_second = nan", "JT123", 3, "cannot be nan", "finite"),
-        ("[jobs]\ndefault_memory = '2X'", "JT123", 3, "'2X'", "512M"),
-        ("[jobs]\ndefault_cpus = true", "JT123", 3, "cannot be True", "integer"),
+        ("[jobs]\ndefault_memory = '2X'", "JT123", 3, '"2X"', "512M"),
+        ("[jobs]\ndefault_cpus = true", "JT123", 3, "cannot be true", "integer"),
         ("[jobs]\ndefault_cpus = 1.5", "JT123", 3, "cannot be 1.5", "integer"),
         ("[retry]\nmemory_factor = 0.5", "JT123", 3, "cannot be 0.5", "greater than or equal"),
         ("pacing = 3", "JT123", 2, "pacing cannot be 3", "write [pacing]"),
         ("[slurm]\nqueue = 'short'", "JT123", 3, "slurm.queue", "tuple"),
-        ("[slurm]\nmemory = 'node'", "JT123", 3, "'node'", "'job', 'cpu' or 'none'"),
+        ("[slurm]\nmemory = 'node'", "JT123", 3, '"node"', "'job', 'cpu' or 'none'"),
         ("[slurm]\naccount = '''a\nb'''", "JT123", 3, "slurm.account", "line break"),
         ("[slurm]\ndirectives = [\n'-x',\n'--array=1']", "JT123", 3, "directives", "--array=1"),
         ("[slurm]\ndirectives = [\n'--ok=1',\n3]", "JT123", 5, "directives[1]", "string"),
-        ("[slurm]\npartition = 'a,b'", "JT123", 3, "'a,b'", "or a list"),
+        ("[slurm]\npartition = 'a,b'", "JT123", 3, '"a,b"', "or a list"),
         ("[[slurm.queue]]\nmax_time = 1", "JT123", 2, "queue[0].name is missing", ""),
         ("[[slurm.queue]]\nname='a'\n[[slurm.queue]]\nname='a'", "JT123", 2, "queue", "twice"),
         ("[locked]\nkeys = [\n'slurm',\n'slurm.acount']", "JT122", 5, "acount", "slurm.account"),
@@ -165,7 +165,7 @@ def test_a_problem_tells_its_line_and_what_to_do(
 
 @pytest.mark.parametrize(
     ("schema", "said"),
-    [("", "is missing"), ("schema = 2\n", "cannot be 2"), ("schema = '1'\n", "cannot be '1'")],
+    [("", "is missing"), ("schema = 2\n", "cannot be 2"), ("schema = '1'\n", 'cannot be "1"')],
 )
 def test_a_file_of_another_version_is_told_once_and_no_more(schema: str, said: str) -> None:
     _, problems = read("[slurm]\nnew_key = 1" if schema else "", schema=schema)
