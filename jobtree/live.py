@@ -20,7 +20,8 @@ from jobtree.mailbox.office import Mailbox
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
 from jobtree.rescue import Policy, within
-from jobtree.store import Record, Store, StoredIssue
+from jobtree.rows import Record, StoredIssue
+from jobtree.store import Store
 
 WINDOW = 10_000
 
@@ -43,8 +44,8 @@ class Clock(Protocol):
 class Issue:
     """One live batch job and its pack.
 
-    open: job -> (attempt, step) of what is still to come from it. Times are the master's own
-    clock's. handle: the adapter's, 0 before there is one.
+    name: what its files are called by. open: job -> (attempt, step) of what is still to come
+    from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Issue:
         "handle",
         "issued_at",
         "killed_for",
+        "name",
         "native",
         "node",
         "open",
@@ -81,6 +83,7 @@ class Issue:
         now: float,
     ) -> None:
         self.submission, self.task, self.batch_system = submission, task, batch_system
+        self.name = issue_name(submission, task)
         self.granted, self.submitted = granted, submitted
         self.open = {job: (attempt, step) for job, attempt, step in pack}
         self.state = State.SUBMITTING
@@ -91,11 +94,6 @@ class Issue:
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
         self.recalled_at: float | None = None
-
-    @property
-    def name(self) -> str:
-        """The name its files are called by."""
-        return issue_name(self.submission, self.task)
 
     @property
     def occupies(self) -> bool:
@@ -254,13 +252,12 @@ class Live:
         self._submissions.pop(issue.submission, None)
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
-        self.store.unused_bundles.append(issue.name)  # nobody's, if nothing in it was adopted
 
     def take_unused_bundles(self) -> list[str]:
         """Return the bundles no job needs any more, to be removed now.
 
-        Those a worker may still add to are kept until its issue is forgotten. To be called
-        after a commit.
+        Those a worker may still add to are removed with the other files of its submission. To be
+        called after a commit.
         """
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return [n for n in unused if n not in self.issues and not self.store.needs_bundle(n)]
@@ -298,15 +295,7 @@ class Live:
     def record(self, job: Job, event: str, label: str, **known: Any) -> None:
         """Add to a job's history."""
         self.store.record(
-            Record(
-                at=self.clock.epoch(),
-                job=job.id,
-                step=job.step,
-                attempt=job.attempt,
-                label=label,
-                event=event,
-                **known,
-            )
+            Record(self.clock.epoch(), job.id, job.step, job.attempt, label, event, **known)
         )
 
     def measure(self, label: str, wall_s: float) -> None:

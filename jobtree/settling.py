@@ -248,4 +248,10 @@ def tidy_submission(live: Live, submission: str) -> None:
     for issue in issues:
         live.forget(issue)
     names = [issue.name for issue in issues]
-    live.effects.append(lambda: live.mailbox.tidy(submission, names))
+
+    def remove() -> None:
+        """Withdraw the order first: after that no worker starts to fill a bundle."""
+        live.mailbox.tidy(submission, names)
+        live.mailbox.forget_bundles(n for n in names if not live.store.needs_bundle(n))
+
+    live.effects.append(remove)

@@ -338,16 +338,11 @@ def _live(
         systems = load_systems(directory, settings, store)
         for system in systems.values():
             held_open.callback(system.close)
-        mailbox = held_open.enter_context(closing(Mailbox(directory, _bell_host(settings))))
+        here = settings.batch_system in HERE
+        bell_host = "127.0.0.1" if here else os.uname().nodename
+        mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
         live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
         yield live
-
-
-def _bell_host(settings: options.Settings) -> str:
-    """Return the address workers can ring: this machine's loopback if they run here."""
-    if settings.batch_system in HERE:
-        return "127.0.0.1"
-    return os.uname().nodename
 
 
 @contextmanager
