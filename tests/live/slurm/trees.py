@@ -70,14 +70,14 @@ class Ended(NamedTuple):
 class Master:
     """A master, or another command of jobtree, in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, before: int) -> None:
-        self._process, self._log, self._before = process, log, before
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process, self._log = process, log
         self.pid = process.pid
 
     @property
     def said(self) -> str:
         """What it has printed so far."""
-        return self._log.read_bytes()[self._before :].decode(errors="replace")
+        return self._log.read_text(errors="replace")
 
     def kill(self) -> None:
         """Kill it, as a crash would."""
@@ -127,7 +127,6 @@ class Tree:
         self.bin: Path | None = None
         self.name = f"t{os.getpid()}x{next(_numbers)}"
         self.directory, self.script = home / self.name, home / "flow.py"
-        self.log = home / "log"
         self.python, self.path = sys.executable, str(ROOT)
         self._masters: list[Master] = []
 
@@ -171,8 +170,8 @@ class Tree:
 
     def _start(self, *words: str) -> Master:
         program = () if "default" in self.settings else (str(BRISK),)
-        before = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as out:
+        log = self.home / f"{self.name}.log{len(self._masters)}"
+        with log.open("wb") as out:
             process = subprocess.Popen(
                 [self.python, *program, *words],
                 stdin=subprocess.DEVNULL,
@@ -185,7 +184,7 @@ class Tree:
                 group=None if self.user is None else pwd.getpwnam(self.user).pw_gid,
                 extra_groups=None if self.user is None else [],
             )
-        self._masters.append(Master(process, self.log, before))
+        self._masters.append(Master(process, log))
         return self._masters[-1]
 
     def close(self) -> None:
