@@ -19,11 +19,14 @@ from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
-from jobtree.rescue import Policy
+from jobtree.rescue import Policy, within
 from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store
 
 WINDOW = 10_000
+
+WORKER_MEMORY_BYTES = 64 * 2**20
+"""What a worker needs beside its step: asked for on top, never granted to the step."""
 
 log = logging.getLogger("jobtree")
 
@@ -187,6 +190,7 @@ class Live:
         self.stopping = False
         self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
         self.hold_until = self.recall_at = 0.0
+        self.failed_launches = 0
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
@@ -197,6 +201,21 @@ class Live:
     def system(self) -> BatchSystem:
         """The batch system new jobs go to."""
         return self.systems[self.settings.batch_system]
+
+    def policy_now(self) -> Policy:
+        """Return the rescue policy within what the batch system is known by now to allow."""
+        most = self.system.capacity().largest
+        memory = None if most.memory_bytes is None else most.memory_bytes - WORKER_MEMORY_BYTES
+        return within(self.policy, memory, most.time_s)
+
+    def needs_of(self, job: Job) -> Requirements:
+        """Return what a job's next command needs, escalation included."""
+        needs = job.stack[-1].requirements.resolve(self.settings.defaults)
+        if job.memory_bytes > (needs.memory_bytes or 0):
+            needs = needs._replace(memory_bytes=job.memory_bytes)
+        if job.time_s > (needs.time_s or 0.0):
+            needs = needs._replace(time_s=job.time_s)
+        return needs
 
     def add_issue(self, issue: Issue) -> None:
         """Take an issue in."""

@@ -21,7 +21,6 @@ from batchsystems import registry
 from batchsystems.interface import BatchSystem
 from jobtree import environment, lease, options, tree
 from jobtree.database import copy_database
-from jobtree.dispatch import WORKER_MEMORY_BYTES
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.job import Colour, Command
@@ -343,10 +342,6 @@ def _live(
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
         live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
-        largest = live.system.capacity().largest.memory_bytes
-        if largest is not None:
-            most = largest - WORKER_MEMORY_BYTES
-            live.policy = live.policy._replace(largest_memory_bytes=most)
         yield live
 
 
