@@ -17,6 +17,7 @@ from jobtree.attempts import State
 from jobtree.job import Colour, Command, Job, Requirements
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
+from jobtree.nodes import Ledger
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
 from jobtree.rescue import Policy, within
@@ -46,6 +47,7 @@ class Issue:
 
     name: what its files are called by. open: job -> (attempt, step) of what is still to come
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
+    fared_well: as far as that speaks for or against its node, None if it does not.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Issue:
         "batch_system",
         "beat",
         "beat_at",
+        "fared_well",
         "granted",
         "handle",
         "issued_at",
@@ -94,6 +97,7 @@ class Issue:
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
         self.recalled_at: float | None = None
+        self.fared_well: bool | None = None
 
     @property
     def occupies(self) -> bool:
@@ -194,6 +198,7 @@ class Live:
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
+        self.nodes = Ledger()
         for label, count, mean in store.classes():
             self.measured[label] = Measured(mean, count)
 
