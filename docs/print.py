@@ -113,7 +113,7 @@ def errors_page() -> str:
         "traceback; `--logLevel DEBUG` adds it.",
     ]
     for start, title, status in explain.FAMILIES:
-        lines += ["", f"## {start}xx: {title}", "", f"Exit status {status}."]
+        lines += ["", f"## {start.ljust(5, 'x')}: {title}", "", f"Exit status {status}."]
         for code, (meaning, remedy) in sorted(explain.CODES.items()):
             if code.startswith(start):
                 lines += ["", f"### {code}", "", meaning, "", f"*What to do:* {remedy}"]

@@ -26,9 +26,6 @@ from jobtree.store import Store
 
 WINDOW = 10_000
 
-WORKER_MEMORY_BYTES = 64 * 2**20
-"""What a worker needs beside its step: asked for on top, never granted to the step."""
-
 log = logging.getLogger("jobtree")
 
 
@@ -181,7 +178,7 @@ class Live:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
         self.budgets = tree.Budgets(settings.retries, settings.rescues)
-        self.policy = Policy(longest_step_s=settings.longest_step_s)
+        self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
         self.issues: dict[str, Issue] = {}
         self.by_handle: dict[tuple[str, int], Issue] = {}
         self._submissions: dict[str, dict[int, Issue]] = {}
@@ -210,7 +207,9 @@ class Live:
     def policy_now(self) -> Policy:
         """Return the rescue policy within what the batch system is known by now to allow."""
         most = self.system.capacity().largest
-        memory = None if most.memory_bytes is None else most.memory_bytes - WORKER_MEMORY_BYTES
+        memory = most.memory_bytes
+        if memory is not None:
+            memory -= self.settings.worker_memory_bytes
         return within(self.policy, memory, most.time_s)
 
     def needs_of(self, job: Job) -> Requirements:

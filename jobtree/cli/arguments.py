@@ -115,7 +115,9 @@ def verb_parser(verb: str) -> Parser:
         )
     elif verb == "logs":
         parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt")
-    elif verb == "clean":
+    if verb in ("kill", "clean"):
+        parser.add_argument("--site", metavar="FILE", help="the site file, if it has moved")
+    if verb == "clean":
         parser.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 

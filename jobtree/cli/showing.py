@@ -27,6 +27,8 @@ CLASSES_SHOWN = 30
 def status(said: dict[str, Any]) -> str:
     """Return a status as text."""
     lines = [f"{printable(said['tree'])}: {said['state']}{_by_whom(said)}", _counts(said)]
+    if said.get("site", {}).get("files"):
+        lines.append(f"  site  {printable(', '.join(said['site']['files']))}")
     classes = sorted(said["classes"].items(), key=lambda item: -item[1]["done"])
     if classes:
         lines.append(f"  {'class':<30}{'done':>9}{'mean':>9}")

@@ -24,7 +24,7 @@ import os
 import socket
 from typing import Any, NamedTuple
 
-from jobtree.answers import colours, failures
+from jobtree.answers import colours, failures, site_of
 from jobtree.attempts import State
 from jobtree.job import Colour
 from jobtree.live import Live
@@ -59,6 +59,7 @@ class Publisher:
             "pid": os.getpid(),
             "epoch": live.epoch,
             "started": live.store.meta("started"),
+            "site": site_of(live.store),
         }
         self._failures: list[dict[str, Any]] = []
         self._red = 0
