@@ -65,16 +65,6 @@ def issue_ready(live: Live, name_of_tree: str) -> None:
         _submit(live, name_of_tree, needs, members)
 
 
-def needs_of(live: Live, job: Job) -> Requirements:
-    """Return what a job's next command needs, escalation included."""
-    needs = job.stack[-1].requirements.resolve(live.settings.defaults)
-    if job.memory_bytes > (needs.memory_bytes or 0):
-        needs = needs._replace(memory_bytes=job.memory_bytes)
-    if job.time_s > (needs.time_s or 0.0):
-        needs = needs._replace(time_s=job.time_s)
-    return needs
-
-
 def _room(live: Live) -> tuple[int, int]:
     """Return how many one-cpu issues may be added, and how many may be out in all."""
     settings = live.settings
@@ -95,7 +85,7 @@ def _wanted(live: Live, free: int, total: int) -> int:
 
 def _ready(live: Live, job: Job) -> Ready | None:
     """Return the job as packing sees it; None if it asks for what it can never get."""
-    needs = needs_of(live, job)
+    needs = live.needs_of(job)
     settings = live.settings
     for asked, most, option, unit in (
         (needs.cpus or 1, settings.max_cpus, "--maxCpus", 1),
@@ -133,7 +123,7 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
         needs.memory_bytes,
         needs.cpus,
         needs.gpus,
-        max(settings.least_time_s, settings.time_margin * (needs.time_s or 0.0)),
+        _time_s(live, needs, packs),
     )
     issues, orders = [], []
     for task, jobs in enumerate(packs):
@@ -154,6 +144,19 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
     live.store.put_issues([issue.stored() for issue in issues])
     terms = _terms(live, submission, granted)
     live.effects.append(_submission(live, terms, issues, orders))
+
+
+def _time_s(live: Live, needs: Requirements, packs: list[list[Job]]) -> float:
+    """Return the time to ask for: the reserve is given up where no queue has that much.
+
+    What the longest job itself needs is asked for all the same: it is refused with that figure.
+    """
+    settings = live.settings
+    wanted = max(settings.least_time_s, settings.time_margin * (needs.time_s or 0.0))
+    most = live.system.capacity().largest.time_s
+    if most is None or wanted <= most:
+        return wanted
+    return max(most, *(live.needs_of(job).time_s or 0.0 for pack in packs for job in pack))
 
 
 def _assign(live: Live, job: Job) -> Assignment:

@@ -349,10 +349,6 @@ def _live(
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
         live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
-        largest = live.system.capacity().largest.memory_bytes
-        if largest is not None:
-            most = min(largest - settings.worker_memory_bytes, live.policy.largest_memory_bytes)
-            live.policy = live.policy._replace(largest_memory_bytes=most)
         yield live
 
 

@@ -37,6 +37,8 @@ def status(said: dict[str, Any]) -> str:
         lines.append(f"  {one_line(label, 29):<30}{known['done']:>9}{mean:>9}")
     if len(classes) > CLASSES_SHOWN:
         lines.append(f"  and {plural(len(classes) - CLASSES_SHOWN, 'more class')}: --json has all")
+    for entry in said.get("nodes_left_out", ()):
+        lines.append(f"  node {one_line(entry['node'], 40)} is left out: {one_line(entry['why'])}")
     return "\n".join([*lines, *_failures(said), *_advice(said)])
 
 
