@@ -33,6 +33,10 @@ def wait_for(path):
     while not os.path.exists(path):
         assert time.time() < end, path
         time.sleep(0.05)
+def slurm_id():
+    """Return this job's id as Slurm shows it, an array's with the task."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 def first_time(name):
     """Tell whether this is the first attempt at what is called so."""
     try:
@@ -188,8 +192,9 @@ class Tree:
         return self._masters[-1]
 
     def close(self) -> None:
-        """Leave no master behind."""
+        """Leave no master behind; show what they have said to whoever reads of a failure."""
         for master in self._masters:
+            print(master.said)
             if master.lives():
                 master.kill()
 
