@@ -50,7 +50,7 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
             update.signal,
             issue.killed_for,
             issue.node,
-            update.evidence[-1] if update.evidence else "",
+            "; ".join(update.evidence),
         )
         take_news(live, issue, News.ENDED, ending)
 
@@ -70,6 +70,8 @@ def take_lines(live: Live, issue: Issue) -> None:
 
 def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
     """Advance an issue by the table, and carry out what the table says."""
+    if ending is UNKNOWN:
+        ending = UNKNOWN._replace(said=issue.killed_for)
     state, actions = advance(issue.state, news)
     if state != issue.state:
         live.change_state(issue, state)

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,30 @@ def place() -> Path:
     return SHARED_MEMORY if roomy and not found.f_flag & os.ST_NOEXEC else Path("/tmp")
 
 
-@pytest.fixture(scope="session")
-def slurm_session() -> Iterator[Lab]:
-    """Bring a cluster up for the session; it goes down with it, even if that is killed.
-
-    JOBTREE_SLURM_UP holds further options of `local-cluster up`, such as --cgroup=0.
-    """
+@contextmanager
+def temporary_cluster(*options: str) -> Iterator[Lab]:
+    """Bring a cluster up, and down at the end, even if the tests are killed."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
     if shutil.which("slurmctld", path=path) is None:
         pytest.skip("Slurm is not installed: contrib/slurm/local-cluster install")
     top = Path(tempfile.mkdtemp(prefix="jobtree-slurm-", dir=place()))
-    more = os.environ.get("JOBTREE_SLURM_UP", "").split()
-    up = local_cluster("up", "--dir", str(top), "--while-pid", str(os.getpid()), *more)
+    up = local_cluster("up", "--dir", str(top), "--while-pid", str(os.getpid()), *options)
     if up.returncode != 0:
         pytest.fail(f"local-cluster up:\n{up.stdout}{up.stderr}")
     yield Lab(top)
     down = local_cluster("down", "--dir", str(top))
     assert down.returncode == 0, down.stderr
     assert not top.exists()
+
+
+@pytest.fixture(scope="session")
+def slurm_session() -> Iterator[Lab]:
+    """Bring a cluster up for the session.
+
+    JOBTREE_SLURM_UP holds further options of `local-cluster up`, such as --cgroup=0.
+    """
+    with temporary_cluster(*os.environ.get("JOBTREE_SLURM_UP", "").split()) as lab:
+        yield lab
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ class Tree:
         self.lab, self.home, self.user = lab, home, user
         self.settings = settings
         self.bin: Path | None = None
+        self.system = "slurm"
         self.name = f"t{os.getpid()}x{next(_numbers)}"
         self.directory, self.script = home / self.name, home / "flow.py"
         self.python, self.path = sys.executable, str(ROOT)
@@ -150,7 +151,7 @@ class Tree:
 
     def start(self, *options: str, script: Path | None = None) -> Master:
         """Start the workflow, or go on with it."""
-        where = ("--jobTree", str(self.directory), "--batchSystem", "slurm")
+        where = ("--jobTree", str(self.directory), "--batchSystem", self.system)
         return self._start(str(script or self.script), *options, *where)
 
     def restart(self, *options: str) -> Master:
@@ -163,7 +164,7 @@ class Tree:
 
     def command(self, command: str, *options: str) -> Master:
         """Start `jobtree run` with the command of a first job."""
-        where = ("--jobTree", str(self.directory), "--batchSystem", "slurm")
+        where = ("--jobTree", str(self.directory), "--batchSystem", self.system)
         return self._start("-m", "jobtree", "run", "--command", command, *options, *where)
 
     def run(self, *options: str, code: int = 0, limit_s: float = LONGEST_S) -> str:
