@@ -10,6 +10,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
@@ -62,9 +63,7 @@ def test_a_dead_nodes_jobs_run_elsewhere_and_its_orphans_results_are_not_taken(
 
     tree.open("gate1")  # only now do the orphans write what they have done
     for job, attempt in orphans.values():
-        eventually(
-            f"the orphan's result of job {job}", lambda j=job, a=attempt: has_result(tree, j, a)
-        )
+        eventually(f"the orphan's result of job {job}", partial(has_result, tree, job, attempt))
     tree.open("gate2")
     ended = master.end()
     tree.assert_done(ended)

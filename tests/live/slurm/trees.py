@@ -153,7 +153,7 @@ class Tree:
     ) -> None:
         self.lab, self.home, self.user = lab, home, user
         self.site = home / "site.toml"
-        base = BRISK if brisk else {}
+        base: Mapping[str, Mapping[str, Any]] = BRISK if brisk else {}
         tables = {
             name: {**base.get(name, {}), **settings.get(name, {})} for name in base | settings
         }
