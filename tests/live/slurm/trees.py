@@ -154,10 +154,8 @@ class Tree:
         self.lab, self.home, self.user = lab, home, user
         self.site = home / "site.toml"
         base: Mapping[str, Mapping[str, Any]] = BRISK if brisk else {}
-        tables = {
-            name: {**base.get(name, {}), **settings.get(name, {})} for name in base | settings
-        }
-        self.site.write_text(as_toml(tables))
+        tables = {name: {**base.get(name, {}), **table} for name, table in settings.items()}
+        self.site.write_text(as_toml({**base, **tables}))
         self.bin: Path | None = None
         self.system = "slurm"
         self.name = f"t{os.getpid()}x{next(_numbers)}"
