@@ -75,7 +75,7 @@ def test_the_examples_finish_with_the_right_result(
 
 def _as(who: str, user: struct_passwd) -> dict:
     """Return how a tree is planted: an ordinary user's has no settings but the defaults."""
-    return {} if who == "root" else {"user": user.pw_name, "default": {}}
+    return {} if who == "root" else {"user": user.pw_name, "brisk": False}
 
 
 LEVEL_BODY = """
