@@ -19,6 +19,7 @@ from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start, Usage
+from jobtree.outofmemory import KillCount
 from jobtree.shell import Outcome
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, leave_process, run_step
@@ -56,6 +57,7 @@ class Shift:
         self.desk, self.terms, self.ledger, self.log = desk, terms, ledger, log
         self.local, self.companion, self.issue, self.began = local, companion, issue, began
         self.tainted = self.last = False
+        self.kills = KillCount()
         self.running: StepContext | None = None
         self._said: str | None = None
         self._looked_at = 0.0
@@ -198,6 +200,7 @@ def publish_failure(
             context.messages,
             log_kept,
             context.has_directory,
+            shift.kills.has_grown(),
         )
     )
     shift.published(goes_on=False)

@@ -17,9 +17,10 @@ from jobtree.attempts import State
 from jobtree.job import Colour, Command, Job, Requirements
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
+from jobtree.nodes import Ledger
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
-from jobtree.rescue import Policy
+from jobtree.rescue import Policy, within
 from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store
 
@@ -43,6 +44,7 @@ class Issue:
 
     name: what its files are called by. open: job -> (attempt, step) of what is still to come
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
+    fared_well: as far as that speaks for or against its node, None if it does not.
     """
 
     __slots__ = (
@@ -50,6 +52,7 @@ class Issue:
         "batch_system",
         "beat",
         "beat_at",
+        "fared_well",
         "granted",
         "handle",
         "issued_at",
@@ -91,6 +94,7 @@ class Issue:
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
         self.recalled_at: float | None = None
+        self.fared_well: bool | None = None
 
     @property
     def occupies(self) -> bool:
@@ -174,7 +178,7 @@ class Live:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
         self.budgets = tree.Budgets(settings.retries, settings.rescues)
-        self.policy = Policy(longest_step_s=settings.longest_step_s)
+        self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
         self.issues: dict[str, Issue] = {}
         self.by_handle: dict[tuple[str, int], Issue] = {}
         self._submissions: dict[str, dict[int, Issue]] = {}
@@ -187,9 +191,11 @@ class Live:
         self.stopping = False
         self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
         self.hold_until = self.recall_at = 0.0
+        self.failed_launches = 0
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
+        self.nodes = Ledger(self.policy.cool_down_s)
         for label, count, mean in store.classes():
             self.measured[label] = Measured(mean, count)
 
@@ -197,6 +203,23 @@ class Live:
     def system(self) -> BatchSystem:
         """The batch system new jobs go to."""
         return self.systems[self.settings.batch_system]
+
+    def policy_now(self) -> Policy:
+        """Return the rescue policy within what the batch system is known by now to allow."""
+        most = self.system.capacity().largest
+        memory = most.memory_bytes
+        if memory is not None:
+            memory -= self.settings.worker_memory_bytes
+        return within(self.policy, memory, most.time_s)
+
+    def needs_of(self, job: Job) -> Requirements:
+        """Return what a job's next command needs, escalation included."""
+        needs = job.stack[-1].requirements.resolve(self.settings.defaults)
+        if job.memory_bytes > (needs.memory_bytes or 0):
+            needs = needs._replace(memory_bytes=job.memory_bytes)
+        if job.time_s > (needs.time_s or 0.0):
+            needs = needs._replace(time_s=job.time_s)
+        return needs
 
     def add_issue(self, issue: Issue) -> None:
         """Take an issue in."""

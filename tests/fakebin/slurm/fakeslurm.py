@@ -4,7 +4,8 @@ Prints what Slurm 22.05 prints (tests/data/slurm), runs jobs as plain processes,
 to fail in the ways Slurm does. The directory is the one that holds the file SLURM_CONF names:
 
     config.json   {"min_job_age": 300, "accounting": true, "slots": 8, "max_array": 1001,
-                   "rate": null}       rate: tasks end with 0 at this pace, without a process
+                   "rate": null}       rate: tasks end with 0 at this pace, without a process;
+                                       sinfo: its lines, where they are to be others
     faults.json   [{"command": "sbatch", "do": "accept-then-hang", "times": 1}, ...]
     calls.log     one line of JSON for each command that was run
 
@@ -25,6 +26,10 @@ from contextlib import contextmanager, redirect_stdout
 STATE = os.path.dirname(os.path.abspath(os.environ.get("SLURM_CONF", "")))
 JOBS = f"{STATE}/jobs"
 DEFAULTS = {"min_job_age": 300, "accounting": True, "slots": 8, "max_array": 1001, "rate": None}
+DEFAULTS["sinfo"] = [
+    "fake|1-00:00:00|64|262144|gpu:4|OFF|fake*",
+    "spare|infinite|8|8192|(null)|REQUEUE|spare",
+]
 LIVE = ("PENDING", "RUNNING", "COMPLETING")
 TIMED_OUT = "Socket timed out on send/recv operation"
 
@@ -280,8 +285,7 @@ def sacct(words):
 
 
 def sinfo(words):
-    yield "fake|1-00:00:00|64|262144|gpu:4|OFF|fake*"
-    yield "spare|infinite|8|8192|(null)|REQUEUE|spare"
+    yield from config()["sinfo"]
 
 
 def scontrol(words):
