@@ -15,6 +15,7 @@ from math import ceil
 
 from batchsystems.commandline import Clock, CommandLine
 from batchsystems.commandline.dialect import (
+    LITTLE,
     Dialect,
     Limits,
     Listing,
@@ -140,7 +141,9 @@ class SlurmDialect(Dialect):
 
     # -- limits -------------------------------------------------------------------------------
 
-    def discover(self, limits: Limits, tasks: int) -> tuple[Command, ...]:
+    def discover(
+        self, limits: Limits, tasks: int, asked: Resources = LITTLE
+    ) -> tuple[Command, ...]:
         """Return what asks for the partitions, and for array sizes before a large array."""
         asks = []
         if not self.settings.queues:
