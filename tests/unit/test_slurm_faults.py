@@ -23,7 +23,8 @@ from batchsystems.commandline.pacing import Patience
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
 from tests.conformance import Watcher, end_all, sh, wait_for
-from tests.unit.slurmfake import BRIEF, FakeSlurm, quick, use
+from tests.unit.fakecluster import BRIEF
+from tests.unit.slurmfake import FakeSlurm, quick, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
