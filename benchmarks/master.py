@@ -72,6 +72,10 @@ class Workers(BatchSystem):
         self.files = self.bytes = self.issues = 0
         self._updates: list[tuple[int, Update]] = []
         self._last = 0
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._bell
 
     def issueJob(self, spec: JobSpec) -> int:
         return self.issueJobs([spec])[0]
@@ -89,6 +93,7 @@ class Workers(BatchSystem):
                 self.answer(spec.name, spec.index, packs[spec.index])
                 self._updates.append((self._last, JobEnd(Reason.OK, 0)))
         self.issues += len(specs)
+        os.eventfd_write(self._bell, 1)
         self.spent_s += time.perf_counter() - began
         self.spent_cpu_s += time.process_time() - cpu_began
         return handles
@@ -142,6 +147,8 @@ class Workers(BatchSystem):
             else:
                 found[handle] = update
         self._updates = later
+        if found and not later:
+            os.eventfd_read(self._bell)
         return found
 
     def getIssuedJobIDs(self) -> frozenset[int]:

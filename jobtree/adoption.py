@@ -24,6 +24,7 @@ from jobtree.mailbox.results import (
     decode_line,
     encode_line,
 )
+from jobtree.rescue import Charge, Ending, judge
 
 log = logging.getLogger("jobtree")
 
@@ -161,6 +162,8 @@ def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
         return
     label = job.stack[-1].label
     _pass_on(job, line.messages)
+    if line.out_of_memory and _give_more_memory(live, issue, job, line):
+        return
     live.record(
         job,
         "failed",
@@ -179,6 +182,22 @@ def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
         tail = f"{tail}\n{line.detail}".strip("\n")
     where = failed_log_path(live.directory, job.id, line.step, line.attempt)
     _tell_failure(live, job, after, label, line.why, tail, where if line.log_kept else "")
+
+
+def _give_more_memory(live: Live, issue: Issue, job: Job, line: Failed) -> bool:
+    """Have a step tried with more memory that failed for want of it; False if none is left."""
+    ending = Ending("OUT_OF_MEMORY", node=issue.node)
+    verdict = judge(ending, issue.granted, live.policy_now())
+    if verdict.charge != Charge.MEMORY:
+        return False
+    issue.open.pop(job.id)
+    begun = job._replace(has_directory=job.has_directory or line.has_directory)
+    live.store.put(job, begun)
+    label, why = job.stack[-1].label, f"{verdict.why}: {line.why}"
+    live.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
+    after = live.apply(begun, tree.Exhausted(verdict.memory_bytes, verdict.time_s))
+    tell_loss(live, issue, job, after, label, why, charged=False)
+    return True
 
 
 def tell_loss(

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from jobtree.job import Colour, Job, attempt_count
 from jobtree.mailbox.layout import failed_log_path, log_path, output_path
+from jobtree.rows import Record
 from jobtree.stats import collect
-from jobtree.store import Record, Store
+from jobtree.store import Store
 
 MOST_FAILURES = 20
 """A status names so many of the failed jobs: those that were born last."""

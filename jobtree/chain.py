@@ -19,6 +19,7 @@ from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start, Usage
+from jobtree.outofmemory import KillCount
 from jobtree.shell import Outcome
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, leave_process, run_step
@@ -39,6 +40,7 @@ class Shift:
     """One worker's time at work: what it works with, and how far it is.
 
     began: on the monotonic clock. tainted: the process is no place for another Target.
+    last: this is the pack's last job, so that what is published at its end is synced at once.
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class Shift:
     ) -> None:
         self.desk, self.terms, self.ledger, self.log = desk, terms, ledger, log
         self.local, self.companion, self.issue, self.began = local, companion, issue, began
-        self.tainted = False
+        self.tainted = self.last = False
+        self.kills = KillCount()
         self.running: StepContext | None = None
         self._said: str | None = None
         self._looked_at = 0.0
@@ -67,6 +70,11 @@ class Shift:
         if self._said == Fence.STOP:
             raise Left
         return self._said
+
+    def published(self, goes_on: bool) -> None:
+        """Have the companion sync a step's result, unless that is what this worker does next."""
+        if goes_on or not self.last:
+            self.companion.sync()
 
     def left_s(self) -> float:
         """Return how much of the granted time is left."""
@@ -169,7 +177,7 @@ def _publish_success(
             outcome.said,
         )
     )
-    shift.companion.sync()
+    shift.published(goes_on)
 
 
 def publish_failure(
@@ -192,9 +200,10 @@ def publish_failure(
             context.messages,
             log_kept,
             context.has_directory,
+            shift.kills.has_grown(),
         )
     )
-    shift.companion.sync()
+    shift.published(goes_on=False)
 
 
 def guard_exit(shift: Shift, finish: Callable[[], NoReturn]) -> Callable[[int], NoReturn]:

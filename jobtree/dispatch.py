@@ -18,7 +18,7 @@ from jobtree import tree
 from jobtree.adoption import hand_back
 from jobtree.attempts import State
 from jobtree.job import Colour, Job, Requirements
-from jobtree.live import Issue, Live
+from jobtree.live import WORKER_MEMORY_BYTES, Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
@@ -32,12 +32,10 @@ LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
 
-WORKER_MEMORY_BYTES = 64 * 2**20
-"""What a worker needs beside its step: asked for on top, never granted to the step."""
-
 LEAST_TIME_S = 600.0
 TIME_FACTOR = 3.0
-"""An issue asks for this times what its jobs expect, and for LEAST_TIME_S at least."""
+"""An issue asks for this times what its jobs expect, and for LEAST_TIME_S at least, as far as
+the batch system has jobs of that length."""
 
 HEARTBEAT_S = 30.0
 RECALL_S = 2.0
@@ -76,16 +74,6 @@ def issue_ready(live: Live, name_of_tree: str) -> None:
         _submit(live, name_of_tree, needs, members)
 
 
-def needs_of(live: Live, job: Job) -> Requirements:
-    """Return what a job's next command needs, escalation included."""
-    needs = job.stack[-1].requirements.resolve(live.settings.defaults)
-    if job.memory_bytes > (needs.memory_bytes or 0):
-        needs = needs._replace(memory_bytes=job.memory_bytes)
-    if job.time_s > (needs.time_s or 0.0):
-        needs = needs._replace(time_s=job.time_s)
-    return needs
-
-
 def _room(live: Live) -> tuple[int, int]:
     """Return how many one-cpu issues may be added, and how many may be out in all."""
     settings = live.settings
@@ -106,7 +94,7 @@ def _wanted(live: Live, free: int, total: int) -> int:
 
 def _ready(live: Live, job: Job) -> Ready | None:
     """Return the job as packing sees it; None if it asks for what it can never get."""
-    needs = needs_of(live, job)
+    needs = live.needs_of(job)
     settings = live.settings
     for asked, most, option, unit in (
         (needs.cpus or 1, settings.max_cpus, "--maxCpus", 1),
@@ -143,7 +131,7 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
         needs.memory_bytes,
         needs.cpus,
         needs.gpus,
-        max(LEAST_TIME_S, TIME_FACTOR * (needs.time_s or 0.0)),
+        _time_s(live, needs, packs),
     )
     issues, orders = [], []
     for task, jobs in enumerate(packs):
@@ -164,6 +152,18 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
     live.store.put_issues([issue.stored() for issue in issues])
     terms = _terms(live, submission, granted)
     live.effects.append(_submission(live, terms, issues, orders))
+
+
+def _time_s(live: Live, needs: Requirements, packs: list[list[Job]]) -> float:
+    """Return the time to ask for: the reserve is given up where no queue has that much.
+
+    What the longest job itself needs is asked for all the same: it is refused with that figure.
+    """
+    wanted = max(LEAST_TIME_S, TIME_FACTOR * (needs.time_s or 0.0))
+    most = live.system.capacity().largest.time_s
+    if most is None or wanted <= most:
+        return wanted
+    return max(most, *(live.needs_of(job).time_s or 0.0 for pack in packs for job in pack))
 
 
 def _assign(live: Live, job: Job) -> Assignment:

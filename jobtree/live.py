@@ -19,10 +19,14 @@ from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
-from jobtree.rescue import Policy
-from jobtree.store import Record, Store, StoredIssue
+from jobtree.rescue import Policy, within
+from jobtree.rows import Record, StoredIssue
+from jobtree.store import Store
 
 WINDOW = 10_000
+
+WORKER_MEMORY_BYTES = 64 * 2**20
+"""What a worker needs beside its step: asked for on top, never granted to the step."""
 
 log = logging.getLogger("jobtree")
 
@@ -40,8 +44,8 @@ class Clock(Protocol):
 class Issue:
     """One live batch job and its pack.
 
-    open: job -> (attempt, step) of what is still to come from it. Times are the master's own
-    clock's. handle: the adapter's, 0 before there is one.
+    name: what its files are called by. open: job -> (attempt, step) of what is still to come
+    from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     """
 
     __slots__ = (
@@ -53,6 +57,7 @@ class Issue:
         "handle",
         "issued_at",
         "killed_for",
+        "name",
         "native",
         "node",
         "open",
@@ -78,6 +83,7 @@ class Issue:
         now: float,
     ) -> None:
         self.submission, self.task, self.batch_system = submission, task, batch_system
+        self.name = issue_name(submission, task)
         self.granted, self.submitted = granted, submitted
         self.open = {job: (attempt, step) for job, attempt, step in pack}
         self.state = State.SUBMITTING
@@ -88,11 +94,6 @@ class Issue:
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
         self.recalled_at: float | None = None
-
-    @property
-    def name(self) -> str:
-        """The name its files are called by."""
-        return issue_name(self.submission, self.task)
 
     @property
     def occupies(self) -> bool:
@@ -189,6 +190,7 @@ class Live:
         self.stopping = False
         self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
         self.hold_until = self.recall_at = 0.0
+        self.failed_launches = 0
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
@@ -199,6 +201,21 @@ class Live:
     def system(self) -> BatchSystem:
         """The batch system new jobs go to."""
         return self.systems[self.settings.batch_system]
+
+    def policy_now(self) -> Policy:
+        """Return the rescue policy within what the batch system is known by now to allow."""
+        most = self.system.capacity().largest
+        memory = None if most.memory_bytes is None else most.memory_bytes - WORKER_MEMORY_BYTES
+        return within(self.policy, memory, most.time_s)
+
+    def needs_of(self, job: Job) -> Requirements:
+        """Return what a job's next command needs, escalation included."""
+        needs = job.stack[-1].requirements.resolve(self.settings.defaults)
+        if job.memory_bytes > (needs.memory_bytes or 0):
+            needs = needs._replace(memory_bytes=job.memory_bytes)
+        if job.time_s > (needs.time_s or 0.0):
+            needs = needs._replace(time_s=job.time_s)
+        return needs
 
     def add_issue(self, issue: Issue) -> None:
         """Take an issue in."""
@@ -235,13 +252,12 @@ class Live:
         self._submissions.pop(issue.submission, None)
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
-        self.store.unused_bundles.append(issue.name)  # nobody's, if nothing in it was adopted
 
     def take_unused_bundles(self) -> list[str]:
         """Return the bundles no job needs any more, to be removed now.
 
-        Those a worker may still add to are kept until its issue is forgotten. To be called
-        after a commit.
+        Those a worker may still add to are removed with the other files of its submission. To be
+        called after a commit.
         """
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return [n for n in unused if n not in self.issues and not self.store.needs_bundle(n)]
@@ -279,15 +295,7 @@ class Live:
     def record(self, job: Job, event: str, label: str, **known: Any) -> None:
         """Add to a job's history."""
         self.store.record(
-            Record(
-                at=self.clock.epoch(),
-                job=job.id,
-                step=job.step,
-                attempt=job.attempt,
-                label=label,
-                event=event,
-                **known,
-            )
+            Record(self.clock.epoch(), job.id, job.step, job.attempt, label, event, **known)
         )
 
     def measure(self, label: str, wall_s: float) -> None:

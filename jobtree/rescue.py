@@ -28,7 +28,8 @@ class Policy(NamedTuple):
     silent_s: without a heartbeat. kill_s: a kill nobody confirmed counts as done, the worker
     being fenced. publish_s: a published issue still in the queue is killed.
     longest_step_s: --maxJobDuration. memory_factor, time_factor: how requests are raised.
-    largest_memory_bytes: the most one job may ask for.
+    largest_memory_bytes, largest_time_s: the most one job may ask for. launches: so many failed
+    launches in a row make submissions wait, ever longer, up to hold_most_s.
     """
 
     missing_s: float = 60.0
@@ -40,6 +41,17 @@ class Policy(NamedTuple):
     memory_factor: float = 2.0
     time_factor: float = 2.0
     largest_memory_bytes: int = 2**62
+    largest_time_s: float = float("inf")
+    launches: int = 3
+    hold_most_s: float = 300.0
+
+
+def within(policy: Policy, memory_bytes: int | None, time_s: float | None) -> Policy:
+    """Return a policy that asks for no more than this (None: no limit is known)."""
+    return policy._replace(
+        largest_memory_bytes=min(policy.largest_memory_bytes, memory_bytes or 2**62),
+        largest_time_s=min(policy.largest_time_s, time_s or float("inf")),
+    )
 
 
 class Charge(IntEnum):
@@ -65,7 +77,8 @@ class Verdict(NamedTuple):
 class Ending(NamedTuple):
     """How an issue ended: the scheduler's reason by name, and what is known beside it.
 
-    killed_for: why this master had it killed, "" if it had not.
+    killed_for: why this master had it killed, "" if it had not. said: what the batch system
+    makes of it, for people.
     """
 
     reason: str
@@ -73,6 +86,7 @@ class Ending(NamedTuple):
     signal: int | None = None
     killed_for: str = ""
     node: str = ""
+    said: str = ""
 
 
 def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
@@ -83,9 +97,7 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
     if ending.reason == "OUT_OF_MEMORY":
         return _judge_memory(granted, policy, place)
     if ending.reason == "TIME_LIMIT":
-        had = granted.time_s or 0.0
-        why = f"reached its time limit of {had:.0f} s{place}"
-        return Verdict(Charge.TIME, why, time_s=had * policy.time_factor)
+        return _judge_time(granted, policy, place)
     if ending.reason == "REJECTED":
         return Verdict(Charge.USER, "the batch system refuses it")
     if ending.reason == "FAILED" and ending.signal in CRASH_SIGNALS:
@@ -114,7 +126,19 @@ def judge_unclaimed(ending: Ending) -> Verdict:
     elif ending.exit_status is not None:
         said = f"{said}, exit status {ending.exit_status}"
     place = f" on {ending.node}" if ending.node else ""
-    return Verdict(Charge.FAULT, f"its worker ended before it began ({said}{place})")
+    told = f": {ending.said}" if ending.said and ending.reason == "LAUNCH_FAILED" else ""
+    return Verdict(Charge.FAULT, f"its worker ended before it began ({said}{place}){told}")
+
+
+def hold_s(failed_launches: int, policy: Policy) -> float:
+    """Return how long to submit nothing when so many launches in a row came to nothing.
+
+    One bad node is no reason to wait; where nothing at all starts, trying at once again would
+    spend every job's rescues in a minute.
+    """
+    if failed_launches < policy.launches:
+        return 0.0
+    return min(2.0 ** min(failed_launches - policy.launches, 20), policy.hold_most_s)
 
 
 def _judge_memory(granted: Requirements, policy: Policy, place: str) -> Verdict:
@@ -124,6 +148,15 @@ def _judge_memory(granted: Requirements, policy: Policy, place: str) -> Verdict:
     if more <= had:
         return Verdict(Charge.USER, f"{why}; no machine here has more to give")
     return Verdict(Charge.MEMORY, why, memory_bytes=more)
+
+
+def _judge_time(granted: Requirements, policy: Policy, place: str) -> Verdict:
+    had = granted.time_s or 0.0
+    why = f"reached its time limit of {had:.0f} s{place}"
+    more = min(had * policy.time_factor, policy.largest_time_s)
+    if more <= had:
+        return Verdict(Charge.USER, f"{why}; no queue here has more to give")
+    return Verdict(Charge.TIME, why, time_s=more)
 
 
 def over_long(running_s: float | None, policy: Policy) -> bool:

@@ -16,7 +16,7 @@ from jobtree.job import Job
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.results import GAVE_UP
-from jobtree.rescue import Charge, Ending, Verdict, judge, judge_unclaimed
+from jobtree.rescue import Charge, Ending, Verdict, hold_s, judge, judge_unclaimed
 
 log = logging.getLogger("jobtree")
 
@@ -37,7 +37,7 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
     elif isinstance(update, Refused):
         if update.transient:
             live.hold_until = live.clock.now() + HOLD_S
-        else:
+        elif not _asks_less_now(live, issue):
             _refuse_pack(live, issue, update.why)
         if advance(issue.state, News.REFUSED).state == State.ENDED:
             issue.killed_for = issue.killed_for or f"refused: {update.why}"
@@ -45,7 +45,12 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
     elif isinstance(update, JobEnd):
         issue.node = update.node or issue.node
         ending = Ending(
-            update.reason.name, update.exit_status, update.signal, issue.killed_for, issue.node
+            update.reason.name,
+            update.exit_status,
+            update.signal,
+            issue.killed_for,
+            issue.node,
+            update.evidence[-1] if update.evidence else "",
         )
         take_news(live, issue, News.ENDED, ending)
 
@@ -57,6 +62,7 @@ def take_lines(live: Live, issue: Issue) -> None:
     if hello is not None and issue.started_at is None:
         issue.node, issue.started_at = hello.host, live.clock.now()
         issue.progress_at = issue.started_at
+        live.failed_launches = 0
         take_news(live, issue, News.CLAIMED)
     if adopt(live, issue, lines):
         take_news(live, issue, News.PUBLISHED)
@@ -102,6 +108,9 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     ended = adopt(live, issue, live.mailbox.read(issue.name, final=final))
     if not issue.open:
         return
+    if final and live.mailbox.hello(issue.name) is not None:
+        # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
+        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
     damage = live.mailbox.damage(issue.name)
     if damage:
         log.error("%s; what it says from there on is not believed", damage)
@@ -109,18 +118,37 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     running = live.mailbox.running(issue.name)
     victim = next(iter(issue.open))
     if hello is None:
+        _slow_down(live, ending)
         for job_id in list(issue.open):
             _charge(live, issue, job_id, judge_unclaimed(ending))
         return
     live.effects.append(lambda: live.mailbox.remove_local(hello))
     if running is not None and running.job in issue.open:
-        _charge(live, issue, running.job, judge(ending, issue.granted, live.policy))
+        _charge(live, issue, running.job, judge(ending, issue.granted, live.policy_now()))
     elif not ended and not damage:
         _charge(live, issue, victim, Verdict(Charge.FAULT, _last_words(live, issue)))
     elif damage:
         _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
     for job_id in list(issue.open):
         hand_back(live, issue, job_id)
+
+
+def _slow_down(live: Live, ending: Ending) -> None:
+    """Wait before the next submission if launch after launch fails."""
+    now = live.clock.now()
+    if ending.killed_for or ending.reason not in ("LAUNCH_FAILED", "FAILED"):
+        return
+    if now < live.hold_until:  # of the same wave
+        return
+    live.failed_launches += 1
+    wait_s = hold_s(live.failed_launches, live.policy)
+    if wait_s:
+        live.hold_until = now + wait_s
+        log.warning(
+            "the last %d launches failed: nothing is submitted for %.0f s",
+            live.failed_launches,
+            wait_s,
+        )
 
 
 def _release(live: Live, issue: Issue) -> None:
@@ -162,6 +190,19 @@ def _event(verdict: Verdict) -> tree.Event:
     if verdict.charge in (Charge.MEMORY, Charge.TIME):
         return tree.Exhausted(verdict.memory_bytes, verdict.time_s)
     return tree.StepFailed(crashed=verdict.charge == Charge.CRASH)
+
+
+def _asks_less_now(live: Live, issue: Issue) -> bool:
+    """Tell whether an issue was refused for the reserve of time that was asked for it.
+
+    How long jobs may be is often not known before the first one is submitted.
+    """
+    most, asked = live.systems[issue.batch_system].capacity().largest.time_s, issue.granted.time_s
+    if most is None or asked is None or asked <= most:
+        return False
+    jobs = (live.store.get(job) for job in issue.open)
+    needed = [live.needs_of(job).time_s or 0.0 for job in jobs if job is not None and job.stack]
+    return max(needed, default=asked) < asked
 
 
 def _refuse_pack(live: Live, issue: Issue, why: str) -> None:
@@ -207,4 +248,10 @@ def tidy_submission(live: Live, submission: str) -> None:
     for issue in issues:
         live.forget(issue)
     names = [issue.name for issue in issues]
-    live.effects.append(lambda: live.mailbox.tidy(submission, names))
+
+    def remove() -> None:
+        """Withdraw the order first: after that no worker starts to fill a bundle."""
+        live.mailbox.tidy(submission, names)
+        live.mailbox.forget_bundles(n for n in names if not live.store.needs_bundle(n))
+
+    live.effects.append(remove)

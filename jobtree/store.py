@@ -1,66 +1,45 @@
 """The tree on disk: SQLite, one commit per turn of the master's loop, bounded memory.
 
-Owns tree.db; knows no rule of the tree and nothing of workers. Read next: master.py.
+Owns tree.db; knows no rule of the tree and nothing of workers. Read next: rows.py, master.py.
 
-What a turn changes is collected and written in one
-transaction; a job not looked at lately is on disk only.
+What a turn changes is collected and written in one transaction; a job not looked at lately is
+on disk only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobtree import schema
 from jobtree.database import check, connect, explained
-from jobtree.job import Colour, Command, Job, Requirements, command_from_wire
+from jobtree.job import Colour, Command, Job
 from jobtree.mailbox.files import sync_directory
+from jobtree.rows import (
+    ADD_CLASS,
+    ADD_RECORD,
+    ADD_REFERENCES,
+    DROP_UNUSED,
+    INSERT,
+    UPDATE,
+    UPDATE_STACK,
+    Record,
+    StoredIssue,
+    bundles_of,
+    encode,
+    issue_of,
+    issue_row,
+    job_of,
+    job_row,
+    plain_row,
+    storable,
+)
 
 JOBS_IN_MEMORY = 20_000
 BIRTHS_IN_MEMORY = 1_000
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-_decode = json.JSONDecoder().raw_decode
-_COLOURS = tuple(Colour)
-
-
-class StoredIssue(NamedTuple):
-    """An issue as it is kept. pack: (job, attempt, step) each. submitted: epoch seconds."""
-
-    submission: str
-    task: int
-    state: int
-    native: str
-    batch_system: str
-    submitted: float
-    granted: Requirements
-    pack: tuple[tuple[int, int, int], ...]
-    killed_for: str
-
-
-class Record(NamedTuple):
-    """One row of a job's history: the end of a step or of an attempt. at: epoch seconds."""
-
-    at: float
-    job: int
-    step: int
-    attempt: int
-    label: str
-    event: str
-    issue: str = ""
-    estimate_s: float | None = None
-    wall_s: float | None = None
-    cpu_s: float | None = None
-    memory_bytes: int | None = None
-    waited_s: float | None = None
-    log_offset: int | None = None
-    log_length: int | None = None
-    why: str | None = None
-    detail: str | None = None
 
 
 class Store:
@@ -87,12 +66,12 @@ class Store:
         with explained(path):
             db = connect(draft)
             db.executescript(f"begin;{schema.TABLES}")
-            rows = [(k, _storable(v) if isinstance(v, str) else v) for k, v in meta.items()]
+            rows = [(k, storable(v) if isinstance(v, str) else v) for k, v in meta.items()]
             db.executemany("insert into meta values (?, ?)", rows)
             db.execute("insert into meta values ('done', 0)")
-            db.execute(_INSERT, _job_row(root))
-            for name in _bundles(root.stack):
-                db.execute(_ADD_REFERENCES, (name, 1))
+            db.execute(INSERT, job_row(root))
+            for name in bundles_of(root.stack):
+                db.execute(ADD_REFERENCES, (name, 1))
             db.execute(f"pragma application_id = {schema.APPLICATION_ID}")
             db.execute(f"pragma user_version = {schema.VERSION}")
             db.execute("commit")
@@ -129,7 +108,7 @@ class Store:
         if job is None and job_id not in self._removed:
             with explained(self.path):
                 row = self._db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-            job = None if row is None else _job(row)
+            job = None if row is None else job_of(row)
             if job is not None:
                 self._keep(job)
         return job
@@ -168,7 +147,7 @@ class Store:
         if len(first) == BIRTHS_IN_MEMORY:
             with explained(self.path):
                 self._begin()
-                self._db.executemany(_INSERT, (_job_row(self._born(job)) for job in jobs))
+                self._db.executemany(INSERT, (job_row(self._born(job)) for job in jobs))
         return first
 
     def white_jobs(self, after: int, limit: int) -> list[Job]:
@@ -185,7 +164,7 @@ class Store:
             return None
         job = self._dirty.get(row[0]) or self._new.get(row[0]) or self._cache.get(row[0])
         if job is None:
-            job = _job(row)
+            job = job_of(row)
             self._keep(job)
         return job
 
@@ -196,7 +175,7 @@ class Store:
                 "select * from jobs where colour = ? order by id limit ?", (colour, limit)
             )
             for row in rows:
-                yield _job(row)
+                yield job_of(row)
 
     def refill(self, retries: int, rescues: int) -> None:
         """Set every unfinished job's budgets, and make failed ones ready again. At start only."""
@@ -220,13 +199,7 @@ class Store:
         """Return every issue not yet tidied away."""
         with explained(self.path):
             rows = self._db.execute("select * from issues").fetchall()
-        return [
-            StoredIssue(*row)._replace(
-                granted=Requirements(*json.loads(row[6])),
-                pack=tuple((job, attempt, step) for job, attempt, step in json.loads(row[7])),
-            )
-            for row in rows
-        ]
+        return [issue_of(row) for row in rows]
 
     def put_issues(self, issues: Iterable[StoredIssue]) -> None:
         """Add issues, or replace what was kept of them."""
@@ -234,7 +207,7 @@ class Store:
             self._begin()
             self._db.executemany(
                 "insert or replace into issues values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((*i[:6], _encode(i.granted), _encode(i.pack), i.killed_for) for i in issues),
+                map(issue_row, issues),
             )
 
     def renew_issue(self, issue: StoredIssue) -> None:
@@ -276,9 +249,8 @@ class Store:
 
     def record(self, record: Record) -> None:
         """Add a row to a job's history."""
-        said = (record.label, record.why, record.detail)
-        if not all(text is None or text.isascii() for text in said):
-            label, why, detail = map(_storable, said)
+        if not (record.label + (record.why or "") + (record.detail or "")).isascii():
+            label, why, detail = map(storable, (record.label, record.why, record.detail))
             record = record._replace(label=label or "", why=why, detail=detail)
         self._history.append(record)
         if record.event == "done":
@@ -333,13 +305,13 @@ class Store:
         with explained(self.path):
             self._begin()
             many = self._db.executemany
-            many(_INSERT, map(_job_row, self._new.values()))
-            many(_UPDATE, ((*_plain_row(job)[1:], job.id) for job in self._dirty.values()))
+            many(INSERT, map(job_row, self._new.values()))
+            many(UPDATE, ((*plain_row(job)[1:], job.id) for job in self._dirty.values()))
             restacked = [job for job in self._dirty.values() if job.id in self._restacked]
-            many(_UPDATE_STACK, ((_encode(job.stack), job.id) for job in restacked))
+            many(UPDATE_STACK, ((encode(job.stack), job.id) for job in restacked))
             many("delete from jobs where id = ?", ((job,) for job in self._removed))
-            many(_RECORD, ((None, *record) for record in self._history))
-            many(_ADD_CLASS, ((label, *of) for label, of in self._classes.items()))
+            many(ADD_RECORD, ((None, *record) for record in self._history))
+            many(ADD_CLASS, ((label, *of) for label, of in self._classes.items()))
             self._flush_references()
             self._db.execute("insert or replace into meta values ('done', ?)", (self.done,))
             self._db.execute("insert or replace into meta values ('next_id', ?)", (self._next_id,))
@@ -371,60 +343,28 @@ class Store:
 
     def _born(self, job: Job) -> Job:
         self.counts[job.colour] += 1
-        self._count_references((), job.stack)
+        self._refer(job.stack, 1)
         return job
 
     def _count_references(self, old: tuple[Command, ...], new: tuple[Command, ...]) -> None:
         kept = 0
         while kept < min(len(old), len(new)) and old[kept] is new[kept]:
             kept += 1
-        for stack, change in ((old[kept:], -1), (new[kept:], 1)):
-            for name in _bundles(stack):
-                self._references[name] = self._references.get(name, 0) + change
+        self._refer(old[kept:], -1)
+        self._refer(new[kept:], 1)
+
+    def _refer(self, stack: Iterable[Command], change: int) -> None:
+        references = self._references
+        for command in stack:
+            if command.pickle is not None:
+                name = command.pickle.bundle
+                references[name] = references.get(name, 0) + change
 
     def _flush_references(self) -> None:
         # a change of 0 too: a bundle used up in the commit that saw it first must go as well
         changed = list(self._references.items())
         self._references.clear()
-        self._db.executemany(_ADD_REFERENCES, changed)
+        self._db.executemany(ADD_REFERENCES, changed)
         for name, change in changed:
-            if change <= 0 and self._db.execute(_DROP_UNUSED, (name,)).rowcount:
+            if change <= 0 and self._db.execute(DROP_UNUSED, (name,)).rowcount:
                 self.unused_bundles.append(name)
-
-
-_INSERT = "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_UPDATE = """update jobs set parent=?, colour=?, attempt=?, step=?, child_count=?,
-    black_child_count=?, retries=?, rescues=?, memory_bytes=?, time_s=?, isolate=?,
-    has_directory=? where id=?"""
-_UPDATE_STACK = "update jobs set stack=? where id=?"
-_RECORD = "insert into history values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_REFERENCES = """insert into bundles values (?, ?) on conflict (name)
-    do update set references_left = references_left + excluded.references_left"""
-_ADD_CLASS = """insert into classes values (?, ?, ?) on conflict (label)
-    do update set done = done + excluded.done, wall_s = wall_s + excluded.wall_s"""
-_DROP_UNUSED = "delete from bundles where name = ? and references_left <= 0"
-
-
-def _storable(text: str | None) -> str | None:
-    r"""Return text as UTF-8 can hold it: names of files that are no text become \udcff."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _job_row(job: Job) -> tuple[Any, ...]:
-    return (*_plain_row(job), _encode(job.stack))
-
-
-def _plain_row(job: Job) -> tuple[Any, ...]:
-    """Return a job's columns but the last, which is dear to make and seldom changes."""
-    return (*job[:2], int(job.colour), *job[4:])
-
-
-def _job(row: tuple[Any, ...]) -> Job:
-    number, parent, colour, *counts, isolate, has_directory, stack = row
-    commands = tuple([command_from_wire(wire) for wire in _decode(stack)[0]])
-    flags = bool(isolate), bool(has_directory)
-    return Job._make((number, parent, _COLOURS[colour], commands, *counts, *flags))
-
-
-def _bundles(stack: Iterable[Command]) -> list[str]:
-    return [command.pickle.bundle for command in stack if command.pickle is not None]

@@ -170,6 +170,7 @@ def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
         if shift.fence() == Fence.RECALL or shift.tainted:
             break
         waiting.pop()
+        shift.last = not waiting
         run_job(shift, assignment)
     _hand_back(shift, waiting)
 

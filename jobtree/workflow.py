@@ -21,7 +21,6 @@ from batchsystems import registry
 from batchsystems.interface import BatchSystem
 from jobtree import environment, lease, options, tree
 from jobtree.database import copy_database
-from jobtree.dispatch import WORKER_MEMORY_BYTES
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.job import Colour, Command
@@ -339,20 +338,11 @@ def _live(
         systems = load_systems(directory, settings, store)
         for system in systems.values():
             held_open.callback(system.close)
-        mailbox = held_open.enter_context(closing(Mailbox(directory, _bell_host(settings))))
+        here = settings.batch_system in HERE
+        bell_host = "127.0.0.1" if here else os.uname().nodename
+        mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
         live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
-        largest = live.system.capacity().largest.memory_bytes
-        if largest is not None:
-            most = largest - WORKER_MEMORY_BYTES
-            live.policy = live.policy._replace(largest_memory_bytes=most)
         yield live
-
-
-def _bell_host(settings: options.Settings) -> str:
-    """Return the address workers can ring: this machine's loopback if they run here."""
-    if settings.batch_system in HERE:
-        return "127.0.0.1"
-    return os.uname().nodename
 
 
 @contextmanager

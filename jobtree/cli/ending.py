@@ -50,6 +50,7 @@ def _told(tree: str, unconfirmed: list[str], done: str) -> int:
         for name in unconfirmed:
             print(f"  {name}")
         print("  their workers are fenced: whatever they still do is not taken into the tree")
+        print(f"  ask again:  jobtree kill {quote(tree)}   (when the batch system answers again)")
     print(f"  go on:      jobtree restart {quote(tree)}")
     print(f"  delete it:  jobtree clean {quote(tree)}")
     return UNCONFIRMED if unconfirmed else 0

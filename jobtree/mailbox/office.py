@@ -54,10 +54,14 @@ TIDIED_AT_ONCE = 1000
 
 
 class Mailbox:
-    """Orders out, results in."""
+    """Orders out, results in.
 
-    def __init__(self, tree: str, bell_host: str | None) -> None:
-        self._tree = tree
+    here: all workers run on this machine. If it crashes they are gone too, so their orders need
+    not survive it; their jobs are then issued again, under new names.
+    """
+
+    def __init__(self, tree: str, bell_host: str | None, here: bool = False) -> None:
+        self._tree, self._here = tree, here
         self._readers: dict[str, ResultReader] = {}
         self._tidied: set[str] = set()
         self.bell = Doorbell(bell_host)
@@ -66,7 +70,7 @@ class Mailbox:
     def post(self, terms: orders.Terms, packs: list[list[orders.Assignment]]) -> None:
         """Write the order of a submission. Raises StoreError JT316 if it cannot be written."""
         try:
-            orders.write_order(self._tree, terms, packs)
+            orders.write_order(self._tree, terms, packs, sync=not self._here)
         except OSError as error:
             raise StoreError(
                 f"an order cannot be written: {error.strerror}",

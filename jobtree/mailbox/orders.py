@@ -60,8 +60,11 @@ class Terms(NamedTuple):
     environment: str = ""
 
 
-def write_order(tree: str, terms: Terms, packs: list[list[Assignment]]) -> None:
-    """Write the order of a submission; packs[i] is the work of its task i. Durable."""
+def write_order(tree: str, terms: Terms, packs: list[list[Assignment]], sync: bool = True) -> None:
+    """Write the order of a submission; packs[i] is the work of its task i.
+
+    sync: make it durable, for workers that may outlive this machine.
+    """
     encode = json.JSONEncoder(separators=(",", ":")).encode
     lines = [encode(pack).encode() + b"\n" for pack in packs]
     offsets, at = [], 0
@@ -69,7 +72,8 @@ def write_order(tree: str, terms: Terms, packs: list[list[Assignment]]) -> None:
         offsets.append((at, len(line)))
         at += len(line)
     header = encode({"protocol": PROTOCOL, "terms": terms, "offsets": offsets}).encode()
-    write_file(order_path(tree, terms.submission), header + b"\n" + b"".join(lines))
+    content = header + b"\n" + b"".join(lines)
+    write_file(order_path(tree, terms.submission), content, sync)
 
 
 def read_order(path: str, index: int) -> tuple[Terms, list[Assignment]]:

@@ -98,7 +98,8 @@ class Failed(NamedTuple):
     """A step failed by its own doing.
 
     why: one line; detail: for the log; crashed: it took down the process it ran in, so the
-    next try gets a process of its own.
+    next try gets a process of its own. out_of_memory: the kernel killed something of it for
+    want of memory, while the worker lived on.
     """
 
     job: int
@@ -113,6 +114,7 @@ class Failed(NamedTuple):
     messages: list[str]
     log_kept: bool
     has_directory: bool
+    out_of_memory: bool = False
 
 
 class Returned(NamedTuple):

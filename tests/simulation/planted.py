@@ -178,31 +178,19 @@ def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
 
 
 def used_bundle_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """A bundle whose pickles are all used up in the commit that saw it first stays for ever."""
-    flush = store.Store._flush_references
-
-    def only_changes(self: store.Store) -> None:
-        self._references = {name: by for name, by in self._references.items() if by}
-        flush(self)
-
-    def forget(self: Live, issue: Issue) -> None:
-        before = list(self.store.unused_bundles)
-        forget_all(self, issue)
-        self.store.unused_bundles = before
-
-    forget_all = Live.forget
-    patch.setattr(store.Store, "_flush_references", only_changes)
-    patch.setattr(Live, "forget", forget)
+    """A bundle whose pickles are all used up is taken to be needed still."""
+    patch.setattr(store.Store, "needs_bundle", lambda self, name: True)
 
 
 def bundle_removed_under_worker(patch: pytest.MonkeyPatch) -> None:
-    """A bundle is removed while its worker still adds pickles to it."""
+    """A bundle is removed while its worker still adds pickles to it, or jobs need them."""
 
     def all_unused(self: Live) -> list[str]:
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return unused
 
     patch.setattr(Live, "take_unused_bundles", all_unused)
+    patch.setattr(store.Store, "needs_bundle", lambda self, name: False)
 
 
 def lost_claim_charged(patch: pytest.MonkeyPatch) -> None:

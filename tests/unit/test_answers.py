@@ -10,7 +10,8 @@ import pytest
 
 from jobtree.answers import MOST_FAILURES, answer
 from jobtree.job import Colour, Command, Kind, Requirements
-from jobtree.store import Record, Store
+from jobtree.rows import Record
+from jobtree.store import Store
 from jobtree.tree import Budgets, first_job
 
 BUDGETS = Budgets(0, 0)

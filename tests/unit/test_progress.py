@@ -27,7 +27,8 @@ from jobtree.report import block, console
 from jobtree.report.plain import indented, one_line, printable
 from jobtree.report.progress import Progress, logging_to, watching
 from jobtree.report.snapshot import Slowest, read_status
-from jobtree.store import Record, Store
+from jobtree.rows import Record
+from jobtree.store import Store
 from jobtree.tree import Budgets, first_job
 
 NOW = 1_763_802_842.0

@@ -9,12 +9,14 @@ from jobtree.rescue import (
     Charge,
     Ending,
     Policy,
+    hold_s,
     judge,
     judge_unclaimed,
     missing_long_enough,
     over_long,
     silent_too_long,
     unanswered_long_enough,
+    within,
 )
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
@@ -92,3 +94,29 @@ def test_over_long_and_silent() -> None:
     assert not over_long(None, policy)
     assert silent_too_long(6.0, policy)
     assert not silent_too_long(4.0, policy)
+
+
+def test_a_time_limit_doubles_up_to_the_longest_queue_then_is_the_users() -> None:
+    policy = within(POLICY, None, 1000.0)
+    assert judge(Ending("TIME_LIMIT"), GRANTED, policy).time_s == 1000.0
+    verdict = judge(Ending("TIME_LIMIT"), GRANTED._replace(time_s=1000.0), policy)
+    assert verdict.charge == Charge.USER
+    assert "no queue" in verdict.why
+
+
+def test_a_policy_is_kept_within_what_is_known_to_be_possible() -> None:
+    assert within(POLICY, None, None) == POLICY
+    tight = within(POLICY, 2**30, 5.0)
+    assert (tight.largest_memory_bytes, tight.largest_time_s) == (2**30, 5.0)
+    assert within(tight, 2**31, 9.0) == tight
+
+
+def test_what_the_batch_system_says_of_a_failed_launch_is_passed_on() -> None:
+    ending = Ending("LAUNCH_FAILED", said="the directory of its output may be missing")
+    assert judge_unclaimed(ending).why.endswith("the directory of its output may be missing")
+
+
+def test_launch_after_launch_that_fails_makes_submissions_wait_ever_longer() -> None:
+    waits = [hold_s(count, POLICY) for count in range(1, 30)]
+    assert waits[:5] == [0.0, 0.0, 1.0, 2.0, 4.0]
+    assert waits[-1] == POLICY.hold_most_s

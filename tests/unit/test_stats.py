@@ -10,7 +10,8 @@ import pytest
 
 from jobtree import stats
 from jobtree.job import Command, Kind, Requirements
-from jobtree.store import Record, Store
+from jobtree.rows import Record
+from jobtree.store import Store
 from jobtree.tree import Budgets, first_job
 
 SORT = Command(Kind.SHELL, "Sort", "sort", Requirements())

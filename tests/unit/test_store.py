@@ -15,7 +15,8 @@ from jobtree import tree
 from jobtree.database import copy_database
 from jobtree.errors import StoreError
 from jobtree.job import Colour, Command, Job, Kind, Pickle, Requirements
-from jobtree.store import Record, Store, StoredIssue
+from jobtree.rows import Record, StoredIssue
+from jobtree.store import Store
 
 BUDGETS = tree.Budgets(1, 2)
 

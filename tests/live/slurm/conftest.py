@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.live.slurm.lab import Lab, local_cluster
+from tests.live.slurm.trees import Tree
 
 SHARED_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 1 << 30
@@ -59,3 +61,21 @@ def slurm(slurm_session: Lab) -> Iterator[Lab]:
         slurm_session.calm()
     yield slurm_session
     slurm_session.calm()
+
+
+@pytest.fixture
+def plant(slurm: Lab, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
+    """Return what makes trees on the test's cluster; no master of theirs outlives the test."""
+    planted: list[Tree] = []
+
+    def made(user: str | None = None, **settings: dict[str, Any]) -> Tree:
+        home = open_tmp_path / f"home{len(planted)}"
+        home.mkdir()
+        if user is not None:
+            shutil.chown(home, user)
+        planted.append(Tree(slurm, home, user, **settings))
+        return planted[-1]
+
+    yield made
+    for tree in planted:
+        tree.close()

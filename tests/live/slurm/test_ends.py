@@ -1,0 +1,175 @@
+"""How steps and their batch jobs end on a real Slurm, and what the tree makes of it.
+
+Owns single ends; what happens to nodes, services and masters is tested elsewhere.
+Read next: trees.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tests.live.slurm.lab import Lab
+from tests.live.slurm.trees import Tree, fake_client, is_final
+from tests.live.waiting import eventually
+
+Plant = Callable[..., Tree]
+
+STATUSES = (1, 3, 75, 99, 100, 137, 255)
+
+STATUS_BODY = f"""
+class Root(Target):
+    def run(self):
+        for status in {STATUSES}:
+            self.addChildTarget(Leaves(status, False))
+            self.addChildTarget(Leaves(status, True))
+            note = f"echo shell{{status}} >>ran; "
+            mark = f"mkdir shell{{status}} 2>/dev/null && exit {{status}}; true"
+            self.addChildCommand(note + mark, runTime=60, memory="100M")
+        for number in (9, 11, 15):
+            self.addChildTarget(Shot(number))
+class Leaves(Target):
+    def __init__(self, status, at_once):
+        super().__init__(memory="100M", time=60)
+        self.status, self.at_once = status, at_once
+    def run(self):
+        name = f"{{'exit' if self.at_once else 'raise'}}{{self.status}}"
+        note("ran", name)
+        if first_time(name):
+            if self.at_once:
+                os._exit(self.status)
+            sys.exit(self.status)
+class Shot(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        name = f"shot{{self.number}}"
+        note("ran", name)
+        if first_time(name):
+            os.kill(os.getpid(), self.number)
+            time.sleep(60)
+"""
+
+
+def test_no_exit_status_or_signal_of_a_step_means_anything_special(plant: Plant) -> None:
+    tree = plant()
+    tree.write(STATUS_BODY)
+    said = tree.run("--retryCount", "1")
+    names = [f"{how}{status}" for how in ("raise", "exit", "shell") for status in STATUSES]
+    names += [f"shot{number}" for number in (9, 11, 15)]
+    assert Counter(tree.lines("ran")) == dict.fromkeys(names, 2)
+    for status in STATUSES:
+        assert f"sys.exit({status})" in said
+        assert f"exit status {status};" in said or f"exit status {status}:" in said
+    assert "by signal 11" in said, "a step that kills its worker is charged"
+    assert "by signal 9" in said
+    expected = {f"0:{number}" for number in (9, 11, 15)}
+    eventually("accounting", tree.runs, lambda runs: all(map(is_final, runs)))
+    bad = [run for run in tree.runs() if run.state != "COMPLETED"]
+    assert {run.code for run in bad} == expected, "a worker's exit status is its own"
+
+
+MEMORY_BODY = """
+import subprocess
+ALLOCATE = "import sys; x = bytearray(%d << 20); open(sys.argv[1], 'a').write('through ')"
+class Root(Target):
+    def run(self):
+        self.addChildTarget(Inside())
+        self.addChildTarget(Below())
+        script = ALLOCATE % 180
+        self.addChildCommand(f'{sys.executable} -c "{script}" shell', runTime=60, memory="100M")
+class Inside(Target):
+    def __init__(self):
+        super().__init__(memory="100M", time=60)
+    def run(self):
+        note("inside", str(self.getAvailableMemory() >> 20))
+        x = bytearray(180 << 20)
+        time.sleep(3)  # without cgroups Slurm looks once a second
+        note("inside", "through")
+class Below(Target):
+    def __init__(self):
+        super().__init__(memory="100M", time=60)
+    def run(self):
+        note("below", str(self.getAvailableMemory() >> 20))
+        subprocess.run([sys.executable, "-c", ALLOCATE % 180, "below"], check=True)
+"""
+
+
+def test_too_little_memory_is_answered_with_more(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    tree.write(MEMORY_BODY)
+    print("with cgroups" if slurm.cgroup else "without cgroups")
+    said = tree.run()  # no retries: what was lost to memory is not the user's fault
+    assert tree.lines("inside") == ["100", "200", "through"]
+    if slurm.cgroup:
+        assert tree.lines("below") == ["100", "200", "through"]
+    assert tree.lines("shell") == ["through"]
+    assert "out of memory at 0.0977 GiB" in said
+    assert "failed job" not in said
+
+
+TIME_BODY = """
+class Root(Target):
+    def run(self):
+        note("granted", os.environ["SLURM_JOB_ID"])
+        if first_time("began"):
+            wait_for("never")
+"""
+
+
+def test_too_little_time_is_answered_with_more(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    tree.write(TIME_BODY)
+    master = tree.start("--defaultTime", "60")
+    (job,) = tree.wait_for_lines("granted", 1)
+    slurm.fault("time-out", job)
+    ended = master.end()
+    tree.assert_done(ended)
+    assert "reached its time limit of 600 s" in ended.said
+    first, second = tree.ended_runs(2)
+    assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
+    assert int(second.minutes) >= 20
+
+
+MISSING_BODY = """
+class Root(Target):
+    def run(self):
+        note("root", "ran")
+        wait_for("gate")
+        self.addChildTarget(Leaf())
+        self.addChildTarget(Leaf())
+class Leaf(Target):
+    def run(self):
+        note("leaf", "ran")
+"""
+
+
+def test_a_missing_output_directory_is_named(plant: Plant) -> None:
+    tree = plant()
+    tree.write(MISSING_BODY)
+    master = tree.start()
+    tree.wait_for_lines("root", 1)
+    logs, away = tree.directory / "logs", tree.directory / "logs-away"
+    logs.rename(away)
+    tree.open("gate")
+    master.wait_for_word("the directory of its output may be missing")
+    away.rename(logs)
+    tree.assert_done(master.end())
+    assert tree.lines("leaf") == ["ran", "ran"]
+
+
+def test_what_can_never_start_is_said_with_slurms_reason_and_a_remedy(
+    slurm: Lab, plant: Plant
+) -> None:
+    tree = plant(slurm={"partition": "short"})
+    tree.write("class Root(Target):\n    def run(self):\n        note('root', 'ran')\n")
+    tree.bin = tree.home / "bin"
+    fake_client(tree.bin, "sinfo", "exit 1")  # or jobTree itself would ask for less
+    master = tree.start()
+    (job,) = tree.wait_queued(1)
+    eventually("the reason", lambda: slurm.reason(job), lambda why: why == "PartitionTimeLimit")
+    master.wait_for_word("PartitionTimeLimit: it asks for more time than the partition allows")
+    slurm.run("scontrol", "update", f"job={job}", "timelimit=5")
+    tree.assert_done(master.end())
+    assert tree.lines("root") == ["ran"]
