@@ -18,6 +18,7 @@ BUILT_IN = {
     "singleMachine": "batchsystems.singlemachine:SingleMachine",
     "acidTest": "batchsystems.acid:AcidTest",
     "slurm": "batchsystems.slurm:Slurm",
+    "sge": "batchsystems.sge:Sge",
 }
 
 ALIASES = {
