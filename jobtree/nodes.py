@@ -66,7 +66,7 @@ class Ledger:
         return self.clear(each.node for each in self.excluded() if each.until <= now)
 
     def clear(self, nodes: Iterable[str] = ()) -> list[str]:
-        """Take these nodes back, and forget how jobs fared there; return those left out till now."""
+        """Take these nodes back, with a clean slate; return those that were left out."""
         cleared = []
         for node in map(short_name, list(nodes)):
             self._fared.pop(node, None)

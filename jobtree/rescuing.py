@@ -12,6 +12,7 @@ from jobtree import rescue
 from jobtree.attempts import News, State
 from jobtree.live import Issue, Live
 from jobtree.settling import kill, take_lines, take_news
+from jobtree.steering import forgive
 
 log = logging.getLogger("jobtree")
 
@@ -35,6 +36,7 @@ def look(live: Live) -> None:
             take_lines(live, issue)
             _check_running(live, issue, running[issue.batch_system].get(issue.handle))
         check_grace(live, issue)
+    forgive(live)
 
 
 def check_grace(live: Live, issue: Issue) -> None:
@@ -99,4 +101,5 @@ def _check_running(live: Live, issue: Issue, running_s: float | None) -> None:
     if beat != issue.beat:
         issue.beat, issue.beat_at = beat if beat is not None else -1, now
     elif rescue.silent_too_long(now - issue.beat_at, live.policy):
+        issue.fared_well = False
         kill(live, issue, f"no heartbeat for {live.policy.silent_s:.0f} s")

@@ -28,6 +28,7 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
+from batchsystems.site import Site
 from batchsystems.transport import Local, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -55,6 +56,11 @@ class MachineClock:
     def epoch(self) -> float:
         """Return seconds since 1970."""
         return time.time()
+
+
+def habits_of(site: Site) -> tuple[Pace, Patience]:
+    """Return how often a site wants its scheduler troubled, and how long it is waited for."""
+    return site.make(Pace, "pacing"), site.make(Patience, "pacing", "timeouts", "grace")
 
 
 class CommandLine(BatchSystem):
