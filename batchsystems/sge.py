@@ -12,8 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
+from typing import Self
 
-from batchsystems.commandline import Clock, CommandLine
+from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
     Check,
@@ -27,7 +28,7 @@ from batchsystems.commandline.dialect import (
     Turned,
 )
 from batchsystems.commandline.pacing import Pace, Patience
-from batchsystems.interface import INDEX, Resources
+from batchsystems.interface import INDEX, Caller, Resources
 from batchsystems.sgeanswers import (
     NATIVE,
     read_checks,
@@ -47,10 +48,8 @@ from batchsystems.sgewords import (
     RERUN_STATUS,
     SgeSettings,
 )
+from batchsystems.site import Site
 from batchsystems.transport import Command, Ran, Transport
-
-PATIENCE = Patience(held_s=20.0)
-"""A job in error stays so until a person clears it: that is soon certain."""
 
 MOST_ENVIRONMENTS = 16
 """So many parallel environments are looked at, to find one for jobs of several cpus."""
@@ -84,7 +83,7 @@ class SgeDialect(Dialect):
         """Return the qsub for it; the script comes by stdin and is not searched for options."""
         own = self.settings
         output, cwd = request.output or "/dev/null", request.cwd
-        words = ["-terse", "-b", "n", "-C", "", "-S", own.shell, "-N", request.name]
+        words = ["-terse", "-b", "n", "-C", "", "-S", shlex.split(own.shell)[0], "-N", request.name]
         words += ["-r", "n", "-m", "n", "-w", CHECKS[request.check] if own.check else "n"]
         words += ["-j", "y", "-o", output if _plain(output) else "/dev/null"]
         words += ["-wd", cwd if _plain(cwd) else "/"]
@@ -114,12 +113,10 @@ class SgeDialect(Dialect):
         if asked.cpus > 1:
             words += ["-pe", own.pe or self._environment() or "smp", str(asked.cpus)]
         chosen = limits.choose(asked)
-        if own.queue and "," not in own.queue:
+        if own.queue and ("," not in own.queue or chosen is None):
             words += ["-q", own.queue]
-        elif chosen is not None and not chosen.preferred:
+        elif chosen is not None:
             words += ["-q", chosen.name]
-        elif own.queue:
-            words += ["-q", own.queue]
         return [*words, "-P", own.project] if own.project else words
 
     def _script(self, request: Request) -> str:
@@ -293,7 +290,12 @@ class Sge(CommandLine):
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(SgeDialect(settings), pace, patience or PATIENCE, transport, clock)
+        super().__init__(SgeDialect(settings), pace, patience, transport, clock)
+
+    @classmethod
+    def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
+        """Make one by the table [sge], and by those that are for every scheduler."""
+        return cls(site.make(SgeSettings, section, "worker"), *habits_of(site))
 
 
 def _spans(numbers: Sequence[int]) -> list[str]:

@@ -54,26 +54,30 @@ class SgeSettings:
         if self.memory_per not in ("slot", "job"):
             raise _bad(f"memory_per is {self.memory_per!r}", "use slot or job")
         for name in (*self.memory, self.gpu):
-            if not re.fullmatch(r"\w+", name):
+            if not RESOURCE.fullmatch(name):
                 raise _bad(f"{name!r} is no resource's name", "qconf -sc lists the resources")
         if self.concurrent is not None and self.concurrent < 1:
             raise _bad(f"concurrent is {self.concurrent}", "use 1 or more, or leave it out")
         for directive in self.directives:
-            _check_directive(directive)
+            if not may_be_given(directive):
+                raise _bad(f"the directive {directive!r} cannot be given", DIRECTIVES)
 
 
-def _check_directive(directive: str) -> None:
+RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+DIRECTIVES = (
+    "give options of qsub, such as -l exclusive=true; jobTree itself sets the job's name, tasks, "
+    "output, directory, shell, environment and whether it is run again"
+)
+
+
+def may_be_given(directive: str) -> bool:
+    """Tell whether these are options of qsub, and none that jobTree sets itself."""
     try:
         words = shlex.split(directive)
-    except ValueError as error:
-        raise _bad(f"the directive {directive!r}: {error}", "close the quotation") from error
-    owned = [word for word in words if word in OWNED]
-    if owned or not words or not words[0].startswith("-"):
-        raise _bad(
-            f"the directive {directive!r} cannot be given",
-            "give options of qsub, such as -l exclusive=true; jobTree itself sets the job's name, "
-            "tasks, output, directory, shell, environment and whether it is run again",
-        )
+    except ValueError:  # a quotation is not closed
+        return False
+    return bool(words) and words[0].startswith("-") and OWNED.isdisjoint(words)
 
 
 def _bad(what: str, fix: str) -> BatchSystemError:

@@ -78,6 +78,14 @@ def test_the_installed_files_are_found_and_are_those_of_here(
 def test_it_checks_an_installed_site_file_and_runs_by_it(installed: Path, tmp_path: Path) -> None:
     site = installed / "batchsystems/data/site-config/single-machine.toml"
     assert "good" in python(installed, tmp_path, "-m", "jobtree", "site", "check", str(site))
-    command = ["run", "--site", str(site), "--jobTree", "tree", "--command", ": JOB_FILE; echo ran > out"]
+    command = [
+        "run",
+        "--site",
+        str(site),
+        "--jobTree",
+        "tree",
+        "--command",
+        ": JOB_FILE; echo ran > out",
+    ]
     python(installed, tmp_path, "-m", "jobtree", *command)
     assert (tmp_path / "out").read_text() == "ran\n"

@@ -69,7 +69,7 @@ def test_a_job_that_asks_for_nothing_is_given_no_resources():
         (SgeSettings(project="p"), "-P", "p"),
         (SgeSettings(pe="threads"), "-pe", "threads"),
         (SgeSettings(check=False), "-w", "n"),
-        (SgeSettings(shell="/bin/dash"), "-S", "/bin/dash"),
+        (SgeSettings(shell="/bin/bash -l"), "-S", "/bin/bash"),
         (SgeSettings(directives=("-p -10", '-A "the account"')), "-A", "the account"),
     ],
 )
@@ -83,12 +83,12 @@ def test_the_check_is_made_or_left_out(check: Check, letter: str):
     assert option(submit(check=check).argv, "-w") == letter
 
 
-def test_a_queue_is_named_only_where_the_preferred_one_cannot_hold_the_job():
+def test_of_queues_that_are_described_the_one_that_holds_the_job_is_named():
     limits = Limits(queues=(Queue("short.q", time_s=300, preferred=True), Queue("long.q")))
     chosen = [
         option(submit(limits=limits, resources=Resources(time_s=t)).argv, "-q") for t in (200, 400)
     ]
-    assert chosen == [None, "long.q"]
+    assert chosen == ["short.q", "long.q"]
 
 
 def test_of_several_queues_allowed_the_one_that_holds_the_job_is_named():
