@@ -195,7 +195,7 @@ class Live:
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
-        self.nodes = Ledger()
+        self.nodes = Ledger(self.policy.cool_down_s)
         for label, count, mean in store.classes():
             self.measured[label] = Measured(mean, count)
 

@@ -20,6 +20,10 @@ NOT_OURS = 75
 """A worker's own exit status when it lost its claim to a twin, or was fenced off."""
 
 
+UNSEEN = ("LAUNCH_FAILED", "LOST", "ENDED")
+"""Reasons that say little by themselves: what the batch system said is told with them."""
+
+
 class Policy(NamedTuple):
     """When to act, in seconds, and how far to raise requests.
 
@@ -27,7 +31,8 @@ class Policy(NamedTuple):
     unanswered_s: so is one whose submission was never answered, if no complete answer lists it.
     silent_s: without a heartbeat. kill_s: a kill nobody confirmed counts as done, the worker
     being fenced. publish_s: a published issue still in the queue is killed.
-    longest_step_s: --maxJobDuration. memory_factor, time_factor: how requests are raised.
+    longest_step_s: --maxJobDuration. cool_down_s: a node left out is used again after this.
+    memory_factor, time_factor: how requests are raised.
     largest_memory_bytes, largest_time_s: the most one job may ask for. launches: so many failed
     launches in a row make submissions wait, ever longer, up to hold_most_s.
     """
@@ -38,6 +43,7 @@ class Policy(NamedTuple):
     kill_s: float = 60.0
     publish_s: float = 120.0
     longest_step_s: float = float("inf")
+    cool_down_s: float = 3600.0
     memory_factor: float = 2.0
     time_factor: float = 2.0
     largest_memory_bytes: int = 2**62
@@ -111,7 +117,8 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
     if ending.reason in ("FAILED", "OK") and ending.exit_status is not None:
         why = f"ended its process with exit status {ending.exit_status}{place}"
         return Verdict(Charge.CRASH, why)
-    return Verdict(Charge.FAULT, f"{ending.reason.lower().replace('_', ' ')}{place}")
+    said = ending.said if ending.reason == "ENDED" else ""
+    return Verdict(Charge.FAULT, f"{said or ending.reason.lower().replace('_', ' ')}{place}")
 
 
 def judge_unclaimed(ending: Ending) -> Verdict:
@@ -126,7 +133,7 @@ def judge_unclaimed(ending: Ending) -> Verdict:
     elif ending.exit_status is not None:
         said = f"{said}, exit status {ending.exit_status}"
     place = f" on {ending.node}" if ending.node else ""
-    told = f": {ending.said}" if ending.said and ending.reason == "LAUNCH_FAILED" else ""
+    told = f": {ending.said}" if ending.said and ending.reason in UNSEEN else ""
     return Verdict(Charge.FAULT, f"its worker ended before it began ({said}{place}){told}")
 
 

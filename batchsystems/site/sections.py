@@ -144,6 +144,7 @@ class Retry(Section):
     time_factor: Factor = key(
         "time_factor", 2.0, "a job that reached its time limit asks for this times as much"
     )
+    largest_time_s: Period | None = key("time_cap", None, "the most time so asked for")
 
 
 class Rescue(Section):
@@ -166,6 +167,13 @@ class Rescue(Section):
     )
     kill_s: Period = key(
         "kill", 60.0, "a kill nobody confirmed counts as done, its worker being fenced"
+    )
+    launches: Some = key(
+        "failed_launches", 3, "after so many failed launches in a row submissions wait"
+    )
+    hold_most_s: Period = key("launch_hold_max", 300.0, "the longest such wait")
+    cool_down_s: Period = key(
+        "node_cool_down", 3600.0, "a node left out because jobs die there is used again after this"
     )
     publish_s: Period = key(
         "published", 120.0, "a batch job still in the queue after its results were read is killed"

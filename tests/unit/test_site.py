@@ -256,6 +256,37 @@ def test_options_win_over_the_site_and_the_site_over_the_defaults() -> None:
     assert (again.batch_system, again.retries, again.rescues) == ("singleMachine", 1, 8)
 
 
+def test_what_a_site_says_reaches_the_master_s_settings() -> None:
+    found = site(
+        """
+        [retry]
+        memory_cap = "8GB"
+        time_cap = "2d"
+        [rescue]
+        silence = "20m"
+        max_job_duration = "3h"
+        [worker]
+        heartbeat = "1m"
+        python = "/opt/python"
+        memory = "128MB"
+        [limits]
+        slots = 7
+        [filesystem]
+        sweep_interval = 5
+        """
+    )
+    settings, _ = settle({}, None, found)
+    assert settings.policy == Policy(
+        largest_memory_bytes=8 * 2**30,
+        largest_time_s=172800.0,
+        silent_s=1200.0,
+        longest_step_s=10800.0,
+    )
+    assert settings.longest_step_s == 10800.0
+    assert (settings.heartbeat_s, settings.python, settings.slots) == (60.0, "/opt/python", 7)
+    assert (settings.worker_memory_bytes, settings.sweep_s) == (128 * 2**20, 5.0)
+
+
 def test_every_key_reaches_a_field_of_the_program_and_shows_its_default() -> None:
     """Compare the schema with the defaults of the code that uses each value."""
     wrong: dict[str, object] = {}

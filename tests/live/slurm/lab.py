@@ -11,7 +11,8 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.live.waiting import LIMIT_S, eventually
@@ -106,6 +107,20 @@ class Lab:
     def status(self) -> dict:
         """Return the settings, the state of each daemon and of each node."""
         return json.loads(local_cluster("status", "--dir", str(self.top), "--json").stdout)
+
+    @contextmanager
+    def configured(self, **values: str) -> Iterator[None]:
+        """Change slurm.conf for a while, with what the controller takes up without a restart."""
+        path = self.top / "etc" / "slurm.conf"
+        before = path.read_text()
+        lines = [line for line in before.splitlines() if line.partition("=")[0] not in values]
+        path.write_text("\n".join([*lines, *(f"{k}={v}" for k, v in values.items())]) + "\n")
+        self.run("scontrol", "reconfigure")
+        try:
+            yield
+        finally:
+            path.write_text(before)
+            self.run("scontrol", "reconfigure")
 
     # ---- jobs ----------------------------------------------------------------------------
 
