@@ -128,8 +128,9 @@ class Local:
             return file.read(limit)
 
     def size(self, path: str) -> int:
-        """Return how many bytes a file has."""
-        return os.stat(path).st_size
+        """Return how many bytes a file has: opened, as NFS then asks its server afresh."""
+        with open(path, "rb") as file:
+            return file.seek(0, os.SEEK_END)
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not on PATH."""
