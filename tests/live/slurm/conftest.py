@@ -15,24 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.live.engines import place
 from tests.live.slurm.lab import Lab, local_cluster
 from tests.live.slurm.trees import Tree
-
-SHARED_MEMORY = Path("/dev/shm")
-ENOUGH_BYTES = 1 << 30
-
-
-def place() -> Path:
-    """Return where to put a cluster: in memory where that is possible, for the database's sake.
-
-    Slurm runs job scripts from its own directory, so a place without execution will not do.
-    """
-    try:
-        found = os.statvfs(SHARED_MEMORY)
-    except OSError:
-        return Path(tempfile.gettempdir())
-    roomy = found.f_bavail * found.f_frsize > ENOUGH_BYTES
-    return SHARED_MEMORY if roomy and not found.f_flag & os.ST_NOEXEC else Path("/tmp")
 
 
 @contextmanager
