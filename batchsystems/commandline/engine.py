@@ -341,15 +341,17 @@ class Engine:
         if self.failures:
             log.info("%s answers again", self.dialect.name)
         self.failures, self.outage, self._answered_at = 0, "", now
-        absent = len(self.following.absent)
+        before = set(self.following.absent)
         ended = self.following.hear_queue(listing, began, now)
-        if ended:
+        gone = self.following.absent.keys() - before
+        if ended or gone:
             self.outbox.room(now)
-        left = len(self.roll.by_native) + len(self.following.searches)
-        self.rhythm.answered(now, left, ended)
+        known, searches = len(self.roll.by_native), len(self.following.searches)
+        shown = max(known - len(self.following.absent), min(known, 1))
+        self.rhythm.answered(now, shown + searches, ended + len(gone))
         self._reasons.plan(now)
         sought = any(search.wants_history for search in self.following.searches)
-        self._history.plan(now, afresh=sought or len(self.following.absent) > absent)
+        self._history.plan(now, afresh=sought or bool(gone))
 
     def _miss(self, why: str, now: float) -> None:
         """Note that there is no telling how things stand."""

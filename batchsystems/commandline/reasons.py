@@ -26,6 +26,7 @@ class Reasons:
         self._commands: deque[Command] = deque()
         self._not_before: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
+        self._most: dict[str, int] = {}
         self.due = FOREVER
 
     def plan(self, now: float) -> None:
@@ -44,18 +45,26 @@ class Reasons:
             self._pause_s[submission] = min(2 * pause_s, patience.reason_most_s)
 
     def _waiting(self, now: float) -> list[str]:
-        """Return the submissions that wait as a whole, for long enough; forget the others."""
+        """Return the submissions that wait as a whole, for long enough; forget those gone.
+
+        One of which jobs have ended, or may have, is served: what is left waits its turn.
+        """
         dialect, patience = self._following.dialect, self._following.patience
-        found: dict[str, bool] = {}
+        asking: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for job in self._following.roll.accepted():
             waits = job.phase is Phase.WAITING and now - job.accepted_at >= patience.reason_s
-            asks = job.killed is None and (waits or job.phase is Phase.STUCK)
+            asks = job.killed is None and job.absences == 0
             submission = dialect.submission(job.native)
-            found[submission] = found.get(submission, True) and asks
-        for known in (self._not_before, self._pause_s):
-            for submission in known.keys() - found.keys():
+            counts[submission] = counts.get(submission, 0) + 1
+            if asks and (waits or job.phase is Phase.STUCK):
+                asking[submission] = asking.get(submission, 0) + 1
+        for known in (self._not_before, self._pause_s, self._most):
+            for submission in known.keys() - counts.keys():
                 del known[submission]
-        return [submission for submission, asks in found.items() if asks]
+        for submission, count in counts.items():
+            self._most[submission] = max(count, self._most.get(submission, 0))
+        return [each for each, count in asking.items() if count == self._most[each]]
 
     def next(self, now: float) -> Task | None:
         """Return the next question."""

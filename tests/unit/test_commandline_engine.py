@@ -378,10 +378,12 @@ def test_a_job_given_up_that_leaves_without_a_trace_ends_as_it_was_judged(
 def test_a_submission_that_waits_is_asked_about_ever_more_rarely(world: World):
     drive = Drive(world, dialect=Toy(curious=True))
     waiting, running = drive.submit(5, "waiting"), drive.submit(2, "running")
+    drive.submit(3, "served")
     drive.pass_time(5)
     world.queue["2.0"][2] = "running"
+    world.end("3.0")
     drive.pass_time(600)
-    assert set(world.commands("why")) == {("why", "1")}, "the other submission has begun"
+    assert set(world.commands("why")) == {("why", "1")}, "the other submissions have begun"
     assert 3 <= len(world.commands("why")) <= 5
     explained = drive.engine.explain([*waiting, *running])
     assert {explained[job] for job in waiting} == {"toy says: resting"}

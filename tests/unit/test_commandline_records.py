@@ -168,6 +168,21 @@ def test_an_engine_learns_from_the_file_how_jobs_ended(world: World):
     assert not world.commands("hist")
 
 
+def test_polls_keep_pace_with_jobs_that_leave_the_queue_for_the_file(world: World):
+    drive = Drive(world, dialect=Toy(records=PATH))
+    fill(world, 1)
+    jobs = drive.submit(1000)
+    drive.pass_time(0)
+    for _ in range(25):
+        drive.pass_time(1)
+        for native in list(world.queue)[:47]:
+            ended(world, native, at=world.now)
+            del world.queue[native]
+    drive.pass_time(5)
+    assert {drive.reason(job) for job in jobs} == {Reason.OK}
+    assert len(world.ran) <= 5, world.ran
+
+
 def test_a_job_whose_record_is_another_s_is_not_taken_for_it(world: World):
     drive = Drive(world, dialect=Toy(records=PATH))
     ended(world, "1", "theirs")
