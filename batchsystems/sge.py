@@ -40,6 +40,7 @@ from batchsystems.sgeanswers import (
 )
 from batchsystems.sgewords import (
     AWKWARD,
+    KILL_NOTED,
     LEFT_BY_A_JOB,
     NEVER,
     NODE_S_OWN,
@@ -120,12 +121,15 @@ class SgeDialect(Dialect):
         return [*words, "-P", own.project] if own.project else words
 
     def _script(self, request: Request) -> str:
-        """Return the job's script. One that is being run again ends at once.
+        """Return the job's script. One that is being run again, or was killed, ends at once.
 
+        A shepherd that is told to kill a job between fork and setsid reaches nobody, and ignores
+        every later kill (8.1.9): what it noted in its trace is then done here.
         The environment is in it, and not given by -V: that many sites forbid, and what it gives
         is shown to everybody by qstat and changed by login shells.
         """
         lines = [f"#!{self.settings.shell}", f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}']
+        lines.append(f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$')
         lines += [f"unset {name}" for name in NOT_INHERITED if name not in request.env]
         through_env = []
         for name, value in request.env.items():

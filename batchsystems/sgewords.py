@@ -169,6 +169,9 @@ RERUN = frozenset({18, 19, 20, 24, 25})
 RERUN_STATUS = 75
 """With this a script ends that is being run again."""
 
+KILL_NOTED = "queued signal KILL"
+"""What a shepherd writes into its trace when it is told to kill its job."""
+
 RESCHEDULE_STATUS = 99
 """With this a job asks Grid Engine to run it again."""
 

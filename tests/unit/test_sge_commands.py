@@ -162,6 +162,19 @@ def test_a_job_that_is_run_again_does_nothing(tmp_path: Path):
         assert (tmp_path / "ran").exists() == (status == 0)
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_job_that_was_killed_before_it_began_does_nothing(tmp_path: Path, killed: bool):
+    said = "11/25/2026 18:34:20 [0:13091]: "
+    lines = ["mapped signal TSTP to signal KILL", "queued signal KILL"] if killed else []
+    trace = "".join(f"{said}{line}\n" for line in ["shepherd called with uid = 0", *lines])
+    (tmp_path / "trace").write_text(trace)
+    script = submit(command=("touch", f"{tmp_path}/ran")).stdin
+    env = {"PATH": "/usr/bin:/bin", "RESTARTED": "0", "SGE_JOB_SPOOL_DIR": str(tmp_path)}
+    done = subprocess.run(["/bin/sh"], input=script, env=env, text=True, check=False)
+    assert done.returncode == (-9 if killed else 0)
+    assert (tmp_path / "ran").exists() == (not killed)
+
+
 def test_a_missing_directory_fails_the_job_and_not_elsewhere():
     script = submit(cwd="/no/such/place").stdin
     done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, check=False)
