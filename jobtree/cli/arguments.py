@@ -24,6 +24,7 @@ VERBS = {
 }
 
 SITE_VERBS = {
+    "init": "write a site file to begin with, from what the cluster reveals",
     "show": "print every key of the site file, its value, and where that comes from",
     "check": "tell all that is wrong in site files; asks no batch system",
 }
@@ -141,7 +142,11 @@ def _site_parser(parser: Parser) -> Parser:
 
 def site_verb_parser(verb: str) -> Parser:
     """Return the parser of what stands after `jobtree site VERB`."""
-    parser = Parser(f"jobtree site {verb}", f"{SITE_VERBS[verb].capitalize()}.")
+    said = SITE_VERBS[verb]
+    parser = Parser(f"jobtree site {verb}", f"{said[0].upper()}{said[1:]}.")
+    if verb == "init":
+        _add_init_options(parser)
+        return parser
     if verb == "show":
         parser.add_argument(
             "--site", metavar="FILE", help="a site file that goes before the others"
@@ -155,6 +160,16 @@ def site_verb_parser(verb: str) -> Parser:
         )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _add_init_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--batchSystem", metavar="NAME", help="which one to ask (default: the one that is here)"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="write this file (default: site.toml); - prints it"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
 
 
 def _add_run_options(parser: Parser, verb: str) -> None:

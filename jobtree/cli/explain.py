@@ -58,6 +58,10 @@ CODES: dict[str, tuple[str, str]] = {
         "`logs` wants the number of a job.",
         "`jobtree logs 17 DIR`; numbers stand in the log and in `jobtree status`.",
     ),
+    "JT109": (
+        "`site init` found a file where it was to write one, and replaces none unasked.",
+        "Name another file with --output, or add --force. Nothing was written.",
+    ),
     "JT110": (
         "A size cannot be read.",
         "Write bytes, or a number with K, M, G, T or P (powers of 1024): 512M, 1.5 GiB.",

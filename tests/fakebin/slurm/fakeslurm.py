@@ -1,4 +1,4 @@
-"""A fake Slurm: sbatch, squeue, sacct, scancel, sinfo and scontrol over a directory.
+"""A fake Slurm: sbatch, squeue, sacct, scancel, sinfo, scontrol, sacctmgr over a directory.
 
 Prints what Slurm 22.05 prints (tests/data/slurm), runs jobs as plain processes, and can be told
 to fail in the ways Slurm does. The directory is the one that holds the file SLURM_CONF names:
@@ -29,6 +29,14 @@ DEFAULTS = {"min_job_age": 300, "accounting": True, "slots": 8, "max_array": 100
 DEFAULTS["sinfo"] = [
     "fake|1-00:00:00|64|262144|gpu:4|OFF|fake*",
     "spare|infinite|8|8192|(null)|REQUEUE|spare",
+]
+PARTITIONS = [
+    "PartitionName=fake AllowAccounts=ALL Default=YES QoS=N/A MaxTime=1-00:00:00 "
+    "MaxCPUsPerNode=UNLIMITED PriorityTier=2 OverSubscribe=NO PreemptMode=OFF State=UP "
+    "MaxMemPerNode=UNLIMITED",
+    "PartitionName=spare AllowAccounts=ALL Default=NO QoS=N/A MaxTime=UNLIMITED "
+    "MaxCPUsPerNode=UNLIMITED PriorityTier=1 OverSubscribe=NO PreemptMode=REQUEUE State=UP "
+    "MaxMemPerNode=UNLIMITED",
 ]
 LIVE = ("PENDING", "RUNNING", "COMPLETING")
 TIMED_OUT = "Socket timed out on send/recv operation"
@@ -257,7 +265,8 @@ def sacct(words):
     ids = asked["jobs"].split(",") if "jobs" in asked else None
     names = asked["name"].split(",") if "name" in asked else None
     fields = asked["format"].split(",")
-    yield "|".join(fields)
+    if "noheader" not in asked:
+        yield "|".join(fields)
     with locked():
         found = submissions()
     for job in found:
@@ -289,8 +298,20 @@ def sinfo(words):
 
 
 def scontrol(words):
+    if words[-2:] == ["show", "partition"]:
+        yield from PARTITIONS
+        return
     yield "Configuration data as of 2026-11-22T07:04:58"
+    yield "ClusterName             = fake"
+    yield "SLURM_VERSION           = 22.05.8"
+    yield "SelectTypeParameters    = CR_CORE_MEMORY"
     yield f"MaxArraySize            = {config()['max_array']}"
+
+
+def sacctmgr(words):
+    if not config()["accounting"]:
+        fail("You are not running a supported accounting_storage plugin")
+    yield from ()
 
 
 def scancel(words):
@@ -352,7 +373,8 @@ def main():
             fail(f"sbatch: error: Batch job submission failed: {TIMED_OUT}")
         return sbatch(words)
     answers = {"squeue": squeue, "sacct": sacct, "sinfo": sinfo, "scancel": scancel}
-    spoil(fault, answers.get(command, scontrol)(words))
+    answers |= {"scontrol": scontrol, "sacctmgr": sacctmgr}
+    spoil(fault, answers[command](words))
     return None
 
 
