@@ -147,8 +147,8 @@ def _head(draft: Draft, when: str) -> list[str]:
     said = (
         f"{draft.about}, as a site file of jobTree, written by `jobtree site init` on {when} from "
         "what was to be found out. A line that begins with # is a remark, an example, or what "
-        "holds without it. After changes: `jobtree site check FILE`. All keys: `jobtree site show "
-        "--schema`."
+        "holds without it. After changes: `jobtree site check FILE`, then `jobtree site doctor "
+        "--site FILE`. All keys: `jobtree site show --schema`."
     )
     lines = _comment(said[0].upper() + said[1:])
     for remark in draft.remarks:

@@ -104,6 +104,10 @@ CODES: dict[str, tuple[str, str]] = {
         "Every user may write a site file. It names programs that are run as you.",
         "After making sure nobody has altered it: chmod o-w FILE.",
     ),
+    "JT127": (
+        "`site doctor` cannot write the directory in which it keeps the files of its canaries.",
+        "Name another with --directory: one that you may write, on the file system nodes share.",
+    ),
     "JT200": (
         "The batch system cannot do what was asked of it.",
         "The message tells more. Nothing that was committed is lost.",

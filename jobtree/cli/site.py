@@ -1,7 +1,7 @@
 """`site`: what the site files say of this cluster, and what is wrong in them.
 
 Owns what `show` and `check` print; the files are batchsystems.sitefiles' own. Read next:
-siteinit.py, ../../batchsystems/site/schema.py.
+siteinit.py, sitedoctor.py, ../../batchsystems/site/schema.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     """Import what one verb needs, and no more."""
     from importlib import import_module
 
-    module = import_module(f"jobtree.cli.{'siteinit' if name == 'init' else 'site'}")
+    home = {"init": "siteinit", "doctor": "sitedoctor"}
+    module = import_module(f"jobtree.cli.{home.get(name, 'site')}")
     found: Callable[[argparse.Namespace], int] = getattr(module, name)
     return found
 

@@ -74,7 +74,9 @@ def _told(draft: Draft, target: str) -> list[str]:
         )
     return [
         *lines,
-        f"  look through it, then  jobtree site check {quote(target)}",
+        "  look through it, then",
+        f"  check it:  jobtree site check {quote(target)}",
+        f"  try it:    jobtree site doctor --site {quote(target)}",
     ]
 
 
