@@ -82,7 +82,7 @@ class NoProbe(Probe):
 
     def draft(self, answers: Mapping[str, Ran]) -> Draft:
         """Return the frame alone."""
-        keys = f"its keys are the arguments of the class that {self._name} is"
+        keys = "Its keys: `jobtree site show --schema`, or else the arguments of its class."
         return Draft(
             self._name,
             f"the batch system {self._name}",

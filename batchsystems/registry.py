@@ -25,11 +25,13 @@ BUILT_IN = {
     "singleMachine": "batchsystems.singlemachine:SingleMachine",
     "acidTest": "batchsystems.acid:AcidTest",
     "slurm": "batchsystems.slurm:Slurm",
+    "sge": "batchsystems.sge:Sge",
 }
 
 SECTIONS = {
     "singleMachine": "batchsystems.singlemachine.section:SingleMachineSection",
     "slurm": "batchsystems.slurmsection:SlurmSection",
+    "sge": "batchsystems.sgesection:SgeSection",
 }
 """The table that each of these has in a site file. A batch system of a third party has one too,
 of its name: its keys go as they are to the class's from_site()."""

@@ -16,6 +16,7 @@ from typing import Self
 
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
+    LITTLE,
     Dialect,
     Limits,
     Listing,
@@ -142,7 +143,9 @@ class SlurmDialect(Dialect):
 
     # -- limits -------------------------------------------------------------------------------
 
-    def discover(self, limits: Limits, tasks: int) -> tuple[Command, ...]:
+    def discover(
+        self, limits: Limits, tasks: int, asked: Resources = LITTLE
+    ) -> tuple[Command, ...]:
         """Return what asks for the partitions, and for array sizes before a large array."""
         asks = []
         if not self.settings.queues:

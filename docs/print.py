@@ -164,8 +164,8 @@ are bytes, or `512M`, `4GB` (powers of 1024).
 
 All of them are read, and the first to set a key wins, key by key. Options of the command line win
 over all files. `jobtree site show` prints each value with the file and line that it comes from;
-`jobtree site check` tells all that is wrong in them, and asks no batch system; `jobtree site doctor`
-runs canary jobs.
+`jobtree site check` tells all that is wrong, and asks no batch system; `jobtree site doctor` runs
+canary jobs.
 
 ## Locks
 

@@ -20,6 +20,10 @@ NOT_OURS = 75
 """A worker's own exit status when it lost its claim to a twin, or was fenced off."""
 
 
+UNSEEN = ("LAUNCH_FAILED", "LOST", "ENDED")
+"""Reasons that say little by themselves: what the batch system said is told with them."""
+
+
 class Policy(NamedTuple):
     """When to act, in seconds, and how far to raise requests.
 
@@ -113,7 +117,8 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
     if ending.reason in ("FAILED", "OK") and ending.exit_status is not None:
         why = f"ended its process with exit status {ending.exit_status}{place}"
         return Verdict(Charge.CRASH, why)
-    return Verdict(Charge.FAULT, f"{ending.reason.lower().replace('_', ' ')}{place}")
+    said = ending.said if ending.reason == "ENDED" else ""
+    return Verdict(Charge.FAULT, f"{said or ending.reason.lower().replace('_', ' ')}{place}")
 
 
 def judge_unclaimed(ending: Ending) -> Verdict:
@@ -128,7 +133,7 @@ def judge_unclaimed(ending: Ending) -> Verdict:
     elif ending.exit_status is not None:
         said = f"{said}, exit status {ending.exit_status}"
     place = f" on {ending.node}" if ending.node else ""
-    told = f": {ending.said}" if ending.said and ending.reason == "LAUNCH_FAILED" else ""
+    told = f": {ending.said}" if ending.said and ending.reason in UNSEEN else ""
     return Verdict(Charge.FAULT, f"its worker ended before it began ({said}{place}){told}")
 
 

@@ -51,7 +51,7 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
             update.signal,
             issue.killed_for,
             issue.node,
-            update.evidence[-1] if update.evidence else "",
+            "; ".join(update.evidence),
         )
         take_news(live, issue, News.ENDED, ending)
 
@@ -71,25 +71,31 @@ def take_lines(live: Live, issue: Issue) -> None:
 
 def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
     """Advance an issue by the table, and carry out what the table says."""
+    if ending is UNKNOWN:
+        ending = UNKNOWN._replace(said=issue.killed_for)
     before = issue.state
     state, actions = advance(before, news)
     if state != before:
         live.change_state(issue, state)
     for action in actions:
-        if action == Action.KEEP_ID:
-            live.store.renew_issue(issue.stored())
-        elif action == Action.SETTLE:
-            _settle(live, issue, ending)
-        elif action == Action.RELEASE:
-            _release(live, issue)
-        elif action == Action.FENCE:
-            live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
-        elif action == Action.KILL:
-            kill_in_queue(live, issue)
-        elif action == Action.TIDY:
-            _tidy(live, issue)
+        _act(live, issue, action, ending)
     if state == State.ENDED and before != State.ENDED:
         note_end(live, issue)
+
+
+def _act(live: Live, issue: Issue, action: Action, ending: Ending) -> None:
+    if action == Action.KEEP_ID:
+        live.store.renew_issue(issue.stored())
+    elif action == Action.SETTLE:
+        _settle(live, issue, ending)
+    elif action == Action.RELEASE:
+        _release(live, issue)
+    elif action == Action.FENCE:
+        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
+    elif action == Action.KILL:
+        kill_in_queue(live, issue)
+    elif action == Action.TIDY:
+        _tidy(live, issue)
 
 
 def kill(live: Live, issue: Issue, why: str) -> None:

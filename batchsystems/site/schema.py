@@ -161,20 +161,25 @@ class Schema:
             "title": "jobTree site file",
         }
         made = self.model.model_json_schema(by_alias=True, mode="validation")
-        return {**head, **_untitled(made)}
+        return {**head, **_tidied(made)}
 
 
-def _untitled(part: Any) -> Any:
-    """Return a part of a JSON Schema without titles that only repeat the keys."""
+def _tidied(part: Any) -> Any:
+    """Return a part of a JSON Schema without titles, which repeat keys, and null, not in TOML."""
     if isinstance(part, list):
-        return [_untitled(each) for each in part]
+        return [_tidied(each) for each in part]
     if not isinstance(part, dict):
         return part
-    return {
-        name: _untitled(value)
+    kept = {
+        name: _tidied(value)
         for name, value in part.items()
         if not (name == "title" and isinstance(value, str))
     }
+    options = [each for each in kept.get("anyOf", ()) if each != {"type": "null"}]
+    if len(options) == 1:
+        del kept["anyOf"]
+        kept = options[0] | {name: each for name, each in kept.items() if each is not None}
+    return kept
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

@@ -84,6 +84,12 @@ class Pacing(Section):
     )
     hold_most_s: Period = key("hold_max", 300.0, "the longest such pause")
     kill_again_s: Period = key("kill_repeat", 60.0, "a kill without effect is repeated after this")
+    reason_s: Period = key(
+        "reason", 30.0, "what waits for so long is asked about, if the queue gives no reasons"
+    )
+    reason_most_s: Period = key(
+        "reason_max", 1800.0, "the longest time between two such questions; it doubles each time"
+    )
     query_tries: Some = key("query_tries", 2, "how often one query is made in a row if it fails")
     kill_chunk: Some = key("jobs_per_kill", 500, "the most ids in one command that kills")
     history_chunk: Some = key("jobs_per_query", 1000, "the most ids in one look at the history")

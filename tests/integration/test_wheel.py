@@ -20,6 +20,8 @@ WANTED = (
     "site-config/README.md",
     "contrib/slurm/epilog.sh",
     "contrib/slurm/local-cluster",
+    "contrib/sge/local-cell",
+    "contrib/sge/README.md",
     "examples/sort.py",
 )
 
@@ -81,3 +83,9 @@ def test_it_checks_an_installed_site_file_and_runs_by_it(installed: Path, tmp_pa
     command = ["run", "--site", str(site), "--jobTree", "tree"]
     python(installed, tmp_path, "-m", "jobtree", *command, "--command", ": JOB_FILE; echo > out")
     assert (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("program", ["slurm/local-cluster", "sge/local-cell"])
+def test_local_engines_find_what_they_share(installed: Path, tmp_path: Path, program: str) -> None:
+    path = installed / "batchsystems/data/contrib" / program
+    assert "break or mend" in python(installed, tmp_path, "-IS", str(path), "--help")

@@ -78,7 +78,12 @@ def test_the_meaning_of_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     made = json.loads(said(capsys, "show", "--schema", "--json")[0])
     assert made["properties"]["schema"]["const"] == 1
     assert made["required"] == ["schema"]
-    assert made["$defs"]["SlurmSection"]["additionalProperties"] is False
+    assert made["properties"]["slurm"]["$ref"] == "#/$defs/SlurmSection"
+    slurm = made["$defs"]["SlurmSection"]
+    assert slurm["additionalProperties"] is False
+    assert slurm["properties"]["memory"]["enum"] == ["job", "cpu", "none"]
+    assert slurm["properties"]["queue"]["items"] == {"$ref": "#/$defs/QueueTable"}
+    assert '"null"' not in json.dumps(made)
 
 
 def test_check_without_a_site_file_tells_where_it_looked(

@@ -120,3 +120,10 @@ def test_launch_after_launch_that_fails_makes_submissions_wait_ever_longer() -> 
     waits = [hold_s(count, POLICY) for count in range(1, 30)]
     assert waits[:5] == [0.0, 0.0, 1.0, 2.0, 4.0]
     assert waits[-1] == POLICY.hold_most_s
+
+
+def test_what_is_gone_without_a_verdict_is_told_with_what_is_known() -> None:
+    ending = Ending("ENDED", said="missing from the batch system")
+    verdict = judge(ending, GRANTED, POLICY)
+    assert verdict == (Charge.FAULT, "missing from the batch system", 0, 0.0)
+    assert judge_unclaimed(ending).why.endswith("(ended): missing from the batch system")

@@ -13,6 +13,7 @@ from batchsystems import registry
 from batchsystems.commandline.dialect import Queue
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.errors import SiteError
+from batchsystems.sgewords import SgeSettings
 from batchsystems.singlemachine import SingleMachine
 from batchsystems.site import Site
 from batchsystems.site.problems import Problem, refuse
@@ -140,6 +141,10 @@ def test_the_digest_changes_with_any_text() -> None:
         ("[slurm]\naccount = '''a\nb'''", "JT123", 3, "slurm.account", "line break"),
         ("[slurm]\ndirectives = [\n'-x',\n'--array=1']", "JT123", 3, "directives", "--array=1"),
         ("[slurm]\ndirectives = [\n'--ok=1',\n3]", "JT123", 5, "directives[1]", "string"),
+        ("[sge]\nmemory_per = 'node'", "JT123", 3, '"node"', "'slot' or 'job'"),
+        ("[sge]\nmemory = 'h vmem'", "JT123", 3, '"h vmem"', "is no resource: qconf -sc"),
+        ("[sge]\ndirectives = [\n'-p 1',\n'-t 1-5']", "JT123", 3, "directives", "-t 1-5"),
+        ("[sge]\nuse_queue = ['a.q', '']", "JT123", 3, "use_queue", "or a list"),
         ("[slurm]\npartition = 'a,b'", "JT123", 3, '"a,b"', "or a list"),
         ("[[slurm.queue]]\nmax_time = 1", "JT123", 2, "queue[0].name is missing", ""),
         ("[[slurm.queue]]\nname='a'\n[[slurm.queue]]\nname='a'", "JT123", 2, "queue", "twice"),
@@ -313,9 +318,10 @@ USERS: Mapping[str, list[Any]] = {
     "grace": [Patience],
     "retry": [Policy],
     "rescue": [Policy],
-    "worker": [Settings, SlurmSettings],
+    "worker": [Settings, SlurmSettings, SgeSettings],
     "filesystem": [Settings],
     "slurm": [SlurmSettings],
+    "sge": [SgeSettings],
     "singleMachine": [SingleMachine],
 }
 

@@ -14,8 +14,10 @@ import pytest
 from batchsystems import BatchSystem, BatchSystemError, JobSpec, SingleMachine, registry
 from batchsystems.errors import SiteError
 from batchsystems.interface import Caller, Update
+from batchsystems.sge import Sge
 from batchsystems.site import Origin, Setting, Site
 from batchsystems.sitefiles import SYSTEM, Place, check_places, load_site, places, site_at
+from tests.unit.sgefake import use as use_sge
 from tests.unit.slurmfake import use
 
 
@@ -172,6 +174,19 @@ def test_the_single_machine_takes_its_table_and_the_caller_s_cpus(tmp_path: Path
     assert made.capacity().slots == 3
     made.close()
     assert registry.is_here("acid_test")
+
+
+def test_grid_engine_is_made_as_the_site_describes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_sge(monkeypatch, tmp_path / "fake")
+    text = "[sge]\nmemory = []\n[[sge.queue]]\nname = 'a.q'\nmax_time = '2h'\n[grace]\nstuck = '5s'"
+    batch = registry.load_for("gridEngine", load_site(str(write(tmp_path / "s.toml", text))))
+    assert isinstance(batch, Sge)
+    assert batch.capacity().largest.time_s == 7200
+    assert batch._dialect.settings.memory == ()  # type: ignore[attr-defined]
+    assert batch._patience.held_s == 5
+    batch.close()
 
 
 def test_slurm_takes_its_pace_from_the_site(

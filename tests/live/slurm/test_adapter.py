@@ -6,6 +6,7 @@ Owns the adapter alone; whole trees and their rescue are tested elsewhere. Read 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -202,3 +203,28 @@ def test_a_thousand_like_jobs_as_fast_as_slurm_itself(slurm: Lab, make: Callable
     assert {end.reason for end in ends.values()} == {Reason.OK}
     assert len(counted.log) <= 6, "five where nothing else runs"
     batch.close()
+
+
+def test_more_jobs_than_an_array_may_have_are_several_arrays(slurm: Lab, watcher: Watcher) -> None:
+    for node in slurm.nodes:
+        slurm.fault("drain", node)
+    specs = [JobSpec("large", ("true", INDEX), index=i) for i in range(2500)]
+    jobs = watcher.batch.issueJobs(specs)
+    natives = [watcher.accepted(job) for job in jobs]
+    sizes = Counter(native.partition("_")[0] for native in natives)
+    assert sorted(sizes.values()) == [498, 1001, 1001]
+    assert [native.partition("_")[2] for native in natives[1000:1003]] == ["1000", "0", "1"]
+    watcher.batch.killJobs(jobs)
+    assert {end.reason for end in watcher.ends(jobs).values()} <= {Reason.CANCELLED, Reason.LOST}
+
+
+def test_a_stopped_controller_is_waited_for(slurm: Lab, watcher: Watcher):
+    job = watcher.batch.issueJob(sh("sleep 5; exit 4", "early"))
+    slurm.wait(watcher.accepted(job), "RUNNING")
+    slurm.fault("stop-controller")
+    late = watcher.batch.issueJob(sh("exit 6", "late"))
+    watcher.until(lambda: "connect failure" in watcher.batch.explain([late]).get(late, ""), "words")
+    slurm.fault("start-controller")
+    assert watcher.end(job).exit_status == 4
+    assert watcher.end(late).exit_status == 6
+    assert kinds(watcher, late) == [Accepted, JobEnd]

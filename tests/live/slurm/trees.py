@@ -45,6 +45,10 @@ def wait_for(path):
     while not os.path.exists(path):
         assert time.time() < end, path
         time.sleep(0.05)
+def slurm_id():
+    """Return this job's id as Slurm shows it, an array's with the task."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 def first_time(name):
     """Tell whether this is the first attempt at what is called so."""
     try:
@@ -135,17 +139,25 @@ def as_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
 class Tree:
     """A workflow's script, its tree, and all its batch jobs.
 
-    settings: tables of its site file, beside those of BRISK. user: who runs it. bin: a directory
-    before all others on PATH.
+    brisk: its site is that of BRISK; settings: tables of its site file, added to that. user: who
+    runs it. bin: a directory before all others on PATH.
     """
 
     def __init__(
-        self, lab: Lab, home: Path, user: str | None = None, **settings: dict[str, Any]
+        self,
+        lab: Lab,
+        home: Path,
+        user: str | None = None,
+        brisk: bool = True,
+        **settings: Mapping[str, Any],
     ) -> None:
         self.lab, self.home, self.user = lab, home, user
         self.site = home / "site.toml"
-        self.site.write_text(as_toml({**BRISK, **settings}))
+        base: Mapping[str, Mapping[str, Any]] = BRISK if brisk else {}
+        tables = {name: {**base.get(name, {}), **table} for name, table in settings.items()}
+        self.site.write_text(as_toml({**base, **tables}))
         self.bin: Path | None = None
+        self.system = "slurm"
         self.name = f"t{os.getpid()}x{next(_numbers)}"
         self.directory, self.script = home / self.name, home / "flow.py"
         self.python, self.path = sys.executable, str(ROOT)
@@ -168,7 +180,7 @@ class Tree:
 
     def start(self, *options: str, script: Path | None = None) -> Master:
         """Start the workflow, or go on with it."""
-        where = ("--jobTree", str(self.directory), "--batchSystem", "slurm")
+        where = ("--jobTree", str(self.directory), "--batchSystem", self.system)
         return self._start(str(script or self.script), *options, *where)
 
     def restart(self, *options: str) -> Master:
@@ -181,7 +193,7 @@ class Tree:
 
     def command(self, command: str, *options: str) -> Master:
         """Start `jobtree run` with the command of a first job."""
-        where = ("--jobTree", str(self.directory), "--batchSystem", "slurm")
+        where = ("--jobTree", str(self.directory), "--batchSystem", self.system)
         return self._start("-m", "jobtree", "run", "--command", command, *options, *where)
 
     def run(self, *options: str, code: int = 0, limit_s: float = LONGEST_S) -> str:
@@ -209,8 +221,9 @@ class Tree:
         return self._masters[-1]
 
     def close(self) -> None:
-        """Leave no master behind."""
+        """Leave no master behind; show what they have said to whoever reads of a failure."""
         for master in self._masters:
+            print(master.said)
             if master.lives():
                 master.kill()
 

@@ -1,0 +1,214 @@
+"""Slurm's services stopped, frozen or garbled under a running tree: no job is lost or run twice.
+
+Owns outages; nodes that die are in test_nodes.py. Read next: contrib/slurm/README.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from pwd import struct_passwd
+
+import pytest
+
+from tests.live.slurm.conftest import temporary_cluster
+from tests.live.slurm.lab import Lab
+from tests.live.slurm.trees import Tree, fake_client
+from tests.live.waiting import eventually
+
+Plant = Callable[..., Tree]
+
+LEAVES_BODY = """
+class Root(Target):
+    def run(self):
+        note("root", slurm_id())
+        wait_for("gate0")
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+        self.setFollowOnTarget(Sum())
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        note("began", slurm_id())
+        wait_for("gate")
+        note("ran", str(self.number))
+class Sum(Target):
+    def run(self):
+        note("sum", str(len(open("ran").readlines())))
+"""
+
+
+def leaves(tree: Tree, count: int) -> None:
+    tree.write(f"COUNT = {count}\n{LEAVES_BODY}")
+
+
+def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
+    """Fail unless every leaf ran once, in so many batch jobs as there should be."""
+    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
+    assert tree.lines("sum") == [str(count)]
+    tree.ended_runs(count if runs is None else runs, "Leaf")
+
+
+def test_a_controller_that_is_away_for_a_minute_is_waited_for(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    leaves(tree, 48)
+    tree.open("gate0")
+    master = tree.start("--logLevel", "DEBUG")
+    tree.wait_for_lines("began", 32)
+    assert tree.queued("Leaf", "PENDING"), "not all of them run yet"
+    stopped = time.monotonic()
+    slurm.fault("stop-controller")
+    tree.open("gate")
+    tree.wait_for_lines("ran", 32)
+    master.wait_for_word("jobs go on")
+    while time.monotonic() - stopped < 60:
+        assert master.lives(), master.said
+        time.sleep(1)  # the minute itself is what is tested
+    slurm.fault("start-controller")
+    tree.assert_done(master.end())
+    assert_all_once(tree, 48)
+
+
+def test_a_submission_that_a_frozen_controller_accepted_is_found(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    leaves(tree, 8)
+    tree.open("gate")
+    master = tree.start()
+    tree.wait_for_lines("root", 1)
+    slurm.fault("freeze-controller")
+    tree.open("gate0")
+    master.wait_for_word("got no clear answer")
+    slurm.fault("thaw-controller")
+    ended = master.end()
+    tree.assert_done(ended)
+    assert_all_once(tree, 8)
+
+
+def test_a_lost_job_whose_id_is_anothers_now_is_not_taken_for_ours(
+    slurm: Lab, plant: Plant, another_user: struct_passwd, tmp_path: Path
+) -> None:
+    tree = plant(grace={"history": 8})
+    tree.write("class Root(Target):\n    def run(self):\n        note('ran', slurm_id())\n")
+    for node in slurm.nodes:
+        slurm.fault("drain", node)
+    slurm.fault("stop-controller")
+    state, saved = slurm.top / "state", tmp_path / "state"
+    shutil.copytree(state, saved, symlinks=True)
+    slurm.fault("start-controller")
+    master = tree.start()
+    (lost,) = tree.wait_queued(1)
+    slurm.fault("kill-controller")  # in the second in which nothing of it is saved yet
+    shutil.copytree(saved, state, symlinks=True, dirs_exist_ok=True)
+    slurm.fault("start-controller")
+    others = slurm.submit("--wrap", "exit 3", user=another_user.pw_name)
+    assert others == lost, "the id is used again"
+    for node in slurm.nodes:
+        slurm.fault("resume", node)
+    assert slurm.wait(others) == "FAILED"
+    ended = master.end()
+    tree.assert_done(ended)
+    assert len(tree.lines("ran")) == 1
+    assert tree.lines("ran") != [lost]
+    assert "lost job=1" in ended.said
+    assert slurm.wait_accounted(others) == ["FAILED", "3:0"], "it was left alone"
+
+
+def test_without_the_accounting_daemon_a_tree_runs_as_ever(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    leaves(tree, 8)
+    slurm.fault("stop-dbd")
+    tree.open("gate0")
+    master = tree.start("--retryCount", "0")
+    (first, *_) = tree.wait_for_lines("began", 8)
+    slurm.run("scancel", first)
+    tree.wait_for_lines("began", 9)
+    tree.open("gate")
+    tree.assert_done(master.end())
+    slurm.fault("start-dbd")
+    assert_all_once(tree, 8, runs=9)
+
+
+def test_jobs_that_end_while_munge_is_away(slurm: Lab, plant: Plant) -> None:
+    tree = plant(rescue={"published": 5})
+    leaves(tree, 6)
+    tree.open("gate0")
+    master = tree.start()
+    jobs = tree.wait_for_lines("began", 6)
+    for job in jobs[:3]:
+        slurm.run("scontrol", "update", f"job={job}", "requeue=1")
+    stopped = time.monotonic()
+    slurm.fault("stop-munge")
+    tree.open("gate")
+    tree.wait_for_lines("ran", 6)
+    while time.monotonic() - stopped < 30:
+        assert master.lives(), master.said
+        time.sleep(1)  # half a minute, in which the nodes cannot tell how their jobs ended
+    slurm.fault("start-munge")
+    ended = master.end()
+    tree.assert_done(ended)
+    assert sorted(map(int, tree.lines("ran"))) == list(range(6)), "nothing that was done is redone"
+    eventually("none of its jobs in the queue", tree.queued, lambda found: not found)
+    print(Counter(run.state for run in tree.runs("Leaf")))
+
+
+GARBLED = r"""
+n=$(wc -l <"$0.n" 2>/dev/null || echo 0); echo >>"$0.n"
+case $((n % 4)) in
+0) "$REAL" "$@" | head -c 700 ;;
+1) "$REAL" "$@" | tr '0-9|' '|0-9' ;;
+2) "$REAL" "$@" >/dev/null; echo "slurm_load_jobs error: Unexpected message received" >&2; exit 1 ;;
+*) exec "$REAL" "$@" ;;
+esac
+"""
+
+
+def test_answers_that_are_cut_garbled_or_none_harm_nothing(plant: Plant) -> None:
+    tree = plant()
+    leaves(tree, 20)
+    tree.bin = tree.home / "bin"
+    fake_client(tree.bin, "squeue", GARBLED)
+    tree.open("gate0")
+    master = tree.start()
+    tree.wait_for_lines("began", 20)
+    master.wait_for_word("gives no complete answer")
+    tree.open("gate")
+    tree.assert_done(master.end())
+    assert_all_once(tree, 20)
+
+
+@pytest.fixture
+def bare() -> Iterator[Lab]:
+    """A small cluster without accounting that forgets what has ended in seconds."""
+    with temporary_cluster("--nodes", "2", "--accounting", "0", "--conf", "MinJobAge=2") as lab:
+        yield lab
+
+
+def test_without_accounting_what_the_queue_has_forgotten_is_known_by_its_results(
+    bare: Lab, open_tmp_path: Path
+) -> None:
+    tree = Tree(bare, open_tmp_path)
+    leaves(tree, 8)
+    tree.open("gate0")
+    master = tree.start()
+    jobs = tree.wait_for_lines("began", 8)
+    master.signal(signal.SIGSTOP)
+    bare.run("scancel", jobs[0])  # one leaves no result, and nobody will say how it ended
+    tree.open("gate")
+    eventually(
+        "the queue has forgotten them",
+        lambda: bare.run("squeue", "-h", "-t", "all", "-o", "%A").stdout,
+        lambda told: not told,
+    )
+    master.signal(signal.SIGCONT)
+    ended = master.end()
+    tree.close()
+    tree.assert_done(ended)
+    assert sorted(map(int, tree.lines("ran"))) == list(range(8))
+    assert "lost job=" in ended.said
+    assert len(tree.lines("began")) == 9

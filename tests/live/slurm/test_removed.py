@@ -1,0 +1,170 @@
+"""Jobs that Slurm, an administrator or jobTree itself takes away: each is issued again.
+
+Owns what somebody wanted; what merely breaks is in test_nodes.py and test_outages.py.
+Read next: trees.py.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.flows import ROOT
+from tests.live.slurm.lab import Lab
+from tests.live.slurm.trees import Tree
+from tests.live.waiting import eventually
+
+Plant = Callable[..., Tree]
+
+LEAVES_BODY = """
+class Root(Target):
+    def run(self):
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60, cpu=CPU)
+        self.number = number
+    def run(self):
+        note("began", f"{self.number}/{slurm_id()}/{os.environ['SLURMD_NODENAME']}")
+        wait_for("gate")
+        note("ran", str(self.number))
+"""
+
+
+def leaves(tree: Tree, count: int, cpu: int = 1) -> None:
+    tree.write(f"COUNT, CPU = {count}, {cpu}\n{LEAVES_BODY}")
+
+
+def assert_each_once(tree: Tree, count: int) -> None:
+    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
+
+
+@pytest.mark.parametrize("partition", ["low", "lowkill"])
+def test_a_preempted_job_runs_again_and_nobody_is_charged(
+    slurm: Lab, plant: Plant, partition: str
+) -> None:
+    tree = plant(slurm={"partition": partition})
+    count = len(slurm.nodes)
+    leaves(tree, count, cpu=8)
+    master = tree.start()
+    tree.wait_for_lines("began", count)
+    slurm.submit("-p", "high", "-c", "8", "--wrap", "true")
+    tree.wait_for_lines("began", count + 1)
+    tree.open("gate")
+    ended = master.end()
+    tree.assert_done(ended)
+    assert_each_once(tree, count)
+    assert "failed job" not in ended.said
+    assert ended.said.count("lost job=") == 1
+    runs = tree.ended_runs(count + 1, "Leaf")
+    assert {run.partition for run in runs} == {partition}
+    print(Counter(run.state for run in runs))
+    assert Counter(run.state for run in runs)["COMPLETED"] == count
+
+
+def test_requeued_cancelled_and_drained_by_an_administrator(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    leaves(tree, 40)
+    master = tree.start()
+    begun = [line.split("/") for line in tree.wait_for_lines("began", 32)]
+    requeued, cancelled = begun[0], begun[1]
+    pending = tree.wait_queued(8, "Leaf", "PENDING")[-1]
+    slurm.fault("drain", cancelled[2])
+    slurm.run("scontrol", "update", f"job={requeued[1]}", "requeue=1")
+    slurm.fault("requeue", requeued[1])
+    slurm.run("scancel", cancelled[1])
+    slurm.run("scancel", pending)
+    tree.open("gate")
+    ended = master.end()
+    later = [line.split("/") for line in tree.lines("began")[32:]]
+    assert cancelled[2] not in {line[2] for line in later}, "a drained node begins nothing"
+    assert {requeued[0], cancelled[0]} <= {line[0] for line in later}
+    tree.assert_done(ended)
+    assert_each_once(tree, 40)
+    assert ended.said.count("lost job=") == 2, "those cancelled; who was requeued is not charged"
+    assert "failed job" not in ended.said
+    runs = tree.ended_runs(
+        40 + 3, "Leaf"
+    )  # of a waiting task that is cancelled Slurm keeps nothing
+    of_requeued = [run for run in runs if run.job == requeued[1]]
+    assert [run.state for run in of_requeued] == ["REQUEUED", "FAILED"]
+    assert of_requeued[1].code == "75:0", "its copy met the claim of its dead first run"
+
+
+def test_ends_that_only_accounting_remembers(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    leaves(tree, 6)
+    with slurm.configured(MinJobAge="2"):
+        master = tree.start()
+        begun = [line.split("/") for line in tree.wait_for_lines("began", 6)]
+        master.signal(signal.SIGSTOP)
+        slurm.run("scancel", begun[0][1])
+        tree.open("gate")
+        eventually(
+            "the queue has forgotten them",
+            lambda: slurm.run("squeue", "-h", "-t", "all", "-o", "%A").stdout,
+            lambda told: not told,
+        )
+        master.signal(signal.SIGCONT)
+        ended = master.end()
+    tree.assert_done(ended)
+    assert_each_once(tree, 6)
+    assert ended.said.count("lost job=") == 1
+    assert "cancelled" in ended.said
+    tree.ended_runs(7, "Leaf")
+
+
+LONG_BODY = """
+class Root(Target):
+    def run(self):
+        self.addChildTarget(Leaf("long"))
+        self.addChildTarget(Leaf("removed"))
+class Leaf(Target):
+    def __init__(self, name):
+        super().__init__(memory="100M", time=60)
+        self.name = name
+    def run(self):
+        note(f"{self.name}-began", slurm_id())
+        if first_time(self.name):
+            wait_for("never")
+        note("ran", self.name)
+"""
+
+
+@pytest.mark.parametrize("system", ["slurm", "fourMethods"])
+def test_over_long_and_removed_jobs_are_issued_again_by_any_adapter(
+    slurm: Lab, plant: Plant, system: str
+) -> None:
+    tree = plant(rescue={"missing": 3, "published": 3})
+    tree.write(LONG_BODY)
+    tree.system = system
+    tree.path = f"{ROOT}:{installed(tree.home)}"
+    master = tree.start("--maxJobDuration", "5", "--rescueJobsFrequency", "1")
+    (long,) = tree.wait_for_lines("long-began", 1)
+    (removed,) = tree.wait_for_lines("removed-began", 1)
+    slurm.run("scancel", removed)
+    master.wait_for_word("a step ran for more than --maxJobDuration (5 s)")
+    eventually("it leaves the queue", tree.queued, lambda found: long not in found)
+    ended = master.end()
+    tree.assert_done(ended)
+    assert sorted(tree.lines("ran")) == ["long", "removed"]
+    assert [len(tree.lines(f"{name}-began")) for name in ("long", "removed")] == [2, 2]
+    assert "failed job" not in ended.said
+    tree.ended_runs(4, "Leaf")
+    eventually("nothing left", tree.queued, lambda found: not found)
+
+
+def installed(home: Path) -> Path:
+    """Install the third party's batch system as its package would: by an entry point."""
+    about = home / "packages" / "fourmethods-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fourmethods\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[jobtree.batchsystems]\nfourMethods = tests.live.slurm.fourmethods:FourMethods\n"
+    )
+    return about.parent

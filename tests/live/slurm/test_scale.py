@@ -1,0 +1,148 @@
+"""Whole workflows on the real Slurm: right results, few commands, large levels, odd requests.
+
+Owns what goes well; the other modules of this folder own what does not. Read next: trees.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from pwd import struct_passwd
+
+import pytest
+
+from tests.integration.flows import ROOT
+from tests.live.everyone import copy_jobtree, python_for
+from tests.live.slurm.lab import Lab
+from tests.live.slurm.trees import Tree, calls, counting_clients
+
+Plant = Callable[..., Tree]
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+
+
+@pytest.mark.parametrize("who", ["root", "an ordinary user"])
+def test_the_examples_finish_with_the_right_result(
+    plant: Plant, who: str, ordinary_user: struct_passwd, open_tmp_path: Path
+) -> None:
+    sort, modules, count = trees = [plant(**_as(who, ordinary_user)) for _ in range(3)]
+    examples = ROOT / "examples"
+    if who != "root":
+        python = python_for(ordinary_user)
+        if python is None:
+            pytest.skip(f"no Python {sys.version_info[:2]} that an ordinary user can run")
+        path = open_tmp_path / "everyone"
+        path.mkdir()
+        examples = copy_jobtree(path) / "examples"
+        for tree in trees:
+            tree.python, tree.path = python, str(path)
+    material = open_tmp_path / "material"
+    for name in ("json", "email", "logging"):
+        shutil.copytree(STDLIB / name, material / name)
+    material.chmod(0o755)
+    sources = sorted(material.rglob("*.py"))
+    text = open_tmp_path / "text"
+    text.write_bytes(b"".join(path.read_bytes() for path in sources))
+
+    report, counted = modules.home / "report.json", count.home / "counts"
+    running = [
+        sort.start(
+            str(text), "--output", "sorted", "--chunkBytes", "60000", script=examples / "sort.py"
+        ),
+        modules.start(
+            "--library", str(material), "--report", str(report), script=examples / "modules.py"
+        ),
+        count.command(f"sh {examples}/filetree.sh {material} {counted} JOB_FILE"),
+    ]
+    for tree, master in zip(trees, running, strict=True):
+        tree.assert_done(master.end())
+        assert {run.user for run in tree.runs()} == {tree.user or "root"}
+    lines = text.read_bytes().split(b"\n")[:-1]
+    assert (sort.home / "sorted").read_bytes() == b"".join(line + b"\n" for line in sorted(lines))
+    totals = json.loads(report.read_text())["totals"]
+    assert totals["modules"] == len(sources)
+    files = [path for path in material.rglob("*") if path.is_file()]
+    folders = [path for path in material.rglob("*") if path.is_dir()]
+    content = [path.read_bytes() for path in files]
+    expected = [len(folders) + 1, len(files), sum(c.count(b"\n") for c in content)]
+    assert list(map(int, counted.read_text().split()))[:3] == expected
+
+
+def _as(who: str, user: struct_passwd) -> dict:
+    """Return how a tree is planted: an ordinary user's has no settings but the defaults."""
+    return {} if who == "root" else {"user": user.pw_name, "brisk": False}
+
+
+LEVEL_BODY = """
+class Root(Target):
+    def run(self):
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+        self.setFollowOnTarget(Sum())
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=EXPECTED)
+        self.number = number
+    def run(self):
+        note("ran", str(self.number))
+class Sum(Target):
+    def run(self):
+        note("sum", str(sum(int(line) for line in open("ran"))))
+"""
+
+
+def test_a_thousand_like_jobs_take_five_commands(plant: Plant) -> None:
+    tree = plant(brisk=False)
+    tree.write(f"COUNT, EXPECTED = 1000, None\n{LEVEL_BODY}")
+    tree.bin = counting_clients(tree.home / "bin")
+    tree.run()
+    assert tree.lines("sum") == [str(sum(range(1000)))]
+    assert len(set(tree.lines("ran"))) == len(tree.lines("ran")) == 1000
+    assert Counter(run.state for run in tree.ended_runs(1000, "Leaf")) == {"COMPLETED": 1000}
+    made = calls(tree.bin)
+    _, level, follow_on = (at for at, name in enumerate(made) if name == "sbatch")
+    print("all commands:", " ".join(made))
+    assert follow_on - level <= 5, "from the submission of the thousand to the end of the last"
+
+
+def test_a_level_of_five_thousand_is_packed(plant: Plant) -> None:
+    tree = plant()
+    tree.write(f"COUNT, EXPECTED = 5000, 0.01\n{LEVEL_BODY}")
+    tree.bin = counting_clients(tree.home / "bin")
+    tree.run("--maxJobs", "40")
+    assert tree.lines("sum") == [str(sum(range(5000)))]
+    assert len(set(tree.lines("ran"))) == len(tree.lines("ran")) == 5000
+    runs = tree.runs("Leaf")
+    print(f"5,000 jobs in {len(runs)} batch jobs, {len(calls(tree.bin))} commands")
+    assert len(runs) <= 500
+
+
+REQUESTS_BODY = """
+class Root(Target):
+    def run(self):
+        self.addChildTarget(Plain(memory="100M", time=7200))
+        self.addChildTarget(Gpu(memory="100M", time=60, gpus=1))
+class Plain(Target):
+    def run(self):
+        note("plain", str(os.environ.get("CUDA_VISIBLE_DEVICES")))
+class Gpu(Target):
+    def run(self):
+        note("gpu", str(os.environ.get("CUDA_VISIBLE_DEVICES")))
+"""
+
+
+def test_a_partition_is_found_and_a_gpu_is_given(slurm: Lab, plant: Plant) -> None:
+    tree = plant()
+    tree.write(REQUESTS_BODY)
+    tree.run("--defaultTime", "60")
+    default = slurm.partitions[0]
+    (long,) = tree.ended_runs(1, "Plain")
+    assert long.partition not in ("", default), "its default partition has five minutes only"
+    assert int(long.minutes) == 360
+    assert tree.lines("plain") == ["None"]
+    assert tree.lines("gpu")[0] in ("0", "1")
