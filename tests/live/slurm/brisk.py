@@ -41,10 +41,15 @@ class BriskSlurm(Slurm):
     def __init__(self) -> None:
         settings = told()
         super().__init__(
-            SlurmSettings(**settings.get("slurm", {})),
+            SlurmSettings(**{name: _plain(v) for name, v in settings.get("slurm", {}).items()}),
             replace(PACE, **settings.get("pace", {})),
             replace(PATIENCE, **settings.get("patience", {})),
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as the adapter takes it: JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def main() -> None:
