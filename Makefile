@@ -25,8 +25,11 @@ test: $(STAMP) schedulers strace ## run the tests; as root also those against re
 	@"$(PY)" -m pytest $(ARGS)
 
 schedulers: $(STAMP) ## as root: install the schedulers that live tests need, if missing
-	@if [ "$$(id -u)" = 0 ]; then "$(PY)" contrib/slurm/local-cluster install --quiet || \
-	echo "== so the tests against a real Slurm cannot run"; fi
+	@if [ "$$(id -u)" != 0 ]; then exit 0; fi; \
+	"$(PY)" contrib/slurm/local-cluster install --quiet || \
+	echo "== so the tests against a real Slurm cannot run"; \
+	"$(PY)" contrib/sge/local-cell install --quiet || \
+	echo "== so the tests against a real Grid Engine cannot run"
 
 strace: ## as root: install strace, which the crash tests need, if missing
 	@if command -v strace >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; \

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         BatchSystemError,
         ImpossibleRequest,
         ReportableError,
+        SiteError,
         Unobtainable,
     )
     from batchsystems.interface import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Accepted,
         Ambiguous,
         BatchSystem,
+        Caller,
         Capacity,
         JobEnd,
         JobRecord,
@@ -29,18 +31,25 @@ if TYPE_CHECKING:
         Resources,
         Update,
     )
-    from batchsystems.registry import load, names
+    from batchsystems.registry import load, load_for, names
     from batchsystems.singlemachine import SingleMachine
+    from batchsystems.site import Site
+    from batchsystems.sitefiles import load_site
 
 _HOMES = {
     "acid": ("AcidTest",),
-    "errors": ("BatchSystemError", "ImpossibleRequest", "ReportableError", "Unobtainable"),
-    "interface": (
-        *("INDEX", "Accepted", "Ambiguous", "BatchSystem", "Capacity", "JobEnd", "JobRecord"),
-        *("JobSpec", "Reason", "Refused", "Resources", "Update"),
+    "errors": (
+        *("BatchSystemError", "ImpossibleRequest", "ReportableError", "SiteError"),
+        "Unobtainable",
     ),
-    "registry": ("load", "names"),
+    "interface": (
+        *("INDEX", "Accepted", "Ambiguous", "BatchSystem", "Caller", "Capacity", "JobEnd"),
+        *("JobRecord", "JobSpec", "Reason", "Refused", "Resources", "Update"),
+    ),
+    "registry": ("load", "load_for", "names"),
     "singlemachine": ("SingleMachine",),
+    "site": ("Site",),
+    "sitefiles": ("load_site",),
 }
 
 __all__ = [
@@ -50,6 +59,7 @@ __all__ = [
     "Ambiguous",
     "BatchSystem",
     "BatchSystemError",
+    "Caller",
     "Capacity",
     "ImpossibleRequest",
     "JobEnd",
@@ -60,9 +70,13 @@ __all__ = [
     "ReportableError",
     "Resources",
     "SingleMachine",
+    "Site",
+    "SiteError",
     "Unobtainable",
     "Update",
     "load",
+    "load_for",
+    "load_site",
     "names",
 ]
 

@@ -6,6 +6,7 @@ Owns nothing but the dice; the launcher does the killing. Read next: singlemachi
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from batchsystems.interface import JobSpec
 from batchsystems.singlemachine import SingleMachine
@@ -27,12 +28,14 @@ class AcidTest(SingleMachine):
         max_memory_bytes: int | None = None,
         max_gpus: int | None = None,
         grace_s: float = 5.0,
+        setup: Sequence[str] = (),
+        shell: str = "/bin/sh",
         *,
         kill_probability: float = 0.5,
         max_delay_s: float = 1.0,
         seed: int | None = None,
     ) -> None:
-        super().__init__(state_dir, max_cpus, max_memory_bytes, max_gpus, grace_s)
+        super().__init__(state_dir, max_cpus, max_memory_bytes, max_gpus, grace_s, setup, shell)
         self._kill_probability, self._max_delay_s = kill_probability, max_delay_s
         self._dice = random.Random(seed)  # noqa: S311 - dice, not keys
 

@@ -3,6 +3,7 @@
 Must not import anything of this project. Read next: interface.py.
 
     ReportableError             code, what, where, why, fix; printed without a traceback
+    ├── SiteError               a site file; may tell of several problems at once
     └── BatchSystemError        the batch system, or what was asked of it
         ├── ImpossibleRequest   no machine of this batch system can ever run the job
         └── Unobtainable        the scheduler gave no complete answer: says nothing about jobs
@@ -43,6 +44,30 @@ def _rebuild(
     kind: type[ReportableError], what: str, code: str, where: str, why: str, fix: str
 ) -> ReportableError:
     return kind(what, code=code, where=where, why=why, fix=fix)
+
+
+class SiteError(ReportableError):
+    """A site file cannot be used. others: what else is wrong, told with it."""
+
+    default_code = "JT120"
+    others: tuple[SiteError, ...] = ()
+
+    def __str__(self) -> str:
+        """Render this problem and all others."""
+        return "\n".join([super().__str__(), *map(str, self.others)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with all others."""
+        return _rebuild_site, (super().__reduce__()[1], self.others)
+
+
+def _rebuild_site(
+    explained: tuple[type[SiteError], str, str, str, str, str], others: tuple[SiteError, ...]
+) -> SiteError:
+    kind, what, code, where, why, fix = explained
+    error = kind(what, code=code, where=where, why=why, fix=fix)
+    error.others = others
+    return error
 
 
 class BatchSystemError(ReportableError):

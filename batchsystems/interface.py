@@ -11,6 +11,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from batchsystems.site import Site
 
 INDEX = "{index}"
 """The element of a JobSpec's argv that an adapter replaces by the task's index."""
@@ -156,6 +160,18 @@ class Capacity:
     largest: Resources = field(default_factory=lambda: Resources(cpus=2**31))
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What whoever uses a batch system wants of it, beside what the site says.
+
+    state_dir: a directory for the adapter's own records, the same for a later instance that is
+    to adopt() jobs. max_cpus: the most that will be asked for at once. None: not said.
+    """
+
+    state_dir: str | None = None
+    max_cpus: int | None = None
+
+
 class BatchSystem(ABC):
     """A batch system. Four methods make one; each other has a default that keeps its promise.
 
@@ -165,6 +181,16 @@ class BatchSystem(ABC):
     """
 
     name = ""
+    here = False
+    """Whether jobs run on the machine of whoever uses it."""
+
+    @classmethod
+    def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
+        """Make one as a site file describes it; `section` is the name of its own table there.
+
+        By default that table's keys are arguments of the constructor.
+        """
+        return cls(**site.fields(section))
 
     @abstractmethod
     def issueJob(self, spec: JobSpec) -> int:

@@ -7,9 +7,15 @@ Read next: interface.py.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from batchsystems.errors import BatchSystemError
-from batchsystems.interface import BatchSystem
+from batchsystems.interface import BatchSystem, Caller
+from batchsystems.site import Site
+
+if TYPE_CHECKING:
+    from batchsystems.site.fields import Section
 
 ENTRY_POINTS = "jobtree.batchsystems"
 """The entry-point group by which an installed package offers a batch system."""
@@ -18,7 +24,16 @@ BUILT_IN = {
     "singleMachine": "batchsystems.singlemachine:SingleMachine",
     "acidTest": "batchsystems.acid:AcidTest",
     "slurm": "batchsystems.slurm:Slurm",
+    "sge": "batchsystems.sge:Sge",
 }
+
+SECTIONS = {
+    "singleMachine": "batchsystems.singlemachine.section:SingleMachineSection",
+    "slurm": "batchsystems.slurmsection:SlurmSection",
+    "sge": "batchsystems.sgesection:SgeSection",
+}
+"""The table that each of these has in a site file. A batch system of a third party has one too,
+of its name: its keys go as they are to the class's from_site()."""
 
 ALIASES = {
     "local": "singleMachine",
@@ -35,8 +50,31 @@ def load(name: str, **options: object) -> BatchSystem:
     Raises BatchSystemError: JT201 for an unknown name, JT202 if it cannot be loaded, JT203 for
     options it does not take.
     """
+    return _make(canonical(name), lambda kind: kind(**options), ", ".join(sorted(options)))
+
+
+def load_for(name: str, site: Site, caller: Caller | None = None) -> BatchSystem:
+    """Return a new instance of the batch system, made as a site describes it.
+
+    Raises BatchSystemError as load() does.
+    """
     found = canonical(name)
-    return _make(found, BUILT_IN.get(found) or _known()[found], options)
+    keys = ", ".join(key for key in site.settings if key.startswith(f"{found}."))
+    return _make(found, lambda kind: kind.from_site(site, found, caller or Caller()), keys)
+
+
+def sections() -> dict[str, type[Section]]:
+    """Return the tables of a site file that the built-in batch systems have."""
+    found = {}
+    for name, target in SECTIONS.items():
+        module, _, attribute = target.partition(":")
+        found[name] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def is_here(name: str) -> bool:
+    """Tell whether a batch system runs jobs on the machine of whoever uses it."""
+    return bool(getattr(_class_of(canonical(name)), "here", False))
 
 
 def canonical(name: str) -> str:
@@ -71,7 +109,9 @@ def _known() -> dict[str, str]:
     return offered | BUILT_IN
 
 
-def _make(name: str, target: str, options: dict[str, object]) -> BatchSystem:
+def _class_of(name: str) -> type[BatchSystem]:
+    """Return the class of a batch system, by its one name; JT202 if it cannot be loaded."""
+    target = BUILT_IN.get(name) or _known()[name]
     module, _, attribute = target.partition(":")
     try:
         kind = getattr(importlib.import_module(module), attribute)
@@ -83,19 +123,22 @@ def _make(name: str, target: str, options: dict[str, object]) -> BatchSystem:
             why=str(error),
             fix="reinstall the package that offers it",
         ) from error
+    if not (isinstance(kind, type) and issubclass(kind, BatchSystem)):
+        raise BatchSystemError(f"{target} is not a BatchSystem", code="JT202")
+    return kind
+
+
+def _make(name: str, make: Callable[[type[BatchSystem]], BatchSystem], given: str) -> BatchSystem:
+    kind = _class_of(name)
     try:
-        made = kind(**options)
+        return make(kind)
     except TypeError as error:
-        given = ", ".join(sorted(options)) or "none"
         raise BatchSystemError(
             f"the batch system {name} does not take these options",
             code="JT203",
-            why=f"{error}; options given: {given}",
-            fix=f"see help({target.replace(':', '.')})",
+            why=f"{error}; options given: {given or 'none'}",
+            fix=f"see help({kind.__module__}.{kind.__qualname__})",
         ) from error
-    if not isinstance(made, BatchSystem):
-        raise BatchSystemError(f"{target} is not a BatchSystem", code="JT202")
-    return made
 
 
 def _unknown(name: str, known: list[str]) -> BatchSystemError:

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
+from typing import Self
 
-from batchsystems.commandline import Clock, CommandLine
+from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
+    LITTLE,
     Dialect,
     Limits,
     Listing,
@@ -23,7 +25,8 @@ from batchsystems.commandline.dialect import (
     Turned,
 )
 from batchsystems.commandline.pacing import Pace, Patience
-from batchsystems.interface import INDEX, JobEnd, Reason, Resources
+from batchsystems.interface import INDEX, Caller, JobEnd, Reason, Resources
+from batchsystems.site import Site
 from batchsystems.slurmanswers import (
     HISTORY_FIELDS,
     NATIVE,
@@ -93,9 +96,9 @@ class SlurmDialect(Dialect):
             if getattr(own, name):
                 words.append(f"--{name}={getattr(own, name)}")
         chosen = limits.choose(asked)
-        if own.partition and "," not in own.partition:
+        if own.partition and ("," not in own.partition or chosen is None):
             words.append(f"--partition={own.partition}")
-        elif chosen is not None and not chosen.preferred:
+        elif chosen is not None and (own.queues or not chosen.preferred):
             words.append(f"--partition={chosen.name}")
         return words
 
@@ -140,7 +143,9 @@ class SlurmDialect(Dialect):
 
     # -- limits -------------------------------------------------------------------------------
 
-    def discover(self, limits: Limits, tasks: int) -> tuple[Command, ...]:
+    def discover(
+        self, limits: Limits, tasks: int, asked: Resources = LITTLE
+    ) -> tuple[Command, ...]:
         """Return what asks for the partitions, and for array sizes before a large array."""
         asks = []
         if not self.settings.queues:
@@ -228,6 +233,11 @@ class Slurm(CommandLine):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(SlurmDialect(settings), pace, patience, transport, clock)
+
+    @classmethod
+    def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
+        """Make one by the table [slurm], and by those that are for every scheduler."""
+        return cls(site.make(SlurmSettings, section, "worker"), *habits_of(site))
 
 
 def _begins(why: str, reason: str) -> bool:

@@ -50,12 +50,19 @@ class SlurmSettings:
         if self.memory not in ("job", "cpu", "none"):
             raise _bad(f"memory is {self.memory!r}", "use job, cpu or none")
         for directive in self.directives:
-            if not directive.startswith("-") or _OWNED.match(directive):
-                raise _bad(
-                    f"the directive {directive!r} cannot be given",
-                    "give options of sbatch as --option=value; jobTree itself sets the job's "
-                    "name, array, output, directory, environment and requeueing",
-                )
+            if not may_be_given(directive):
+                raise _bad(f"the directive {directive!r} cannot be given", DIRECTIVES)
+
+
+DIRECTIVES = (
+    "give options of sbatch as --option=value; jobTree itself sets the job's name, array, "
+    "output, directory, environment and requeueing"
+)
+
+
+def may_be_given(directive: str) -> bool:
+    """Tell whether this is an option of sbatch, and none that jobTree sets itself."""
+    return directive.startswith("-") and _OWNED.match(directive) is None
 
 
 def _bad(what: str, fix: str) -> BatchSystemError:

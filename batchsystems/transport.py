@@ -81,6 +81,9 @@ class Transport(Protocol):
         Raises OSError.
         """
 
+    def size(self, path: str) -> int:
+        """Return how many bytes a file has. Raises OSError."""
+
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not there to be run."""
 
@@ -123,6 +126,11 @@ class Local:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size + offset) if offset < 0 else offset)
             return file.read(limit)
+
+    def size(self, path: str) -> int:
+        """Return how many bytes a file has: opened, as NFS then asks its server afresh."""
+        with open(path, "rb") as file:
+            return file.seek(0, os.SEEK_END)
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not on PATH."""

@@ -1,13 +1,14 @@
 # ruff: noqa: INP001 - a script, not a package
 """Prints the pages of the documentation that are made from the code.
 
-Owns docs/options.md, docs/transitions.md and docs/errors.md; run by `make docs`. A test fails
-when a page is not what this prints. Read next: jobtree/options.py, jobtree/tree.py,
-jobtree/attempts.py, jobtree/cli/explain.py.
+Owns docs/options.md, transitions.md, errors.md and site.md, and the JSON Schema of site files; run
+by `make docs`. A test fails when one is not what this prints. Read next: jobtree/options.py,
+jobtree/tree.py, jobtree/attempts.py, jobtree/cli/explain.py, batchsystems/site/sections.py.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from batchsystems import sitefiles  # noqa: E402 - the path comes first
 from jobtree import attempts, options, tree  # noqa: E402 - the path comes first
 from jobtree.cli import explain  # noqa: E402
 from jobtree.job import Colour  # noqa: E402
@@ -113,7 +115,7 @@ def errors_page() -> str:
         "traceback; `--logLevel DEBUG` adds it.",
     ]
     for start, title, status in explain.FAMILIES:
-        lines += ["", f"## {start}xx: {title}", "", f"Exit status {status}."]
+        lines += ["", f"## {start.ljust(5, 'x')}: {title}", "", f"Exit status {status}."]
         for code, (meaning, remedy) in sorted(explain.CODES.items()):
             if code.startswith(start):
                 lines += ["", f"### {code}", "", meaning, "", f"*What to do:* {remedy}"]
@@ -143,10 +145,81 @@ def _meanings(path: str, name: str) -> dict[str, str]:
     return found
 
 
+SITE_HEAD = f"""# The site file
+
+{MADE}
+A site file describes a cluster to jobTree. Ready ones, to be copied and adapted, are in
+[site-config](../site-config/README.md). None is needed: what no file sets has a default.
+
+It is TOML, and begins with `schema = 1`. Times are seconds, or `90s`, `2h`, `1-12:00:00`; sizes
+are bytes, or `512M`, `4GB` (powers of 1024).
+
+## Where it is looked for
+
+1. the file that `--site FILE` names; a restart remembers it, and reads it afresh
+2. the file that `$JOBTREE_SITE` names
+3. `$XDG_CONFIG_HOME/jobtree/site.toml`, or else `~/.config/jobtree/site.toml`
+4. `/etc/jobtree/site.toml`
+
+All of them are read, and the first to set a key wins, key by key. Options of the command line win
+over all files. `jobtree site show` prints each value with the file and line that it comes from;
+`jobtree site check` tells all that is wrong, and asks no batch system.
+
+## Locks
+
+A file may lock keys, and whole sections. Files before it in the order above may then not set them,
+nor may options that say something else:
+
+```toml
+[locked]
+keys = ["pacing", "limits.max_jobs"]
+```
+
+A key that is locked and set nowhere has its default. Locks keep users from doing harm unawares;
+they are no protection against those who mean to, which the batch system's own limits are.
+
+## Editors
+
+`site-config/schema.json` (or `jobtree site show --schema --json`) is a JSON Schema; with
+`#:schema PATH` as a file's first line, editors with a TOML language server complete and check keys.
+
+## Keys
+"""
+
+SITE_TAIL = """
+### A batch system of your own
+
+A table of its name: its keys go, unchecked, to the adapter's class as arguments, or to its
+`from_site()` ([batch systems](batch-systems.md)).
+"""
+
+
+def site_page() -> str:
+    """Return docs/site.md."""
+    lines: list[str] = []
+    section = None
+    for key, about in sitefiles.schema().keys.items():
+        table, _, name = key.rpartition(".") if "[]" not in key else key.partition(".")
+        if table != section:
+            section = table
+            lines += ["", f"### [{table}]", "", about.section, ""] if table else [""]
+            lines += [row("key", "value", "default", "meaning"), row("---", "---", "---", "---")]
+        default = {"none": "-", "required": "required"}.get(about.written, f"`{about.written}`")
+        lines.append(row(f"`{name}`", about.kind, default, about.meaning))
+    return SITE_HEAD + "\n".join(lines) + "\n" + SITE_TAIL
+
+
+def site_schema() -> str:
+    """Return site-config/schema.json."""
+    return json.dumps(sitefiles.schema().json_schema(), indent=1) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "transitions.md": transitions_page,
     "errors.md": errors_page,
+    "site.md": site_page,
+    "../site-config/schema.json": site_schema,
 }
 
 

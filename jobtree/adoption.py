@@ -71,6 +71,7 @@ def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     command = job.stack[-1]
+    issue.fared_well = issue.fared_well is not False
     issue.progress_at = live.clock.now()
     waited = None if issue.started_at is None else max(0.0, issue.started_at - issue.issued_at)
     live.measure(command.label, line.usage.wall_s)
@@ -161,6 +162,7 @@ def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     label = job.stack[-1].label
+    issue.fared_well = False
     _pass_on(job, line.messages)
     if line.out_of_memory and _give_more_memory(live, issue, job, line):
         return

@@ -6,6 +6,7 @@ command that took it while no master lives. Read next: cli/.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 from jobtree.job import Colour, Job, attempt_count
@@ -53,6 +54,7 @@ def status(store: Store) -> dict[str, Any]:
     counts = store.counts
     return {
         "started": store.meta("started"),
+        "site": site_of(store),
         "done": store.done,
         "remaining": sum(counts.values()),
         "colours": colours(store),
@@ -63,6 +65,12 @@ def status(store: Store) -> dict[str, Any]:
         },
         "failures": failures(store),
     }
+
+
+def site_of(store: Store) -> dict[str, Any]:
+    """Return the site files that the tree was last run by, and the digest of what they said."""
+    said: dict[str, Any] = json.loads(store.meta("site", '{"files": [], "digest": ""}'))
+    return said
 
 
 def colours(store: Store) -> dict[str, int]:

@@ -18,26 +18,17 @@ from jobtree import tree
 from jobtree.adoption import hand_back
 from jobtree.attempts import State
 from jobtree.job import Colour, Job, Requirements
-from jobtree.live import WORKER_MEMORY_BYTES, Issue, Live
+from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
 from jobtree.packing import GROWTH, Pack, Ready, plan
 from jobtree.settling import give_up, take_lines
 
-MOST_ISSUED = 1000
-"""Issues out at once where the batch system does not say what it can run."""
-
 LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
 
-LEAST_TIME_S = 600.0
-TIME_FACTOR = 3.0
-"""An issue asks for this times what its jobs expect, and for LEAST_TIME_S at least, as far as
-the batch system has jobs of that length."""
-
-HEARTBEAT_S = 30.0
 RECALL_S = 2.0
 """A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
 
@@ -78,7 +69,7 @@ def _room(live: Live) -> tuple[int, int]:
     """Return how many one-cpu issues may be added, and how many may be out in all."""
     settings = live.settings
     slots = live.system.capacity().slots
-    total = min(settings.max_cpus, MOST_ISSUED if slots is None else slots)
+    total = min(settings.max_cpus, settings.slots if slots is None else slots)
     free = min(total - live.slots_out, settings.max_jobs - live.issues_out)
     return free, min(total, settings.max_jobs)
 
@@ -126,6 +117,7 @@ def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
 
 
 def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list[Job]]) -> None:
+    settings = live.settings
     submission = _name(live, packs[0][0].stack[-1].label, name_of_tree)
     granted = Requirements(
         needs.memory_bytes,
@@ -140,7 +132,7 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
         issue = Issue(
             submission,
             task,
-            live.settings.batch_system,
+            settings.batch_system,
             granted,
             pack,
             live.clock.epoch(),
@@ -159,7 +151,8 @@ def _time_s(live: Live, needs: Requirements, packs: list[list[Job]]) -> float:
 
     What the longest job itself needs is asked for all the same: it is refused with that figure.
     """
-    wanted = max(LEAST_TIME_S, TIME_FACTOR * (needs.time_s or 0.0))
+    settings = live.settings
+    wanted = max(settings.least_time_s, settings.time_margin * (needs.time_s or 0.0))
     most = live.system.capacity().largest.time_s
     if most is None or wanted <= most:
         return wanted
@@ -181,9 +174,9 @@ def _submission(
     def submit() -> None:
         live.mailbox.post(terms, orders)
         granted = terms.granted
-        memory = (granted.memory_bytes or 0) + WORKER_MEMORY_BYTES
+        memory = (granted.memory_bytes or 0) + live.settings.worker_memory_bytes
         resources = Resources(granted.cpus or 1, memory, granted.gpus or 0, granted.time_s)
-        argv = worker_argv(order_path(live.directory, terms.submission))
+        argv = worker_argv(live.settings.python, order_path(live.directory, terms.submission))
         output = output_path(live.directory, terms.submission)
         specs = [
             JobSpec(terms.submission, argv, resources, issue.task, output=output)
@@ -197,10 +190,10 @@ def _submission(
     return submit
 
 
-def worker_argv(order: str) -> tuple[str, ...]:
-    """Return the command that starts a worker on a task of an order."""
+def worker_argv(python: str, order: str) -> tuple[str, ...]:
+    """Return the command that starts a worker on a task of an order, by the site's Python."""
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
-    return (sys.executable, "-I", "-S", start, order, INDEX)
+    return (python or sys.executable, "-I", "-S", start, order, INDEX)
 
 
 def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
@@ -211,7 +204,7 @@ def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
         granted=granted,
         defaults=settings.defaults,
         doorbell=live.mailbox.bell.address,
-        heartbeat_s=HEARTBEAT_S,
+        heartbeat_s=settings.heartbeat_s,
         max_log_bytes=settings.max_log_bytes,
         log_level=settings.log_level,
         job_time_s=settings.job_time_s,

@@ -3,6 +3,7 @@
 Owns the stable codes; must not import anything heavy. Read next: docs/errors.md.
 
     ReportableError (batchsystems.errors)
+    ├── SiteError          JT12x   exit status 3
     ├── BatchSystemError   JT2xx   exit status 4
     └── JobTreeError       JT4xx   exit status 1: something in the workflow
         ├── UsageError     JT1xx   exit status 2
@@ -15,7 +16,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from batchsystems.errors import BatchSystemError, ReportableError
+from batchsystems.errors import BatchSystemError, ReportableError, SiteError
 
 
 class JobTreeError(ReportableError):
@@ -49,6 +50,8 @@ def exit_status(error: ReportableError) -> int:
     """Return the exit status a command that fails with this error ends with."""
     if isinstance(error, JobTreeError):
         return error.exit_status
+    if isinstance(error, SiteError):
+        return 3
     return 4 if isinstance(error, BatchSystemError) else 1
 
 

@@ -17,6 +17,7 @@ from jobtree.attempts import State
 from jobtree.job import Colour, Command, Job, Requirements
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
+from jobtree.nodes import Ledger
 from jobtree.options import Settings
 from jobtree.packing import Measured, slots_of
 from jobtree.rescue import Policy, within
@@ -24,9 +25,6 @@ from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store
 
 WINDOW = 10_000
-
-WORKER_MEMORY_BYTES = 64 * 2**20
-"""What a worker needs beside its step: asked for on top, never granted to the step."""
 
 log = logging.getLogger("jobtree")
 
@@ -47,6 +45,7 @@ class Issue:
     name: what its files are called by. open: job -> (attempt, step) of what is still to come
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
+    fared_well: as far as that speaks for or against its node, None if it does not.
     """
 
     __slots__ = (
@@ -54,6 +53,7 @@ class Issue:
         "batch_system",
         "beat",
         "beat_at",
+        "fared_well",
         "granted",
         "handle",
         "issued_at",
@@ -97,6 +97,7 @@ class Issue:
         self.beat, self.absences = -1, 0
         self.ran_at_beat_s: float | None = None
         self.recalled_at: float | None = None
+        self.fared_well: bool | None = None
 
     @property
     def occupies(self) -> bool:
@@ -180,7 +181,7 @@ class Live:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
         self.budgets = tree.Budgets(settings.retries, settings.rescues)
-        self.policy = Policy(longest_step_s=settings.longest_step_s)
+        self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
         self.issues: dict[str, Issue] = {}
         self.by_handle: dict[tuple[str, int], Issue] = {}
         self._submissions: dict[str, dict[int, Issue]] = {}
@@ -197,6 +198,7 @@ class Live:
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
+        self.nodes = Ledger(self.policy.cool_down_s)
         for label, count, mean in store.classes():
             self.measured[label] = Measured(mean, count)
 
@@ -208,7 +210,9 @@ class Live:
     def policy_now(self) -> Policy:
         """Return the rescue policy within what the batch system is known by now to allow."""
         most = self.system.capacity().largest
-        memory = None if most.memory_bytes is None else most.memory_bytes - WORKER_MEMORY_BYTES
+        memory = most.memory_bytes
+        if memory is not None:
+            memory -= self.settings.worker_memory_bytes
         return within(self.policy, memory, most.time_s)
 
     def needs_of(self, job: Job) -> Requirements:

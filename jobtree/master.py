@@ -32,8 +32,6 @@ from jobtree.settling import kill, take_lines, take_news, take_update, tidy_subm
 
 log = logging.getLogger("jobtree")
 
-SWEEP_S = 1.0
-SWEPT_AT_ONCE = 1000
 LONGEST_WAIT_S = 1.0
 CONTROL_S = 0.5
 LINGER_S = 2.0
@@ -273,12 +271,12 @@ class Master:
             issue = live.issues.get(name)
             if issue is not None and issue.state != State.ENDED:
                 take_lines(live, issue)
-        if now - self._swept_at < SWEEP_S:
+        if now - self._swept_at < live.settings.sweep_s:
             return
         self._swept_at = now
         names = list(live.issues)
         self._sweep_from = self._sweep_from % max(1, len(names))
-        chosen = names[self._sweep_from : self._sweep_from + SWEPT_AT_ONCE]
+        chosen = names[self._sweep_from : self._sweep_from + live.settings.swept_at_once]
         self._sweep_from += len(chosen)
         for name in chosen:
             issue = live.issues.get(name)
@@ -321,7 +319,7 @@ class Master:
                     selector.register(fd, selectors.EVENT_READ)
             selector.register(self._wakeup_r, selectors.EVENT_READ)
             due = min(
-                self._swept_at + SWEEP_S,
+                self._swept_at + live.settings.sweep_s,
                 self._controlled_at + CONTROL_S,
                 self._looked_at + self._look_every(),
             )

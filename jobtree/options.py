@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from batchsystems.errors import SiteError
+from batchsystems.site import Site
 from jobtree.errors import UsageError
 from jobtree.job import Requirements
+from jobtree.rescue import Policy
 from jobtree.units import format_size, parse_size, parse_time
+
+log = logging.getLogger("jobtree")
 
 UNLIMITED = 2**62
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -31,6 +38,8 @@ class Option(NamedTuple):
     flag: bool = False
     kept: bool = True
     """a restart that does not give it keeps the value the tree was last run with"""
+    key: str = ""
+    """the key of the site file that says what holds where it is not given"""
 
 
 def _whole(text: str) -> int:
@@ -54,6 +63,10 @@ def _positive(text: str) -> int:
     return value
 
 
+def _path(text: str) -> str:
+    return os.path.abspath(os.path.expanduser(text)) if text else ""
+
+
 def _level(text: str) -> str:
     if text.upper() not in LOG_LEVELS:
         raise ValueError(f"it must be one of {', '.join(LOG_LEVELS)}")
@@ -70,32 +83,37 @@ OPTIONS: tuple[Option, ...] = (
     Option("jobTree", None, str, "DIR", "directory of the job tree, on a file system that all "
            "nodes share; an existing tree is continued", _TREE, kept=False),
     Option("batchSystem", "singleMachine", str, "NAME", "where jobs run: singleMachine, "
-           "acidTest, or the name of an installed adapter", _TREE),
+           "acidTest, or the name of an installed adapter", _TREE, key="batch_system"),
+    Option("site", "", _path, "FILE", "a site file that goes before those of $JOBTREE_SITE, of "
+           "yourself and of the system (docs/site.md)", _TREE),
     Option("defaultMemory", 2**31, parse_size, "SIZE", "memory of a job that names none "
-           "(2G, 512M)", _JOBS),
-    Option("defaultCpu", 1, _positive, "N", "processors of a job that names none", _JOBS),
+           "(2G, 512M)", _JOBS, key="jobs.default_memory"),
+    Option("defaultCpu", 1, _positive, "N", "processors of a job that names none", _JOBS,
+           key="jobs.default_cpus"),
     Option("defaultTime", 86400.0, parse_time, "TIME", "time limit estimate of a job that names "
-           "none (90m, 1-00:00:00)", _JOBS),
+           "none (90m, 1-00:00:00)", _JOBS, key="jobs.default_time"),
     Option("jobTime", 30.0, parse_time, "TIME", "how long a batch job should last at least: "
-           "short jobs are packed up to this", _JOBS),
+           "short jobs are packed up to this", _JOBS, key="jobs.job_time"),
     Option("scratch", "", str, "DIR", "where local temp directories are made on a node; $VARS "
-           "are the node's (default: its TMPDIR, else /tmp)", _JOBS),
-    Option("maxJobs", UNLIMITED, _positive, "N", "batch jobs issued at any one time", _LIMITS),
-    Option("maxCpus", UNLIMITED, _positive, "N", "processors asked for at any one time", _LIMITS),
+           "are the node's (default: its TMPDIR, else /tmp)", _JOBS, key="worker.scratch"),
+    Option("maxJobs", UNLIMITED, _positive, "N", "batch jobs issued at any one time", _LIMITS,
+           key="limits.max_jobs"),
+    Option("maxCpus", UNLIMITED, _positive, "N", "processors asked for at any one time", _LIMITS,
+           key="limits.max_cpus"),
     Option("maxMemory", UNLIMITED, parse_size, "SIZE", "memory asked for at any one time",
-           _LIMITS),
+           _LIMITS, key="limits.max_memory"),
     Option("retryCount", 0, _count, "N", "tries again after a job failed by its own doing; "
-           "refilled by every step that succeeds", _RESCUE),
+           "refilled by every step that succeeds", _RESCUE, key="retry.retry_count"),
     Option("rescueCount", 20, _count, "N", "tries again after a job was lost to something else: "
-           "a dead node, a kill, too little memory or time", _RESCUE),
+           "a dead node, a kill, too little memory or time", _RESCUE, key="retry.rescue_count"),
     Option("rescueJobsFrequency", 60.0, parse_time, "TIME", "between two looks for missing, "
-           "over-long and silent jobs", _RESCUE),
+           "over-long and silent jobs", _RESCUE, key="rescue.interval"),
     Option("maxJobDuration", float(UNLIMITED), parse_time, "TIME", "a step running for longer is "
-           "killed and issued again", _RESCUE),
+           "killed and issued again", _RESCUE, key="rescue.max_job_duration"),
     Option("waitDuration", 0.0, parse_time, "TIME", "least time between two polls of the batch "
            "system", _RESCUE),
     Option("maxLogFileSize", 50120, parse_size, "SIZE", "kept of what one step prints, from its "
-           "head and its tail", _LOGS),
+           "head and its tail", _LOGS, key="jobs.max_log_size"),
     Option("stats", False, bool, "", "print where time and memory went when the run ends", _LOGS,
            flag=True, kept=False),
     Option("logLevel", "INFO", _level, "LEVEL", "CRITICAL, ERROR, WARNING, INFO or DEBUG; "
@@ -124,6 +142,19 @@ class Settings(NamedTuple):
     max_log_bytes: int
     stats: bool
     log_level: str
+    policy: Policy = Policy()
+    slots: int = 1000
+    """one-cpu issues out at once where the batch system does not tell what it can run"""
+    time_margin: float = 3.0
+    least_time_s: float = 600.0
+    """an issue asks for its jobs' estimates times the margin, and for so much at least"""
+    worker_memory_bytes: int = 64 * 2**20
+    """what a worker needs beside its step: asked for on top, never granted to the step"""
+    python: str = ""
+    """the interpreter of workers; "" for this process's own"""
+    heartbeat_s: float = 30.0
+    sweep_s: float = 1.0
+    swept_at_once: int = 1000
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -182,15 +213,32 @@ def given(options: object) -> dict[str, Any]:
     return found
 
 
-def settle(given_now: Mapping[str, Any], saved: str | None = None) -> tuple[Settings, str]:
+def settle(
+    given_now: Mapping[str, Any], saved: str | None = None, site: Site | None = None
+) -> tuple[Settings, str]:
     """Return the settings in force, and what to save of them for the next restart.
 
-    What is given now wins over what was saved, and that over the defaults.
+    What is given now wins over what was given before, that over the site file, and that over
+    the defaults. Raises SiteError JT124 for an option given now that the site has locked; one
+    that was given before is dropped.
     """
-    kept = json.loads(saved) if saved else {}
-    value = {option.name: option.default for option in OPTIONS} | kept | dict(given_now)
-    to_save = {name: value[name] for name, option in BY_NAME.items() if option.kept}
-    settings = Settings(
+    site = site or Site()
+    kept = {**(json.loads(saved) if saved else {}), **given_now}
+    value: dict[str, Any] = {}
+    for option in OPTIONS:
+        default = _default(option, site)
+        value[option.name] = kept.get(option.name, default)
+        by = site.lock_of(option.key) if option.key else None
+        if by is not None and value[option.name] != default:
+            if option.name in given_now:
+                raise _locked(option, str(by))
+            log.warning("--%s of earlier is dropped: %s locks %s", option.name, by, option.key)
+            value[option.name] = default
+            del kept[option.name]
+    to_save = {name: each for name, each in kept.items() if name in BY_NAME and BY_NAME[name].kept}
+    settings = site.make(
+        Settings,
+        *("limits", "jobs", "worker", "filesystem"),
         batch_system=value["batchSystem"],
         defaults=Requirements(
             int(value["defaultMemory"]), int(value["defaultCpu"]), 0, float(value["defaultTime"])
@@ -208,8 +256,28 @@ def settle(given_now: Mapping[str, Any], saved: str | None = None) -> tuple[Sett
         max_log_bytes=value["maxLogFileSize"],
         stats=value["stats"],
         log_level=value["logLevel"],
+        policy=site.make(Policy, "retry", "rescue"),
     )
     return settings, json.dumps(to_save)
+
+
+def site_named(given_now: Mapping[str, Any], saved: str | None = None) -> str:
+    """Return the site file that --site names, now or else before; "" if it names none."""
+    named: str = {**(json.loads(saved) if saved else {}), **given_now}.get("site", "")
+    return named
+
+
+def _default(option: Option, site: Site) -> Any:
+    return site.get(option.key, option.default) if option.key else option.default
+
+
+def _locked(option: Option, by: str) -> SiteError:
+    return SiteError(
+        f"--{option.name} cannot be given here: the site locks {option.key}",
+        code="JT124",
+        where=f"locked by {by}",
+        fix="leave the option out; the site's value holds",
+    )
 
 
 def _in_brackets(option: Option) -> str:

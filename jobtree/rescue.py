@@ -34,7 +34,8 @@ class Policy(NamedTuple):
     unanswered_s: so is one whose submission was never answered, if no complete answer lists it.
     silent_s: without a heartbeat. kill_s: a kill nobody confirmed counts as done, the worker
     being fenced. publish_s: a published issue still in the queue is killed.
-    longest_step_s: --maxJobDuration. memory_factor, time_factor: how requests are raised.
+    longest_step_s: --maxJobDuration. cool_down_s: a node left out is used again after this.
+    memory_factor, time_factor: how requests are raised.
     largest_memory_bytes, largest_time_s: the most one job may ask for. launches: so many failed
     launches in a row make submissions wait, ever longer, up to hold_most_s.
     """
@@ -45,6 +46,7 @@ class Policy(NamedTuple):
     kill_s: float = 60.0
     publish_s: float = 120.0
     longest_step_s: float = float("inf")
+    cool_down_s: float = 3600.0
     memory_factor: float = 2.0
     time_factor: float = 2.0
     largest_memory_bytes: int = 2**62

@@ -12,6 +12,7 @@ from jobtree import rescue
 from jobtree.attempts import News, State
 from jobtree.live import Issue, Live
 from jobtree.settling import kill, take_lines, take_news
+from jobtree.steering import forgive
 
 log = logging.getLogger("jobtree")
 
@@ -38,6 +39,7 @@ def look(live: Live) -> None:
             take_lines(live, issue)
             _check_running(live, issue, running_s)
         check_grace(live, issue)
+    forgive(live)
 
 
 def check_grace(live: Live, issue: Issue) -> None:
@@ -90,6 +92,7 @@ def _check_unclaimed(live: Live, issue: Issue, running_s: float) -> None:
         return
     take_lines(live, issue)
     if issue.state == State.QUEUED:
+        issue.fared_well = False
         kill(live, issue, rescue.NEVER_BEGAN)
 
 
@@ -119,4 +122,5 @@ def _check_running(live: Live, issue: Issue, running_s: float | None) -> None:
     if running_s is not None and issue.ran_at_beat_s is not None:
         silent_s = min(silent_s, running_s - issue.ran_at_beat_s)
     if rescue.silent_too_long(silent_s, live.policy):
+        issue.fared_well = False
         kill(live, issue, f"no heartbeat for {live.policy.silent_s:.0f} s")

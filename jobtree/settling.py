@@ -17,6 +17,7 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.results import GAVE_UP
 from jobtree.rescue import Charge, Ending, Verdict, hold_s, judge, judge_unclaimed
+from jobtree.steering import blame, note_end
 
 log = logging.getLogger("jobtree")
 
@@ -72,22 +73,29 @@ def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) ->
     """Advance an issue by the table, and carry out what the table says."""
     if ending is UNKNOWN:
         ending = UNKNOWN._replace(said=issue.killed_for)
-    state, actions = advance(issue.state, news)
-    if state != issue.state:
+    before = issue.state
+    state, actions = advance(before, news)
+    if state != before:
         live.change_state(issue, state)
     for action in actions:
-        if action == Action.KEEP_ID:
-            live.store.renew_issue(issue.stored())
-        elif action == Action.SETTLE:
-            _settle(live, issue, ending)
-        elif action == Action.RELEASE:
-            _release(live, issue)
-        elif action == Action.FENCE:
-            live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
-        elif action == Action.KILL:
-            kill_in_queue(live, issue)
-        elif action == Action.TIDY:
-            _tidy(live, issue)
+        _act(live, issue, action, ending)
+    if state == State.ENDED and before != State.ENDED:
+        note_end(live, issue)
+
+
+def _act(live: Live, issue: Issue, action: Action, ending: Ending) -> None:
+    if action == Action.KEEP_ID:
+        live.store.renew_issue(issue.stored())
+    elif action == Action.SETTLE:
+        _settle(live, issue, ending)
+    elif action == Action.RELEASE:
+        _release(live, issue)
+    elif action == Action.FENCE:
+        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
+    elif action == Action.KILL:
+        kill_in_queue(live, issue)
+    elif action == Action.TIDY:
+        _tidy(live, issue)
 
 
 def kill(live: Live, issue: Issue, why: str) -> None:
@@ -110,6 +118,7 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     ended = adopt(live, issue, live.mailbox.read(issue.name, final=final))
     if not issue.open:
         return
+    blame(issue, ending)
     if final and live.mailbox.hello(issue.name) is not None:
         # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
         live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))

@@ -18,7 +18,9 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple
 
 from batchsystems import registry
-from batchsystems.interface import BatchSystem
+from batchsystems.interface import BatchSystem, Caller
+from batchsystems.site import Site
+from batchsystems.sitefiles import load_site
 from jobtree import environment, lease, options, tree
 from jobtree.database import copy_database
 from jobtree.errors import StoreError, UsageError, explain_uncaught
@@ -38,9 +40,6 @@ from jobtree.target import Target
 log = logging.getLogger("jobtree")
 
 FORMAT = 1
-
-HERE = ("singleMachine", "acidTest")
-"""Batch systems whose jobs run on the master's own machine."""
 
 
 class Outcome(NamedTuple):
@@ -155,7 +154,7 @@ def _directory(given: object) -> str:
 
 def _start(directory: str, given: object, root: Callable[[BundleWriter], Command]) -> Outcome:
     """Make the tree, all of it or nothing, and run it."""
-    settings, saved = _settle(given)
+    settings, saved, _ = _settle(given)
     if os.path.lexists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):
         raise StoreError(
             f"{directory} exists and is not a job tree",
@@ -233,14 +232,17 @@ def _continue(
     check_tree(directory)
     chosen = options.given(given)
     with _explained_files(directory), opened(directory) as (held, store):
-        settings, saved = _settle(given, store.meta("options"))
+        settings, saved, site = _settle(given, store.meta("options"))
         store.put_meta("options", saved)
+        store.put_meta("site", json.dumps({"files": site.files, "digest": site.digest}))
         if surroundings is not None:
             _change_environment(directory, store, surroundings)
         if not fresh:
             store.refill(settings.retries, settings.rescues)
         with logging_to(settings.log_level, chosen.get("logFile", "")):
-            return _run(directory, held, store, settings, fresh)
+            if site.files:
+                log.info("site: %s (%.12s)", ", ".join(site.files), site.digest)
+            return _run(directory, held, store, settings, site, fresh)
 
 
 def _change_environment(directory: str, store: Store, new: environment.Environment) -> None:
@@ -293,34 +295,39 @@ def opened(directory: str, looks: bool = False) -> Iterator[tuple[lease.Lease, S
 
 
 def load_systems(
-    directory: str, settings: options.Settings, store: Store
+    directory: str, settings: options.Settings, site: Site, store: Store
 ) -> dict[str, BatchSystem]:
     """Return the adapter chosen, and those that issues of an earlier master are still with."""
     names = {entry.batch_system for entry in store.issues()} | {settings.batch_system}
-    return {name: _load_system(name, directory, settings) for name in names}
+    most = None if settings.max_cpus == options.UNLIMITED else settings.max_cpus
+    return {
+        name: registry.load_for(name, site, Caller(f"{directory}/{layout.BATCH}/{name}", most))
+        for name in names
+    }
 
 
-def _load_system(name: str, directory: str, settings: options.Settings) -> BatchSystem:
-    if name not in HERE:
-        return registry.load(name)
-    return registry.load(
-        name,
-        state_dir=f"{directory}/{layout.BATCH}/{name}",
-        max_cpus=None if settings.max_cpus == options.UNLIMITED else settings.max_cpus,
-    )
+def _settle(given: object, saved: str | None = None) -> tuple[options.Settings, str, Site]:
+    """Return the options in force, the batch system by its one name, what to save, and the site.
 
-
-def _settle(given: object, saved: str | None = None) -> tuple[options.Settings, str]:
-    """Return the options in force, the batch system by its one name, and what to save."""
-    settings, to_save = options.settle(options.given(given), saved)
-    return settings._replace(batch_system=registry.canonical(settings.batch_system)), to_save
+    Raises SiteError if a site file is wrong, or locks what is given.
+    """
+    given_now = options.given(given)
+    site = load_site(options.site_named(given_now, saved))
+    settings, to_save = options.settle(given_now, saved, site)
+    name = registry.canonical(settings.batch_system)
+    return settings._replace(batch_system=name), to_save, site
 
 
 def _run(
-    directory: str, held: lease.Lease, store: Store, settings: options.Settings, fresh: bool
+    directory: str,
+    held: lease.Lease,
+    store: Store,
+    settings: options.Settings,
+    site: Site,
+    fresh: bool,
 ) -> Outcome:
     with (
-        _live(directory, held, store, settings) as live,
+        _live(directory, held, store, settings, site) as live,
         watching(live, fresh) as watcher,
         closing(Master(live, held, watcher)) as master,
         _signals(master),
@@ -331,14 +338,14 @@ def _run(
 
 @contextmanager
 def _live(
-    directory: str, held: lease.Lease, store: Store, settings: options.Settings
+    directory: str, held: lease.Lease, store: Store, settings: options.Settings, site: Site
 ) -> Iterator[Live]:
     """Put together what a master works on, and let go of all it holds at the end."""
     with ExitStack() as held_open:
-        systems = load_systems(directory, settings, store)
+        systems = load_systems(directory, settings, site, store)
         for system in systems.values():
             held_open.callback(system.close)
-        here = settings.batch_system in HERE
+        here = registry.is_here(settings.batch_system)
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
         live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
@@ -365,13 +372,15 @@ def _signals(master: Master) -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def kill_left(directory: str) -> list[str]:
+def kill_left(directory: str, site_file: str | None = None) -> list[str]:
     """End the batch jobs of a tree no master holds; return those not confirmed to have ended."""
     require_tree(directory)
     with opened(directory) as (held, store):
-        settings, _ = _settle(options.default_options(), store.meta("options"))
+        given = options.default_options()
+        given.site = site_file
+        settings, _, site = _settle(given, store.meta("options"))
         with (
-            _live(directory, held, store, settings) as live,
+            _live(directory, held, store, settings, site) as live,
             closing(Master(live, held, Unwatched())) as master,
         ):
             master.recover()

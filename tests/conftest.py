@@ -18,6 +18,18 @@ LIVE_DIR = Path(__file__).parent / "live"
 GRACE_S = 5.0
 
 
+# ---- the site ----------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_site_of_one_s_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the site files of whoever runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("JOBTREE_SITE", raising=False)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("no-configuration")))
+        yield
+
+
 # ---- live tests --------------------------------------------------------------------------
 
 

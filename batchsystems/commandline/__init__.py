@@ -28,11 +28,11 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
+from batchsystems.site import Site
 from batchsystems.transport import Local, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
 
-TAIL_BYTES = 1 << 16
 LONGEST_SLEEP_S = 3600.0
 
 
@@ -56,6 +56,11 @@ class MachineClock:
     def epoch(self) -> float:
         """Return seconds since 1970."""
         return time.time()
+
+
+def habits_of(site: Site) -> tuple[Pace, Patience]:
+    """Return how often a site wants its scheduler troubled, and how long it is waited for."""
+    return site.make(Pace, "pacing"), site.make(Patience, "pacing", "timeouts", "grace")
 
 
 class CommandLine(BatchSystem):
@@ -251,9 +256,10 @@ class CommandLine(BatchSystem):
                 self._changed.notify_all()
 
     def _answer(self, task: Task) -> Any:
-        """Run a task's command, or read its file; an answer that is none is asked for again."""
-        if task.command is None:
-            return self._tail(task.path)
+        """Run a task's command, or have it look; an answer that is none is asked for again."""
+        if task.look is not None:
+            return task.look(self._transport)
+        assert task.command is not None
         if task.command.verb in ("submit", "kill", "discover"):
             return self._run(task)
         return self._persist(task)
@@ -289,12 +295,6 @@ class CommandLine(BatchSystem):
         with self._changed:
             if not self._closing:
                 self._changed.wait(seconds)
-
-    def _tail(self, path: str) -> str:
-        try:
-            return self._transport.read(path, -TAIL_BYTES, TAIL_BYTES).decode(errors="replace")
-        except OSError:
-            return ""
 
 
 def _last_answer(state: Any) -> Any:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from batchsystems.interface import JobEnd, Resources
 from batchsystems.transport import Command, Ran
 
+LITTLE = Resources()
+"""What every machine has."""
+
 
 class Phase(enum.Enum):
     """Where a scheduler has a job."""
@@ -34,7 +37,8 @@ class Sighting:
 
     native: the scheduler's id of the job or array task. name: the submission's, "" if the answer
     does not tell. word: the scheduler's own for its state. why: its reason for waiting.
-    submitted: epoch seconds. running_s: how long it has run. end: with Phase.ENDED alone.
+    submitted, started: epoch seconds. running_s: how long it has run, where the answer does not
+    tell when it started. end: with Phase.ENDED alone.
     """
 
     native: str
@@ -46,6 +50,7 @@ class Sighting:
     running_s: float | None = None
     node: str = ""
     end: JobEnd | None = None
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,18 @@ class Kind(enum.Enum):
     """Certainly not accepted: the scheduler cannot be reached. Wait."""
     FULL = "full"
     """Not accepted now: a limit on how much may be queued. Wait."""
+    CROWDED = "crowded"
+    """Not accepted now: a limit on how many submissions there may be, of any size. Wait."""
     NODES = "nodes"
     """Not accepted because of the nodes to be avoided. Ask again without."""
     SIZE = "size"
     """Not accepted because the array is too large. Ask again in smaller ones."""
     PERMANENT = "permanent"
     """Not accepted, now or ever."""
+    UNFIT = "unfit"
+    """Not accepted: a check says that it could never run, not why. Try it with Check.WHY."""
+    UNCHECKED = "unchecked"
+    """Not accepted, for no reason that holds: the check cannot judge it. Use Check.OFF."""
     UNKNOWN = "unknown"
     """It may have been accepted."""
 
@@ -92,6 +103,16 @@ class Turned:
 
     kind: Kind
     words: str
+
+
+class Check(enum.Enum):
+    """What is to be done of a scheduler's check whether a submission can ever run."""
+
+    ON = "on"
+    """Submit it if the check finds nothing, where there is a check."""
+    WHY = "why"
+    """Submit nothing, and have the reasons told."""
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,7 @@ class Request:
     env: Mapping[str, str]
     output: str | None = None
     avoid: tuple[str, ...] = ()
+    check: Check = Check.ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +203,18 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.3g} GiB"
 
 
+@dataclass(frozen=True, slots=True)
+class RecordKey:
+    """Whose record a line of a scheduler's file is.
+
+    submission, name: as the scheduler has them. newest: the latest time in it, epoch seconds.
+    """
+
+    submission: str
+    name: str
+    newest: float
+
+
 class Dialect(ABC):
     """How one scheduler is spoken to. Every method is pure; parsers never raise."""
 
@@ -189,9 +223,13 @@ class Dialect(ABC):
     """Without these on PATH the scheduler cannot be used at all."""
     scrubbed: tuple[str, ...] = ()
     """Prefixes of variables that an enclosing job leaves, which would act on a new one."""
+    scrubbed_names: frozenset[str] = frozenset()
+    """Variables of that kind whose names are too common to be told by a prefix."""
     kept: frozenset[str] = frozenset()
     """Variables of those prefixes that only say where the scheduler is."""
     arrays = True
+    tells_reasons = False
+    """Whether reasons() has anything to ask."""
     known: Limits = Limits()
     """What is known of the limits without asking."""
 
@@ -248,12 +286,41 @@ class Dialect(ABC):
         """Read its answer: of several records of a job, the newest comes last."""
         return Listing(off=True)
 
-    def discover(self, limits: Limits, tasks: int) -> tuple[Command, ...]:
-        """Return what is worth asking of limits before an array of so many tasks is submitted.
+    def record_file(self) -> str:
+        """Return the path of the scheduler's file of ended jobs, "" where history() is to be asked.
+
+        It appends a line for each job or try at one; the next two methods read them.
+        """
+        return ""
+
+    def record_key(self, line: str) -> RecordKey | None:
+        """Read at little cost whose line it is; None if it is no record."""
+        return None
+
+    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
+        """Read the lines of some jobs, in the order of the file; leave out what is damaged."""
+        return []
+
+    def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
+        """Return what tells why these submissions wait, where the queue's answer does not."""
+        return ()
+
+    def parse_reasons(self, command: Command, ran: Ran) -> Mapping[str, str]:
+        """Read the answer to one of them: a submission's id -> its reason."""
+        return {}
+
+    def discover(
+        self, limits: Limits, tasks: int, asked: Resources = LITTLE
+    ) -> tuple[Command, ...]:
+        """Return what is worth asking before so many tasks that ask for this are submitted.
 
         Each command is run once, whatever comes of it.
         """
         return ()
+
+    def impossible(self, asked: Resources, limits: Limits) -> str:
+        """Say why a job can never run here, "" if it can or nothing is known."""
+        return limits.impossible(asked)
 
     def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
         """Add what the answer to one of the discover() commands tells."""

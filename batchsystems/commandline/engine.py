@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from batchsystems.commandline.dialect import (
+    Check,
     Dialect,
     Kind,
     Limits,
@@ -26,13 +27,24 @@ from batchsystems.commandline.inheriting import Inheritance
 from batchsystems.commandline.killing import Killing
 from batchsystems.commandline.outbox import Outbox
 from batchsystems.commandline.pacing import Gate, Pace, Patience, Rhythm
+from batchsystems.commandline.reasons import Reasons
 from batchsystems.commandline.task import Task, poor, unanswered
 from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused
-from batchsystems.transport import Command
+from batchsystems.transport import Command, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
+
+TRY_AGAIN = {
+    (Kind.UNFIT, Check.ON): Check.WHY,
+    (Kind.UNCHECKED, Check.ON): Check.OFF,
+    (Kind.UNCHECKED, Check.WHY): Check.OFF,
+}
+"""How a submission is made again that a scheduler's check has turned down."""
+
+TAIL_BYTES = 1 << 16
+"""How much of the end of a job's output may be read."""
 
 KILL_AGAIN_S = 10.0
 """A repeated request to kill is passed on if the last one is older."""
@@ -50,7 +62,7 @@ class Engine:
         self.dialect, self.patience, self._epoch = dialect, patience, epoch
         self.roll = Roll()
         self.outbox = Outbox(self.roll, patience, dialect.arrays)
-        self.following = Following(dialect, self.roll, patience)
+        self.following = Following(dialect, self.roll, patience, epoch)
         self.limits: Limits = dialect.known
         self.avoid: tuple[str, ...] = ()
         self.rhythm, self._gate = Rhythm(pace), Gate(pace)
@@ -60,6 +72,7 @@ class Engine:
         self.failures, self.outage = 0, ""
         self._killing = Killing(self.following, self.rhythm.stirred)
         self._history = History(self.following, epoch)
+        self._reasons = Reasons(self.following)
         self._submitting = False
         self.inheritance: Inheritance | None = None
         self._served = {"submit": NEVER, "history": NEVER, "queue": NEVER}
@@ -148,8 +161,7 @@ class Engine:
             if task is None:
                 continue
             self._served[kind] = task.begun = now
-            assert task.command is not None
-            self._gate.take(task.command.verb in ("submit", "kill"))
+            self._gate.take(task.acts)
             return task
         return None
 
@@ -158,6 +170,8 @@ class Engine:
             return self._killing.next()
         if kind == "submit":
             return self._submit(now)
+        if kind == "reasons":
+            return self._reasons.next(now)
         return self._history.next(now) if kind == "history" else self._poll()
 
     def looked_again(self) -> None:
@@ -180,6 +194,7 @@ class Engine:
             "kill": self._killing.due,
             "submit": FOREVER if self._submitting else self.outbox.due(),
             "history": self._history.due,
+            "reasons": self._reasons.due,
             "queue": self.rhythm.due,
         }
 
@@ -192,15 +207,16 @@ class Engine:
 
     def _submit(self, now: float) -> Task | None:
         tasks = self.outbox.largest()
-        for command in self.dialect.discover(self.limits, tasks):
+        if not tasks:
+            return None
+        asked = self.outbox.waiting[0].spec.resources
+        for command in self.dialect.discover(self.limits, tasks, asked):
             if command.argv not in self._asked:
                 self._asked.add(command.argv)
                 return self._discover(command)
-        if not tasks:
-            return None
         batch = self.outbox.next(self.limits.tasks)
         spec = batch.spec
-        why = self.limits.impossible(spec.resources)
+        why = self.dialect.impossible(spec.resources, self.limits)
         if why:
             for job in batch.jobs:
                 self.roll.drop(job, Refused(f"{spec.name} {why}"))
@@ -220,6 +236,7 @@ class Engine:
             self._scrubbed(spec.env),
             spec.output,
             avoid,
+            batch.check,
         )
         self._submitting = True
         return Task(
@@ -253,7 +270,8 @@ class Engine:
         return ours | {
             name: value
             for name, value in whole.items()
-            if name in dialect.kept or not name.startswith(dialect.scrubbed)
+            if name in dialect.kept
+            or (name not in dialect.scrubbed_names and not name.startswith(dialect.scrubbed))
         }
 
     def _hear_submit(self, batch: Batch, answer: Taken | Turned, avoided: bool, now: float) -> None:
@@ -268,13 +286,16 @@ class Engine:
             return
         said = f"{self.dialect.name}: {answer.words}"
         kind = answer.kind
-        if kind in (Kind.NODES, Kind.PERMANENT) and avoided:
+        if kind in (Kind.NODES, Kind.PERMANENT, Kind.UNFIT) and avoided:
             log.warning("%s; asking again without leaving out nodes", said)
             batch.avoids = False
             self.outbox.waiting.appendleft(batch)
+        elif (kind, batch.check) in TRY_AGAIN:
+            batch.check = TRY_AGAIN[kind, batch.check]
+            self.outbox.waiting.appendleft(batch)
         elif kind is Kind.SIZE and len(batch.jobs) > 1:
             self.outbox.halve(batch)
-        elif kind in (Kind.OUTAGE, Kind.FULL):
+        elif kind in (Kind.OUTAGE, Kind.FULL, Kind.CROWDED):
             self._hold(batch, kind, said, now)
         elif kind is Kind.UNKNOWN:
             self._unclear(batch, said, now)
@@ -326,6 +347,7 @@ class Engine:
             self.outbox.room(now)
         left = len(self.roll.by_native) + len(self.following.searches)
         self.rhythm.answered(now, left, ended)
+        self._reasons.plan(now)
         sought = any(search.wants_history for search in self.following.searches)
         self._history.plan(now, afresh=sought or len(self.following.absent) > absent)
 
@@ -344,4 +366,12 @@ class Engine:
             better = self.dialect.reread(end, job.native, tail)
             self.following.finish(job, better, reread=False)
 
-        return Task(hear, str, path=job.output or "")
+        def look(transport: Transport) -> str:
+            try:
+                return transport.read(job.output or "", -TAIL_BYTES, TAIL_BYTES).decode(
+                    errors="replace"
+                )
+            except OSError:
+                return ""
+
+        return Task(hear, str, look=look)

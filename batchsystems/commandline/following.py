@@ -7,6 +7,7 @@ for submissions without a clear answer, and when absence is believed. Read next:
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,12 @@ from batchsystems.interface import Accepted, JobEnd, Reason, Refused
 
 log = logging.getLogger("jobtree.batchsystems")
 
+KILLS = (signal.SIGKILL, signal.SIGTERM)
+"""By these a scheduler ends a job whose end was asked for."""
+
+SILENT = (Reason.CANCELLED, Reason.ENDED, Reason.LOST)
+"""Ends that do not say why a job ended which was given up before."""
+
 DISOWNED_S = 3600.0
 """For this long a submission given up as not accepted is killed should it appear."""
 
@@ -24,8 +31,10 @@ DISOWNED_S = 3600.0
 class Following:
     """Carries answers into the roll of jobs."""
 
-    def __init__(self, dialect: Dialect, roll: Roll, patience: Patience) -> None:
-        self.dialect, self.roll, self.patience = dialect, roll, patience
+    def __init__(
+        self, dialect: Dialect, roll: Roll, patience: Patience, epoch: Callable[[], float]
+    ) -> None:
+        self.dialect, self.roll, self.patience, self._epoch = dialect, roll, patience, epoch
         self.searches: list[Search] = []
         self.to_kill: dict[str, Job | None] = {}
         self.names_to_kill: set[str] = set()
@@ -79,9 +88,13 @@ class Following:
                 "is not known to jobTree; such jobs are left alone",
             )
             return False
-        job.phase, job.why, job.seen_at = phase, sighting.why, now
+        if phase is not job.phase or sighting.why:
+            job.why = sighting.why
+        job.phase, job.seen_at = phase, now
         job.node = sighting.node or job.node
         job.running_s = sighting.running_s or 0.0
+        if sighting.started is not None:
+            job.running_s = max(0.0, self._epoch() - sighting.started)
         if phase is Phase.ENDED:
             self.finish(job, sighting.end or JobEnd(Reason.ENDED))
             return True
@@ -94,18 +107,22 @@ class Following:
         """End a job that can never start; warn of one that waits in vain."""
         if job.phase is not Phase.STUCK:
             job.stuck_since = None
-            if job.phase is Phase.WAITING and self.dialect.hopeless(job.why):
-                self._say_once(
-                    f"waits {job.name} {job.why}",
-                    f"{job.called} ({job.native}) waits and will not start by itself: "
-                    f"{self.explain(job)}",
-                )
+            self.judge_waiting(job)
             return
         job.stuck_since = now if job.stuck_since is None else job.stuck_since
         if now - job.stuck_since >= self.patience.held_s and job.killed is None:
             evidence = (f"{self.dialect.name} held it: {job.why}",)
             job.verdict = JobEnd(Reason.LAUNCH_FAILED, node=job.node, evidence=evidence)
             self.kill(job)
+
+    def judge_waiting(self, job: Job) -> None:
+        """Warn, once for its submission, of a job that waits in vain."""
+        if job.phase is Phase.WAITING and self.dialect.hopeless(job.why):
+            self._say_once(
+                f"waits {job.name} {job.why}",
+                f"{job.called} ({job.native}) waits and will not start by itself: "
+                f"{self.explain(job)}",
+            )
 
     def explain(self, job: Job) -> str:
         """Say why a job in the queue does not run yet, "" if it runs."""
@@ -124,8 +141,12 @@ class Following:
             self.roll.by_native.pop(job.native, None)
             self.to_reread.append((job, end))
             return
-        if job.verdict is not None and end.reason is Reason.CANCELLED:
-            end = replace(job.verdict, evidence=(*job.verdict.evidence, *end.evidence))
+        if job.killed is not None and end.reason is Reason.FAILED and end.signal in KILLS:
+            evidence = (*end.evidence, "its end had been asked for")
+            end = replace(end, reason=Reason.CANCELLED, evidence=evidence)
+        if job.verdict is not None:
+            told = job.verdict if end.reason in SILENT else end
+            end = replace(told, evidence=(*job.verdict.evidence, *end.evidence))
         self.to_kill.pop(job.native, None)
         self.roll.drop(job, end)
 
@@ -180,16 +201,25 @@ class Following:
         return bool(self.absent) or any(search.wants_history for search in self.searches)
 
     def _judge_absent(self, now: float) -> None:
-        """End the jobs whose absence is beyond doubt. Absence is never success."""
+        """End the jobs whose absence is beyond doubt. Absence is never success.
+
+        A job killed while it waited need not have a record: its absence confirms the kill.
+        """
         for job in list(self.absent.values()):
             gone_s = now - job.absent_since
-            if job.absences < 2 or gone_s < self.patience.absence_s:
+            killed, nothing = job.killed is not None, job.record == "nothing"
+            waited = job.phase in (Phase.WAITING, Phase.STUCK)
+            at_once = killed and nothing and waited
+            if job.absences < 2 or (gone_s < self.patience.absence_s and not at_once):
                 continue
             queue = f"not in the queue for {gone_s:.0f} s, in {job.absences} complete answers"
-            if self.history_off or self._history_given_up(now):
+            if killed and (nothing or self.history_off or self._history_given_up(now)):
+                said = "its end had been asked for, and accounting has nothing else to say"
+                self.finish(job, JobEnd(Reason.CANCELLED, node=job.node, evidence=(queue, said)))
+            elif self.history_off or self._history_given_up(now):
                 said = "accounting is off" if self.history_off else "accounting gives no answer"
                 self.finish(job, JobEnd(Reason.ENDED, node=job.node, evidence=(queue, said)))
-            elif job.record == "nothing":
+            elif nothing:
                 said = "accounting has no record of it"
                 self.finish(job, JobEnd(Reason.LOST, node=job.node, evidence=(queue, said)))
             elif job.record and gone_s >= self.patience.history_s:

@@ -1,4 +1,4 @@
-"""History: asking for jobs that the queue shows no more, in as few commands as it takes.
+"""History: asking for jobs that the queue shows no more, in as few looks as it takes.
 
 Owns the rounds of asking and their rhythm; what the answers mean is following.py's and
 inheriting.py's. Read next: engine.py.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from batchsystems.commandline.dialect import Listing, Sighting
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.inheriting import Inheritance
+from batchsystems.commandline.records import Records, Wanted
 from batchsystems.commandline.task import Task, poor, unanswered
 from batchsystems.commandline.tracking import FOREVER, NEVER, Job, candidates
 
@@ -24,7 +25,7 @@ MOST_PAUSE_S = 60.0
 
 @dataclass(slots=True)
 class Round:
-    """One asking. asks: natives or names, one command each. heir: for whom, if for an heir."""
+    """One asking. asks: natives and names, one look each. heir: for whom, if for an heir."""
 
     asks: deque[tuple[list[str], list[str]]]
     jobs: list[Job]
@@ -42,6 +43,8 @@ class History:
         self._round: Round | None = None
         self._due = FOREVER
         self._pause_s = 0.0
+        dialect, absence_s = following.dialect, following.patience.absence_s
+        self._records = Records(dialect, absence_s) if dialect.record_file() else None
 
     @property
     def due(self) -> float:
@@ -78,6 +81,8 @@ class History:
             self._round = None
             return None
         natives, names = current.asks.popleft()
+        if self._records is not None:
+            return self._look(self._records, current, natives, names, now)
         dialect = self._following.dialect
         slack_s = self._following.patience.clock_slack_s
         command = dialect.history(natives, names, current.since - slack_s)
@@ -92,6 +97,24 @@ class History:
                 self._end(current, said, now)
 
         return Task(hear, unanswered, command, dialect.parse_history, again=poor)
+
+    def _look(
+        self, records: Records, current: Round, natives: list[str], names: list[str], now: float
+    ) -> Task:
+        """Return the look into the file of records; those of all jobs are kept for later."""
+        following, searches = self._following, self._following.searches
+        submission, jobs = following.dialect.submission, following.roll.by_native
+        oldest = min([current.since, *(job.intent for job in jobs.values())])
+        wanted = Wanted(
+            {*natives, *(submission(native) for native in jobs)},
+            {*names, *(name for search in searches for name in search.names)},
+            oldest - following.patience.clock_slack_s,
+        )
+
+        def hear(listing: Listing, began: float, now: float) -> None:
+            self._end(current, listing, now)
+
+        return Task(hear, unanswered, look=lambda transport: records.read(transport, wanted, now))
 
     def _absent(self, now: float) -> Round:
         jobs = list(self._following.absent.values())
@@ -112,6 +135,9 @@ class History:
         whole = list(dict.fromkeys(map(self._following.dialect.submission, natives)))
         unique = list(dict.fromkeys(names))
         asks: deque[tuple[list[str], list[str]]] = deque()
+        if self._records is not None:
+            asks.extend([(whole, unique)] if whole or unique else [])
+            return Round(asks, [], min(times, default=self._epoch()), None, now)
         asks.extend((whole[at : at + chunk], []) for at in range(0, len(whole), chunk))
         asks.extend(([], unique[at : at + chunk]) for at in range(0, len(unique), chunk))
         return Round(asks, [], min(times, default=self._epoch()), None, now)

@@ -49,8 +49,9 @@ class Patience:
     submission that must wait, doubled up to hold_most_s. held_s: a job that is stuck for this
     long is ended. stale_s: without a complete answer for this long nothing is said of jobs.
     kill_again_s: a kill without effect is repeated. clock_slack_s: by how much the scheduler's
-    clock may lag behind. adopt_s: how long adopt() waits for answers. close_s: how long
-    close() waits for kills that were asked for.
+    clock may lag behind. reason_s: a submission that waits for this long is asked about, and
+    again after twice as long, up to reason_most_s. adopt_s: how long adopt() waits for answers.
+    close_s: how long close() waits for kills that were asked for.
     """
 
     submit_s: float = 120.0
@@ -68,6 +69,8 @@ class Patience:
     stale_s: float = 120.0
     kill_again_s: float = 60.0
     clock_slack_s: float = 300.0
+    reason_s: float = 30.0
+    reason_most_s: float = 1800.0
     adopt_s: float = 60.0
     close_s: float = 10.0
     kill_chunk: int = 500

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchsystems.commandline.dialect import Listing
-from batchsystems.transport import Command, Ran
+from batchsystems.transport import Command, Ran, Transport
 
 
 def poor(listing: Listing) -> bool:
@@ -25,17 +25,23 @@ def unanswered(words: str) -> Listing:
 
 @dataclass(slots=True)
 class Task:
-    """A command to run, or a file's tail to read.
+    """A command to run, or files to look into.
 
     hear: carries the answer into the engine, with the times at which it was begun and had.
-    parse: from what the command did to the answer; pure, may be slow. lost: the answer if there
-    is none. again: whether to ask at once once more after an answer like this.
+    lost: the answer if there is none. parse: from what the command did to the answer; pure, may
+    be slow. again: whether to ask at once once more after an answer like this. look: what to do
+    instead of a command, with the transport by which files are read.
     """
 
     hear: Callable[[Any, float, float], None]
     lost: Callable[[str], Any]
     command: Command | None = None
     parse: Callable[[Ran], Any] = lambda ran: ran
-    path: str = ""
     again: Callable[[Any], bool] = lambda answer: False
+    look: Callable[[Transport], Any] | None = None
     begun: float = 0.0
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes something, and is no mere look."""
+        return self.command is not None and self.command.verb in ("submit", "kill")

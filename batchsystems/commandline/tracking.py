@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchsystems.commandline.dialect import Phase, Sighting
+from batchsystems.commandline.dialect import Check, Phase, Sighting
 from batchsystems.interface import JobEnd, JobSpec, Update
 
 NEVER = float("-inf")
@@ -61,6 +61,7 @@ class Batch:
     cwd: str
     jobs: list[Job]
     avoids: bool = True
+    check: Check = Check.ON
 
     @property
     def first(self) -> int:
@@ -77,6 +78,7 @@ class Batch:
         own = self.spec
         return (
             self.avoids
+            and self.check is Check.ON
             and spec.index == self.jobs[-1].index + 1
             and (spec.name, spec.resources, spec.output) == (own.name, own.resources, own.output)
             and (spec.argv is own.argv or spec.argv == own.argv)
@@ -91,7 +93,7 @@ class Batch:
             if self.jobs[count].index != self.jobs[count - 1].index + 1:
                 break
             count += 1
-        first = Batch(self.spec, self.cwd, self.jobs[:count], self.avoids)
+        first = Batch(self.spec, self.cwd, self.jobs[:count], self.avoids, self.check)
         del self.jobs[:count]
         return first
 

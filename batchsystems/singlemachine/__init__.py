@@ -15,10 +15,12 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from batchsystems.interface import (
     Accepted,
     BatchSystem,
+    Caller,
     Capacity,
     JobEnd,
     JobRecord,
@@ -34,9 +36,11 @@ from batchsystems.singlemachine.machine import oom_counter, read_machine
 from batchsystems.singlemachine.packing import Devices, Packing, amounts, fits, in_words
 from batchsystems.singlemachine.processes import Identity, kill_survivors
 from batchsystems.singlemachine.sampling import Sampling
-from batchsystems.singlemachine.starting import start_launcher
+from batchsystems.singlemachine.starting import setup_argv, start_launcher
 from batchsystems.singlemachine.watching import Watching
+from batchsystems.site import Site
 
+_AROUND = ("setup", "shell")
 _TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
@@ -63,10 +67,21 @@ class SingleMachine(BatchSystem):
     state_dir: where launchers record how jobs ended, the same for a later instance that is to
     adopt() them (default: a private directory, removed at close() if nothing lives in it).
     max_cpus: taken as it is, also beyond what the machine has. max_memory_bytes, max_gpus: at
-    most what the machine has. grace_s: time from SIGTERM to SIGKILL. Not for several threads.
+    most what the machine has. grace_s: time from SIGTERM to SIGKILL. setup: lines of `shell` run
+    before each job. Not for several threads.
     """
 
     name = "singleMachine"
+    here = True
+
+    @classmethod
+    def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
+        """Make one by the table [singleMachine]; fewer cpus, or more, if the caller says so."""
+        options = site.fields("singleMachine") | {"state_dir": caller.state_dir}
+        if caller.max_cpus is not None and site.lock_of("singleMachine.max_cpus") is None:
+            options["max_cpus"] = caller.max_cpus
+        around = {name: v for name, v in site.fields("worker").items() if name in _AROUND}
+        return cls(**options, **around)
 
     def __init__(
         self,
@@ -75,6 +90,8 @@ class SingleMachine(BatchSystem):
         max_memory_bytes: int | None = None,
         max_gpus: int | None = None,
         grace_s: float = 5.0,
+        setup: Sequence[str] = (),
+        shell: str = "/bin/sh",
     ) -> None:
         machine = read_machine()
         gpus = machine.gpus[:max_gpus]
@@ -83,6 +100,7 @@ class SingleMachine(BatchSystem):
         self.state_dir = os.path.abspath(state_dir or tempfile.mkdtemp(prefix="singleMachine-"))
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         self._grace_s = grace_s
+        self._around = setup_argv(setup, shell)
         self._packing = Packing((max_cpus or machine.cpus, memory, len(gpus)), 2 * grace_s)
         self._gpus = Devices(list(gpus))
         self._oom_counter = oom_counter()
@@ -138,8 +156,9 @@ class SingleMachine(BatchSystem):
         gpus = self._gpus.take(spec.resources.gpus)
         now = time.monotonic()
         self._packing.begin(job, spec.resources, now)
+        argv = [*self._around, *spec.command()]
         try:
-            identity = start_launcher(self._order(spec, gpus), spec.command(), _env(spec, gpus))
+            identity = start_launcher(self._order(spec, gpus), argv, _env(spec, gpus))
         except (OSError, ValueError) as error:
             self._packing.end(job)
             self._gpus.give_back(gpus)

@@ -6,6 +6,7 @@ Owns the command line of launchers; must not know what runs where. Read next: la
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,14 @@ def start_launcher(
     identity = Identity.of(pid)
     assert identity is not None, "a child of ours stays in /proc until we collect it"
     return identity
+
+
+def setup_argv(setup: Sequence[str], shell: str) -> list[str]:
+    """Return what stands before a command so that a shell runs these lines first; [] if none."""
+    if not setup:
+        return []
+    words = shlex.split(shell)
+    return [*words, "-c", "\n".join([*setup, 'exec "$@"']), words[0]]
 
 
 def _script() -> str:

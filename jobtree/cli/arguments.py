@@ -20,6 +20,12 @@ VERBS = {
     "kill": "stop a tree and all its batch jobs",
     "clean": "delete a tree; nothing else ever does",
     "stats": "where time and memory went",
+    "site": "what is known of this cluster",
+}
+
+SITE_VERBS = {
+    "show": "print every key of the site file, its value, and where that comes from",
+    "check": "tell all that is wrong in site files; asks no batch system",
 }
 
 _TOP = """\
@@ -98,6 +104,8 @@ def top_parser() -> Parser:
 def verb_parser(verb: str) -> Parser:
     """Return the parser of what stands after a verb."""
     parser = Parser(f"jobtree {verb}", f"{VERBS[verb].capitalize()}.")
+    if verb == "site":
+        return _site_parser(parser)
     if verb == "logs":
         parser.add_argument("job", metavar="JOB", help="the number of the job")
     if verb != "run":
@@ -115,8 +123,37 @@ def verb_parser(verb: str) -> Parser:
         )
     elif verb == "logs":
         parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt")
-    elif verb == "clean":
+    if verb in ("kill", "clean"):
+        parser.add_argument("--site", metavar="FILE", help="the site file, if it has moved")
+    if verb == "clean":
         parser.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def _site_parser(parser: Parser) -> Parser:
+    parser.usage = "jobtree site VERB [options]"
+    parser.epilog = "verbs:\n" + "\n".join(f"  {v:<9}{what}" for v, what in SITE_VERBS.items())
+    parser.add_argument("site_verb", nargs="?", default="", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(jobTree=None)
+    return parser
+
+
+def site_verb_parser(verb: str) -> Parser:
+    """Return the parser of what stands after `jobtree site VERB`."""
+    parser = Parser(f"jobtree site {verb}", f"{SITE_VERBS[verb].capitalize()}.")
+    if verb == "show":
+        parser.add_argument(
+            "--site", metavar="FILE", help="a site file that goes before the others"
+        )
+        parser.add_argument(
+            "--schema", action="store_true", help="print what each key means instead"
+        )
+    else:
+        parser.add_argument(
+            "files", metavar="FILE", nargs="*", help="check these, each by itself, and no others"
+        )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 

@@ -31,7 +31,9 @@ def kill(given: argparse.Namespace) -> int:
     require_tree(tree)
     _, alive = living(tree)
     if alive is False:
-        return _told(tree, kill_left(tree), "no master runs; the batch jobs it left are killed")
+        return _told(
+            tree, kill_left(tree, given.site), "no master runs; the batch jobs it left are killed"
+        )
     said = ask(tree, "kill", {}, timeout_s=KILL_S)
     _await_end(tree)
     return _told(tree, said["unconfirmed"], "killed")
@@ -66,7 +68,7 @@ def clean(given: argparse.Namespace) -> int:
     if not given.yes and not _agreed():
         print("nothing was deleted")
         return 1
-    _kill_left(tree)
+    _kill_left(tree, given.site)
     doomed = f"{tree}~deleted-{os.getpid()}"
     os.rename(tree, doomed)
     remove_tree(doomed)
@@ -103,10 +105,10 @@ def _agreed() -> bool:
     return input("delete it? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _kill_left(tree: str) -> None:
+def _kill_left(tree: str, site: str | None) -> None:
     """Kill what the tree has left running. A tree too damaged to tell is deleted all the same."""
     try:
-        unconfirmed = kill_left(tree)
+        unconfirmed = kill_left(tree, site)
     except StoreError as error:
         if error.code in ("JT302", "JT315"):
             raise

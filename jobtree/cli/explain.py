@@ -11,7 +11,9 @@ from jobtree.errors import UsageError
 
 FAMILIES = (
     ("JT0", "Faults of jobTree itself", "70"),
-    ("JT1", "Usage", "2"),
+    ("JT10", "Usage", "2"),
+    ("JT11", "Sizes, times and counts", "2"),
+    ("JT12", "The site file", "3"),
     ("JT2", "The batch system", "4"),
     ("JT3", "The tree on disk", "5"),
     ("JT4", "The workflow: its Targets, its script, its commands", "1"),
@@ -67,6 +69,36 @@ CODES: dict[str, tuple[str, str]] = {
     "JT112": (
         "A count of processors or devices cannot be read.",
         "Write a whole number.",
+    ),
+    "JT120": (
+        "A site file cannot be read: it is not there, or may not be read, or is no plain file.",
+        "The message tells who named it: --site, $JOBTREE_SITE, or one of the usual places.",
+    ),
+    "JT121": (
+        "A site file is no TOML.",
+        "Mend the line that is shown: texts stand in quotes, tables begin with [name].",
+    ),
+    "JT122": (
+        "A site file has a key that jobTree does not know.",
+        "Mind the spelling, and the table it stands in; `jobtree site show --schema` lists all.",
+    ),
+    "JT123": (
+        "A value in a site file is not of its kind, or out of its range, or goes not together "
+        "with another.",
+        "The message shows the line and what may stand there; docs/site.md lists every key.",
+    ),
+    "JT124": (
+        "An administrator has locked a key of the site file: no earlier file, and no option, may "
+        "set it.",
+        "Leave it out, and the administrator's value holds; or ask for another value.",
+    ),
+    "JT125": (
+        "A site file does not say `schema = 1`, or is written for a newer jobTree.",
+        "Write `schema = 1` at its beginning, or use the jobTree it was written for.",
+    ),
+    "JT126": (
+        "Every user may write a site file. It names programs that are run as you.",
+        "After making sure nobody has altered it: chmod o-w FILE.",
     ),
     "JT200": (
         "The batch system cannot do what was asked of it.",

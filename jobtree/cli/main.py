@@ -77,7 +77,13 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     """Import what one verb needs, and no more."""
     from importlib import import_module
 
-    home = {"run": "running", "restart": "running", "kill": "ending", "clean": "ending"}
+    home = {
+        "run": "running",
+        "restart": "running",
+        "kill": "ending",
+        "clean": "ending",
+        "site": "site",
+    }
     module = import_module(f"jobtree.cli.{home.get(name, 'reading')}")
     found: Callable[[argparse.Namespace], int] = getattr(module, name)
     return found

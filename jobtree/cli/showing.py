@@ -27,6 +27,8 @@ CLASSES_SHOWN = 30
 def status(said: dict[str, Any]) -> str:
     """Return a status as text."""
     lines = [f"{printable(said['tree'])}: {said['state']}{_by_whom(said)}", _counts(said)]
+    if said.get("site", {}).get("files"):
+        lines.append(f"  site  {printable(', '.join(said['site']['files']))}")
     classes = sorted(said["classes"].items(), key=lambda item: -item[1]["done"])
     if classes:
         lines.append(f"  {'class':<30}{'done':>9}{'mean':>9}")
@@ -35,6 +37,8 @@ def status(said: dict[str, Any]) -> str:
         lines.append(f"  {one_line(label, 29):<30}{known['done']:>9}{mean:>9}")
     if len(classes) > CLASSES_SHOWN:
         lines.append(f"  and {plural(len(classes) - CLASSES_SHOWN, 'more class')}: --json has all")
+    for entry in said.get("nodes_left_out", ()):
+        lines.append(f"  node {one_line(entry['node'], 40)} is left out: {one_line(entry['why'])}")
     return "\n".join([*lines, *_failures(said), *_advice(said)])
 
 

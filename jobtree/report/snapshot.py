@@ -9,6 +9,7 @@ one pass over the live issues. Read next: progress.py.
      "colours": {"white": 20, "grey": 182, "blue": 214, "black": 0, "red": 1},
      "issued": 70, "running": 64,
      "classes": {"MapReads": {"done": 290, "mean_s": 252.4}},
+     "nodes_left_out": [{"node": "node031", "why": "5 of the last 5 batch jobs failed there, ..."}],
      "failures": [{"job": 17, "class": "MapReads", "attempt": 3, "why": "exit status 1"}]}
 
 state: running, done, failed or interrupted. started, updated: epoch seconds of the master's
@@ -23,7 +24,7 @@ import os
 import socket
 from typing import Any, NamedTuple
 
-from jobtree.answers import colours, failures
+from jobtree.answers import colours, failures, site_of
 from jobtree.attempts import State
 from jobtree.job import Colour
 from jobtree.live import Live
@@ -58,6 +59,7 @@ class Publisher:
             "pid": os.getpid(),
             "epoch": live.epoch,
             "started": live.store.meta("started"),
+            "site": site_of(live.store),
         }
         self._failures: list[dict[str, Any]] = []
         self._red = 0
@@ -88,6 +90,9 @@ class Publisher:
                 label: {"done": known.seen, "mean_s": round(known.mean_s, 6)}
                 for label, known in measured
             },
+            "nodes_left_out": [
+                {"node": each.node, "why": each.why} for each in live.nodes.excluded()
+            ],
             "failures": self._failures,
         }
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.engines import CONTRIB
+
 
 def _user(*names: str) -> pwd.struct_passwd:
     """Return the first of these users that exists; none of them is root."""
@@ -44,5 +46,17 @@ def open_tmp_path() -> Iterator[Path]:
     """
     path = Path(tempfile.mkdtemp(prefix="jobtree-live-"))
     path.chmod(0o1777)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def own_place(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
+    """Return a directory with a home/ of the ordinary user's, and a copy of contrib/."""
+    path = Path(tempfile.mkdtemp(prefix="jobtree-own-"))
+    path.chmod(0o755)
+    shutil.copytree(CONTRIB, path / "contrib", symlinks=True)
+    (path / "home").mkdir()
+    shutil.chown(path / "home", ordinary_user.pw_uid, ordinary_user.pw_gid)
     yield path
     shutil.rmtree(path)

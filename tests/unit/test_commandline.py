@@ -36,6 +36,9 @@ class InMemory:
     def read(self, path: str, offset: int, limit: int) -> bytes:
         return b""
 
+    def size(self, path: str) -> int:
+        return 0
+
     def missing(self, programs: object) -> list[str]:
         return []
 

@@ -124,6 +124,46 @@ def test_nodes_to_avoid_are_named_and_given_up_if_they_are_the_trouble(world: Wo
     assert world.commands("sub") == [("sub", "job", "0", "bad1", "bad2")]
 
 
+def test_a_limit_on_the_number_of_submissions_makes_none_smaller(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="crowded")
+    jobs = drive.submit(100)
+    drive.pass_time(60)
+    assert {argv[2] for argv in world.commands("sub")} == {"100"}
+    world.broken.clear()
+    drive.pass_time(301)
+    assert all(drive.kinds(job) == ["Accepted"] for job in jobs)
+
+
+def test_what_a_check_turns_down_is_tried_for_the_reasons_and_refused(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="unfit")
+    world.broken["try"] = Ran(1, stderr="permanent")
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    assert [argv[0] for _, argv in world.ran] == ["sub", "try"]
+    assert drive.kinds(job) == ["Refused"]
+
+
+def test_what_a_check_cannot_judge_is_submitted_without_it(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="unfit")
+    world.broken["try"] = Ran(1, stderr="unchecked")
+    (job,) = drive.submit()
+    drive.pass_time(1)
+    assert [argv[0] for _, argv in world.ran] == ["sub", "try", "force"]
+    assert drive.kinds(job) == ["Accepted"]
+
+
+@pytest.mark.parametrize("said", ["unfit", "unchecked"])
+def test_a_scheduler_that_goes_on_turning_it_down_is_believed(
+    world: World, drive: Drive, said: str
+):
+    for verb in ("sub", "try", "force"):
+        world.broken[verb] = Ran(1, stderr=said)
+    (job,) = drive.submit()
+    drive.pass_time(60)
+    assert len(world.ran) == 2
+    assert drive.kinds(job) == ["Refused"]
+
+
 # ---- submissions without a clear answer ----------------------------------------------------
 
 
@@ -321,7 +361,66 @@ def test_a_job_that_waits_in_vain_is_warned_of_once(world: World, drive: Drive, 
     assert "never" in drive.engine.explain(jobs)[jobs[0]]
 
 
+def test_a_job_given_up_that_leaves_without_a_trace_ends_as_it_was_judged(
+    world: World, drive: Drive
+):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue["1"][2:4] = ["stuck", "its shell is missing"]
+    drive.pass_time(200)
+    world.broken["kill"] = Ran(0)
+    world.queue.clear()
+    drive.pass_time(200)
+    assert drive.reason(job) is Reason.LAUNCH_FAILED
+    assert "its shell is missing" in str(drive.news[job][-1])
+
+
+def test_a_submission_that_waits_is_asked_about_ever_more_rarely(world: World):
+    drive = Drive(world, dialect=Toy(curious=True))
+    waiting, running = drive.submit(5, "waiting"), drive.submit(2, "running")
+    drive.pass_time(5)
+    world.queue["2.0"][2] = "running"
+    drive.pass_time(600)
+    assert set(world.commands("why")) == {("why", "1")}, "the other submission has begun"
+    assert 3 <= len(world.commands("why")) <= 5
+    explained = drive.engine.explain([*waiting, *running])
+    assert {explained[job] for job in waiting} == {"toy says: resting"}
+    assert "resting" not in explained[running[1]]
+
+
+def test_a_scheduler_whose_queue_gives_the_reasons_is_asked_nothing(world: World, drive: Drive):
+    drive.submit(5)
+    drive.pass_time(600)
+    assert not world.commands("why")
+
+
 # ---- kills -----------------------------------------------------------------------------------
+
+
+def test_a_job_killed_while_it_waited_needs_no_record(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(1)
+    world.queue.clear()
+    drive.pass_time(15)
+    assert drive.reason(job) is Reason.CANCELLED
+
+
+def test_a_job_killed_while_it_ran_is_given_time_for_its_record(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.queue["1"][2] = "running"
+    drive.pass_time(10)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(1)
+    world.queue.clear()
+    drive.pass_time(40)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(100)
+    assert drive.reason(job) is Reason.CANCELLED
 
 
 def test_what_was_not_submitted_yet_is_withdrawn(world: World, drive: Drive):

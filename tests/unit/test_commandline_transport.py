@@ -85,8 +85,11 @@ def test_reading_a_file_from_its_end(tmp_path: Path):
     assert local.read(str(path), -4, 100) == b"6789"
     assert local.read(str(path), -100, 3) == b"012"
     assert local.read(str(path), 2, 3) == b"234"
+    assert local.size(str(path)) == 10
     with pytest.raises(FileNotFoundError):
         local.read(str(tmp_path / "none"), 0, 1)
+    with pytest.raises(FileNotFoundError):
+        local.size(str(tmp_path / "none"))
 
 
 def test_a_bucket_lets_through_its_rate_and_a_burst():

@@ -20,6 +20,7 @@ from jobtree.options import (
 
 TYPED = {
     "batchSystem": ("acidTest", "acidTest", "batch_system"),
+    "site": ("/etc/other.toml", "/etc/other.toml", None),
     "defaultMemory": ("3G", 3 * 2**30, None),
     "defaultCpu": ("2", 2, None),
     "defaultTime": ("90m", 5400.0, None),

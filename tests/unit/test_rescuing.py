@@ -38,6 +38,7 @@ class Look:
             mailbox=SimpleNamespace(running=lambda _: self.step, beat=lambda _: self.beat),
         )
         monkeypatch.setattr(rescuing, "take_lines", lambda *_: None)
+        monkeypatch.setattr(rescuing, "forgive", lambda _: None)
         monkeypatch.setattr(rescuing, "kill", lambda _, issue, why: setattr(self, "killed", why))
 
     def after(self, seconds: float, running_s: float | None = None) -> str:

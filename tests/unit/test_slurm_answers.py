@@ -15,6 +15,7 @@ from batchsystems.slurm import SlurmDialect
 from batchsystems.slurmanswers import read_history, read_queue, read_submission
 from batchsystems.slurmwords import ENDS, STATES, SlurmSettings
 from batchsystems.transport import Command, Ran
+from tests.unit.mutations import mutated
 
 DATA = Path(__file__).parents[1] / "data" / "slurm"
 SQUEUE = (DATA / "squeue.txt").read_text()
@@ -268,20 +269,6 @@ def test_an_empty_or_foreign_answer_is_incomplete(which: str, bad: Ran):
 def test_an_answer_with_an_error_beside_it_is_incomplete():
     assert not read_queue(ran(SQUEUE, "squeue: error: cluster far: no answer")).complete
     assert not read_queue(ran(SQUEUE, "", 1)).complete
-
-
-@st.composite
-def mutated(draw: st.DrawFn, text: str) -> str:
-    """Return the text with a few stretches replaced, dropped, doubled or inserted."""
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, len(text)))
-        length = draw(st.integers(0, 60))
-        kind = draw(st.sampled_from(["drop", "double", "insert", "replace"]))
-        piece = text[at : at + length]
-        noise = draw(st.text(max_size=20))
-        new = {"drop": "", "double": piece + piece, "insert": noise + piece, "replace": noise}[kind]
-        text = text[:at] + new + text[at + length :]
-    return text
 
 
 @given(st.data())

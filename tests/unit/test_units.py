@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsystems.units import LARGEST
 from jobtree.errors import UsageError
 from jobtree.job import Requirements
 from jobtree.units import (
-    LARGEST,
     format_size,
     format_time,
     parse_count,

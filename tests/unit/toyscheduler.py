@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchsystems.commandline.dialect import (
+    Check,
     Dialect,
     Kind,
     Limits,
     Listing,
     Phase,
+    RecordKey,
     Request,
     Sighting,
     Taken,
@@ -31,16 +33,23 @@ PHASES = {phase.value: phase for phase in Phase}
 
 
 class Toy(Dialect):
-    """Its answers are JSON: rows of native, name, phase, why, submitted, exit status."""
+    """Its answers are JSON: rows of native, name, phase, why, submitted, exit status.
+
+    records: a file with such a row in each line is its history. curious: it asks for reasons.
+    """
 
     name = "toy"
     scrubbed = ("TOY_",)
 
-    def __init__(self, arrays: bool = True, history: bool = True) -> None:
-        self.arrays, self._history = arrays, history
+    def __init__(
+        self, arrays: bool = True, history: bool = True, records: str = "", curious: bool = False
+    ) -> None:
+        self.arrays, self._history, self._records = arrays, history, records
+        self.tells_reasons = curious
 
     def submit(self, request: Request, limits: Limits) -> Command:
-        return Command("submit", ("sub", request.name, str(request.size or 0), *request.avoid))
+        verb = {Check.ON: "sub", Check.WHY: "try", Check.OFF: "force"}[request.check]
+        return Command("submit", (verb, request.name, str(request.size or 0), *request.avoid))
 
     def parse_submit(self, ran: Ran) -> Taken | Turned:
         if ran.status == 0:
@@ -87,6 +96,25 @@ class Toy(Dialect):
     def parse_history(self, ran: Ran) -> Listing:
         return self.parse_queue(ran)
 
+    def record_file(self) -> str:
+        return self._records
+
+    def record_key(self, line: str) -> RecordKey | None:
+        try:
+            native, name, _, _, at, _ = json.loads(line)
+        except ValueError:
+            return None
+        return RecordKey(self.submission(native), name, at)
+
+    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
+        return [self._sighting(json.loads(line)) for line in lines]
+
+    def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
+        return (Command("queue", ("why", *natives)),) if natives else ()
+
+    def parse_reasons(self, command: Command, ran: Ran) -> dict[str, str]:
+        return dict.fromkeys(command.argv[1:], ran.stdout)
+
     def hopeless(self, why: str) -> bool:
         return why == "never"
 
@@ -98,6 +126,8 @@ class World:
     queue: dict[str, list[Any]] = field(default_factory=dict)
     past: dict[str, list[Any]] = field(default_factory=dict)
     broken: dict[str, Ran] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    looks: list[tuple[str, int, int]] = field(default_factory=list)
     deaf: bool = False
     """Submissions are accepted, and nobody is told."""
     limit: int = 10**9
@@ -105,12 +135,16 @@ class World:
     last: int = 0
     now: float = 0.0
 
-    def run(self, command: Command) -> Ran:
+    def run(self, command: Command, timeout_s: float = 0.0) -> Ran:
         self.ran.append((self.now, command.argv))
         verb, *words = command.argv
         if verb in self.broken:
             return self.broken[verb]
-        return {"sub": self._submit, "kill": self._kill}.get(verb, self._list)(verb, words)
+        if verb == "why":
+            return Ran(0, "resting")
+        return {"sub": self._submit, "force": self._submit, "kill": self._kill}.get(
+            verb, self._list
+        )(verb, words)
 
     def _submit(self, verb: str, words: list[str]) -> Ran:
         name, size = words[0], int(words[1])
@@ -130,6 +164,28 @@ class World:
 
     def _list(self, verb: str, words: list[str]) -> Ran:
         return Ran(0, json.dumps(list((self.queue if verb == "q" else self.past).values())))
+
+    def read(self, path: str, offset: int, limit: int) -> bytes:
+        """Return a part of one of the files."""
+        self.looks.append((path, offset, limit))
+        return self.files[path][offset : offset + limit]
+
+    def size(self, path: str) -> int:
+        """Return the size of one of the files."""
+        if path not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return len(self.files[path])
+
+    def missing(self, programs: object) -> list[str]:
+        """Return nothing: all programs are there."""
+        return []
+
+    def cancel(self) -> None:
+        """Do nothing: no command takes time."""
+
+    def record(self, path: str, *row: object) -> None:
+        """Append a row to a file of records."""
+        self.files[path] = self.files.get(path, b"") + f"{json.dumps(row)}\n".encode()
 
     def end(self, native: str, status: int | None = 0) -> None:
         """End a job; the queue shows it."""
@@ -169,8 +225,12 @@ class Drive:
         while True:
             task = self.engine.next_task(self.world.now)
             if task is not None:
-                assert task.command is not None
-                task.hear(task.parse(self.world.run(task.command)), task.begun, self.world.now)
+                if task.look is not None:
+                    answer = task.look(self.world)
+                else:
+                    assert task.command is not None
+                    answer = task.parse(self.world.run(task.command))
+                task.hear(answer, task.begun, self.world.now)
                 continue
             idle_s = self.engine.idle_s(self.world.now)
             assert idle_s > 0, "nothing to do, and no time to wait"

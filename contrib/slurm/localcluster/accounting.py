@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from localengines.failure import Failure
+from localengines.files import write
+
 from localcluster.clients import Clients
-from localcluster.failure import Failure
-from localcluster.files import write
 from localcluster.settings import LIMITED
 
 INSTALL_S = 120.0

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import subprocess
 
-from localcluster.failure import Failure
-from localcluster.packages import PATH, program
+from localengines.failure import Failure
+from localengines.packages import PATH, program
+
 from localcluster.settings import Places, Settings
 
 UP_NODE = frozenset({"idle", "mixed", "allocated", "completing", "draining", "drained"})

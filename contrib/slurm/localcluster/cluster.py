@@ -1,4 +1,4 @@
-"""One local cluster: its daemons in order, how each is started, known to be ready, and stopped.
+"""One local cluster: its daemons in order, and how each is known to be ready and stopped.
 
 Owns the cluster's directory; must not decide what goes into Slurm's configuration files.
 Read next: settings.py for those, faults.py for what can be done to a running cluster.
@@ -6,25 +6,23 @@ Read next: settings.py for those, faults.py for what can be done to a running cl
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import pwd
 import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from localcluster import processes
+from localengines import processes
+from localengines.daemons import READY_S, Daemon, Engine
+from localengines.failure import Failure
+from localengines.files import write
+from localengines.processes import Process, wait_for
+
+from localcluster import members
 from localcluster.accounting import Accounting
 from localcluster.clients import Clients
-from localcluster.failure import Failure
-from localcluster.files import write
-from localcluster.packages import program
-from localcluster.processes import Process, wait_for
 from localcluster.settings import (
     GPUS,
     Places,
@@ -35,23 +33,12 @@ from localcluster.settings import (
     slurmdbd_conf,
 )
 
-READY_S = 60.0
-"""How long a daemon may take to answer, on a machine that is busy with other things."""
 
-
-@dataclass(frozen=True)
-class Daemon:
-    """A program that runs for as long as the cluster: how to start it and when it is ready."""
-
-    argv: Sequence[str]
-    ready: Callable[[], bool]
-    prepare: Callable[[], None] = lambda: None
-
-
-class Cluster:
+class Cluster(Engine):
     """A cluster in a directory, which need not run."""
 
     def __init__(self, top: Path, settings: Settings) -> None:
+        super().__init__(top, settings.user)
         self.places = Places(top)
         self.settings = settings
         self.slurm = Clients(settings, self.places)
@@ -67,6 +54,33 @@ class Cluster:
             return None
         except (ValueError, TypeError, KeyError) as error:
             raise Failure(f"{Places(top).settings} cannot be read: {error}") from error
+
+    @property
+    def mark(self) -> Path:
+        """Return where the settings are kept."""
+        return self.places.settings
+
+    def described(self) -> str:
+        """Return what it is."""
+        return f"a Slurm of {self.settings.nodes} nodes"
+
+    def options(self) -> Mapping[str, Any]:
+        """Return the options of `up` that this cluster has."""
+        settings = self.settings
+        return {
+            "nodes": settings.nodes,
+            "cpus": settings.cpus,
+            "memory": settings.memory_mib,
+            "port": settings.port,
+            "cgroup": str(int(settings.cgroup)),
+            "accounting": str(int(settings.accounting)),
+            "partitions": list(settings.partitions),
+            "conf": list(settings.conf),
+        }
+
+    def environ(self) -> dict[str, str]:
+        """Return the environment of the daemons."""
+        return self.slurm.environ()
 
     def _daemons(self) -> dict[str, Daemon]:
         """Return every daemon by name, in the order in which they start."""
@@ -143,42 +157,6 @@ class Cluster:
         wait_for("all nodes up", lambda: set(nodes) <= self.slurm.up_nodes(), READY_S)
         return started
 
-    def start(self, name: str, *, wait: bool = True) -> None:
-        """Start one daemon, and wait until it answers; Failure with its last words if not."""
-        if self.state(name) != "gone":
-            return
-        daemon = self.daemons[name]
-        daemon.prepare()
-        self.spawn(name, [program(daemon.argv[0]), *daemon.argv[1:]])
-        if wait:
-            wait_for(f"{name} ready", lambda: self._ready(name, daemon), READY_S)
-
-    def _ready(self, name: str, daemon: Daemon) -> bool:
-        """Tell whether a daemon answers; Failure if it has ended."""
-        if self.state(name) == "gone":
-            raise Failure(f"{name} ended at once:\n{self._last_words(name)}")
-        return daemon.ready()
-
-    def spawn(self, name: str, argv: Sequence[str]) -> None:
-        """Start a program in a session of its own and record it.
-
-        It gets none of the caller's environment, lest it pass for a process of the caller's.
-        """
-        with (self.places / "log" / f"{name}.out").open("ab") as out:
-            child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=self.places.top,
-                env=self.slurm.environ(),
-                start_new_session=True,
-            )
-        found = processes.process(child.pid)
-        start = found.start if found else 0
-        record = json.dumps({"pid": child.pid, "start": start}).encode()
-        write(self._record(name), record, 0o644)
-
     def stop_all(self) -> None:
         """Cancel the jobs if the controller answers, then end every process of the cluster."""
         for name in self.daemons:
@@ -190,15 +168,13 @@ class Cluster:
         wait_for("the end of every job", self._end_members, READY_S)
         rest = [name for name in reversed(self.daemons) if name not in nodes]
         for name in (*rest, "guard"):
-            found = self.recorded(name)
-            if found and found.pid != os.getpid():
-                processes.end([found], 0)
+            self.end(name, 0)
         wait_for("the end of every daemon", self._end_members, READY_S)
         wait_for("the end of every cgroup", self._remove_cgroups, READY_S)
 
     def _end_members(self) -> bool:
         """Kill what belongs to the cluster and was not recorded; tell whether nothing did."""
-        found = {one.process for one in processes.members(self.places.top, self.places.conf)}
+        found = {one.process for one in members.members(self.places.top, self.places.conf)}
         found |= set(self._in_cgroups())
         found -= self._recorded_daemons()
         processes.end(found, 0)
@@ -209,15 +185,11 @@ class Cluster:
 
     def _in_cgroups(self) -> list[Process]:
         names = self.settings.node_names
-        return processes.cgroup_processes(names) if self.settings.cgroup else []
+        return members.cgroup_processes(names) if self.settings.cgroup else []
 
     def _remove_cgroups(self) -> bool:
         names = self.settings.node_names
-        return processes.remove_cgroups(names) if self.settings.cgroup else True
-
-    def remove(self) -> None:
-        """Remove the directory of a cluster that was stopped."""
-        shutil.rmtree(self.places.top)
+        return members.remove_cgroups(names) if self.settings.cgroup else True
 
     # ---- jobs --------------------------------------------------------------------------------
 
@@ -236,63 +208,13 @@ class Cluster:
         """Kill what jobs left behind on the nodes; return how many processes that were."""
         left = {
             one.process
-            for one in processes.members(self.places.top, self.places.conf)
+            for one in members.members(self.places.top, self.places.conf)
             if one.kind == "job"
         }
         left |= set(self._in_cgroups()) - self._recorded_daemons()
         processes.end(left, 0)
         return len(left)
 
-    # ---- processes ---------------------------------------------------------------------------
-
-    def recorded(self, name: str) -> Process | None:
-        """Return a daemon's process, None if it never started or its record is torn."""
-        try:
-            found = json.loads(self._record(name).read_text())
-            return Process(found["pid"], found["start"])
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def state(self, name: str) -> str:
-        """Return "running", "frozen" or "gone"."""
-        found = self.recorded(name)
-        return found.state if found else "gone"
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to a daemon, if it runs."""
-        found = self.recorded(name)
-        if found:
-            found.signal(number)
-
-    def _record(self, name: str) -> Path:
-        return self.places / "run" / f"{name}.json"
-
-    def _last_words(self, name: str) -> str:
-        found = []
-        for kind in ("log", "out"):
-            with suppress(OSError):
-                text = (self.places / "log" / f"{name}.{kind}").read_text(errors="replace")
-                found += text.splitlines()[-8:]
-        return "\n".join(f"  {line}" for line in found)
-
     def _remove_munge_socket(self) -> None:
         for path in self.places.munge_socket.parent.glob("munge.socket*"):
             path.unlink()
-
-
-def user_name() -> str:
-    """Return who runs this program; Failure if the uid has no name, which Slurm needs."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        raise Failure(
-            f"uid {os.geteuid()} has no name in /etc/passwd, but Slurm needs one"
-        ) from None
-
-
-@contextmanager
-def locked(top: Path) -> Iterator[None]:
-    """Let one local-cluster at a time change this cluster."""
-    with (top / "lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

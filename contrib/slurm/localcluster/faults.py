@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from localcluster import processes
+from localengines import processes
+from localengines.daemons import READY_S
+from localengines.failure import Failure
+from localengines.faults import Verb, service_verbs
+from localengines.processes import wait_for
+
+from localcluster import members
 from localcluster.clients import UP_NODE
-from localcluster.cluster import READY_S, Cluster
-from localcluster.failure import Failure
-from localcluster.processes import wait_for
+from localcluster.cluster import Cluster
 
 SERVICES: Mapping[str, str] = {
     "controller": "slurmctld",
@@ -24,53 +27,9 @@ SERVICES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Verb:
-    """One thing that can be done. takes: what it is done to, "" for nothing."""
-
-    takes: str
-    what: str
-    do: Callable[[Cluster, str], None]
-
-
-# ---- services ----------------------------------------------------------------------------
-
-
-def _daemon(cluster: Cluster, service: str) -> str:
-    name = SERVICES[service]
-    if name not in cluster.daemons:
+def _check(cluster: Cluster, service: str) -> None:
+    if SERVICES[service] not in cluster.daemons:
         raise Failure(f"this cluster has no {service}: it was started with --accounting 0")
-    return name
-
-
-def _stop(cluster: Cluster, service: str) -> None:
-    found = cluster.recorded(_daemon(cluster, service))
-    if found:
-        processes.end([found], 30)
-
-
-def _kill(cluster: Cluster, service: str) -> None:
-    found = cluster.recorded(_daemon(cluster, service))
-    if found:
-        processes.end([found], 0)
-
-
-def _start(cluster: Cluster, service: str) -> None:
-    cluster.start(_daemon(cluster, service))
-
-
-def _freeze(cluster: Cluster, service: str) -> None:
-    name = _daemon(cluster, service)
-    if cluster.state(name) == "gone":
-        raise Failure(f"the {service} does not run, so it cannot be frozen")
-    cluster.signal(name, signal.SIGSTOP)
-    wait_for(f"{name} frozen", lambda: cluster.state(name) == "frozen", 10)
-
-
-def _thaw(cluster: Cluster, service: str) -> None:
-    name = _daemon(cluster, service)
-    cluster.signal(name, signal.SIGCONT)
-    wait_for(f"{name} thawed", lambda: cluster.state(name) != "frozen", 10)
 
 
 # ---- nodes -------------------------------------------------------------------------------
@@ -83,9 +42,9 @@ def _node(cluster: Cluster, node: str) -> str:
     return node
 
 
-def _steps(cluster: Cluster) -> list[processes.Member]:
+def _steps(cluster: Cluster) -> list[members.Member]:
     places = cluster.places
-    return [one for one in processes.members(places.top, places.conf) if one.kind == "step"]
+    return [one for one in members.members(places.top, places.conf) if one.kind == "step"]
 
 
 def _kill_node(cluster: Cluster, node: str) -> None:
@@ -207,25 +166,8 @@ def reset(cluster: Cluster) -> None:
 
 # ---- the table ---------------------------------------------------------------------------
 
-_SERVICE_VERBS: Mapping[str, tuple[str, Callable[[Cluster, str], None]]] = {
-    "stop": ("end it in good order", _stop),
-    "kill": ("end it at once, as a crash would (SIGKILL)", _kill),
-    "start": ("start it again", _start),
-    "freeze": ("let it hang: connections are accepted, nothing is answered", _freeze),
-    "thaw": ("let it go on", _thaw),
-}
-
-
-def _service_verb(service: str, do: Callable[[Cluster, str], None], what: str) -> Verb:
-    return Verb("", f"{service}: {what}", lambda cluster, _: do(cluster, service))
-
-
-VERBS: Mapping[str, Verb] = {
-    **{
-        f"{verb}-{service}": _service_verb(service, do, what)
-        for service in SERVICES
-        for verb, (what, do) in _SERVICE_VERBS.items()
-    },
+VERBS: Mapping[str, Verb[Cluster]] = {
+    **service_verbs(SERVICES, _check),
     "kill-node": Verb(
         "NODE", "kill slurmd and its step daemons; what jobs run lives on as orphans", _kill_node
     ),

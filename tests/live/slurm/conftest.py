@@ -8,31 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.live.engines import place
 from tests.live.slurm.lab import Lab, local_cluster
 from tests.live.slurm.trees import Tree
-
-SHARED_MEMORY = Path("/dev/shm")
-ENOUGH_BYTES = 1 << 30
-
-
-def place() -> Path:
-    """Return where to put a cluster: in memory where that is possible, for the database's sake.
-
-    Slurm runs job scripts from its own directory, so a place without execution will not do.
-    """
-    try:
-        found = os.statvfs(SHARED_MEMORY)
-    except OSError:
-        return Path(tempfile.gettempdir())
-    roomy = found.f_bavail * found.f_frsize > ENOUGH_BYTES
-    return SHARED_MEMORY if roomy and not found.f_flag & os.ST_NOEXEC else Path("/tmp")
 
 
 @contextmanager
@@ -75,12 +60,12 @@ def plant(slurm: Lab, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
     """Return what makes trees on the test's cluster; no master of theirs outlives the test."""
     planted: list[Tree] = []
 
-    def made(user: str | None = None, **settings: dict[str, Any]) -> Tree:
+    def made(user: str | None = None, brisk: bool = True, **settings: Mapping[str, Any]) -> Tree:
         home = open_tmp_path / f"home{len(planted)}"
         home.mkdir()
         if user is not None:
             shutil.chown(home, user)
-        planted.append(Tree(slurm, home, user, **settings))
+        planted.append(Tree(slurm, home, user, brisk, **settings))
         return planted[-1]
 
     yield made

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.live.engines import CONTRIB, Engine, contributed
 from tests.live.waiting import LIMIT_S, eventually
 
-LOCAL_CLUSTER = Path(__file__).parents[3] / "contrib" / "slurm" / "local-cluster"
+LOCAL_CLUSTER = CONTRIB / "slurm" / "local-cluster"
 
 FINAL = frozenset(
     (
@@ -37,72 +36,32 @@ FINAL = frozenset(
 SCRUBBED = ("SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SRUN_", "JOBTREE_")
 
 
-def local_cluster(*words: str, limit_s: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run contrib/slurm/local-cluster with this Python, bare of packages, whatever it returns."""
-    return subprocess.run(
-        [sys.executable, "-IS", str(LOCAL_CLUSTER), *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-    )
+def local_cluster(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run contrib/slurm/local-cluster, whatever it returns."""
+    return contributed(LOCAL_CLUSTER, *words)
 
 
-class Lab:
+class Lab(Engine):
     """A running cluster.
 
-    env: the environment that leads Slurm's clients, and jobTree, to it. nodes: their names,
-    which differ where several clusters run side by side. cgroup: the kernel limits memory
-    (OUT_OF_MEMORY), else Slurm samples it (FAILED, signal 9). accounting: sacct answers.
+    nodes: their names, which differ where several clusters run side by side. cgroup: the kernel
+    limits memory (OUT_OF_MEMORY), else Slurm samples it (FAILED, signal 9). accounting: sacct
+    answers.
     """
 
+    program = LOCAL_CLUSTER
+
     def __init__(self, top: Path) -> None:
-        self.top = top
+        super().__init__(top)
         settings = self.status()
         self.nodes: tuple[str, ...] = tuple(settings["nodes"])
         self.cgroup: bool = settings["cgroup"]
         self.accounting: bool = settings["accounting"]
         self.partitions: tuple[str, ...] = tuple(settings["partitions"])
-        self.env: Mapping[str, str] = {
+        self.env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(SCRUBBED)},
             "SLURM_CONF": str(top / "etc" / "slurm.conf"),
         }
-
-    # ---- commands ------------------------------------------------------------------------
-
-    def run(
-        self,
-        *argv: str,
-        user: str | None = None,
-        check: bool = True,
-        limit_s: float = LIMIT_S,
-        cwd: Path | str = "/",
-        env: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command against the cluster, as another user if told; check its success."""
-        done = subprocess.run(
-            argv,
-            env={**self.env, **(env or {})},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-            user=user,
-            group=None if user is None else pwd.getpwnam(user).pw_gid,
-            extra_groups=None if user is None else [],
-        )
-        if check:
-            assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
-
-    def fault(self, verb: str, target: str = "") -> None:
-        """Do one of `local-cluster fault`'s verbs; it returns once that has taken effect."""
-        words = [target] if target else []
-        done = local_cluster("fault", "--dir", str(self.top), verb, *words)
-        assert done.returncode == 0, f"fault {verb} {target}: {done.stderr}"
 
     def status(self) -> dict:
         """Return the settings, the state of each daemon and of each node."""

@@ -7,36 +7,16 @@ import pwd
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.live.engines import processes_of
 from tests.live.slurm.lab import LOCAL_CLUSTER, Lab, local_cluster
 from tests.live.waiting import eventually, is_running
 
 EPILOG = LOCAL_CLUSTER.parent / "epilog.sh"
-
-
-def processes_of(top: Path) -> dict[int, str]:
-    """Return pid -> command line of everything that names a directory in its environment,
-    command line or open files."""
-    found, needle = {}, os.fsencode(top)
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        try:
-            cmdline = (entry / "cmdline").read_bytes()
-            open_files = [os.fsencode(os.readlink(link)) for link in (entry / "fd").iterdir()]
-            told = [cmdline, (entry / "environ").read_bytes(), *open_files]
-        except OSError:
-            continue
-        if any(needle in text for text in told):
-            found[int(entry.name)] = cmdline.replace(b"\0", b" ").decode(errors="replace")
-    return found
 
 
 # ---- up, status, env ---------------------------------------------------------------------
@@ -161,13 +141,6 @@ def test_a_job_of_high_preempts_jobs_of_low_and_lowkill(slurm: Lab) -> None:
 # ---- faults ------------------------------------------------------------------------------
 
 
-def refusal(slurm: Lab, *argv: str) -> str:
-    """Return the complaint of a command that must fail."""
-    done = slurm.run(*argv, check=False)
-    assert done.returncode != 0
-    return done.stderr
-
-
 def test_controller_stopped_killed_and_frozen(slurm: Lab) -> None:
     job = slurm.submit("--wrap=sleep 3; exit 4")
     slurm.wait(job, "RUNNING")
@@ -189,16 +162,16 @@ def test_controller_stopped_killed_and_frozen(slurm: Lab) -> None:
 
 def test_munge_and_accounting_stopped(slurm: Lab) -> None:
     slurm.fault("stop-munge")
-    assert "Munge encode failed" in refusal(slurm, "squeue", "-h")
+    assert "Munge encode failed" in slurm.refusal("squeue", "-h")
     slurm.fault("start-munge")
     slurm.run("squeue", "-h")
     slurm.fault("stop-dbd")
-    assert "Connection refused" in refusal(slurm, "sacct")
+    assert "Connection refused" in slurm.refusal("sacct")
     job = slurm.submit("--wrap=true")
     slurm.fault("start-dbd")
     assert slurm.wait_accounted(job) == ["COMPLETED", "0:0"]
     slurm.fault("stop-database")
-    refusal(slurm, "sacct")
+    slurm.refusal("sacct")
     slurm.fault("start-database")
     eventually("accounting", lambda: slurm.run("sacct", check=False).returncode == 0)
 
@@ -280,33 +253,11 @@ def test_faults_are_named_and_checked(slurm: Lab) -> None:
 # ---- down --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def own_place(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
-    """Return a directory of the ordinary user's, and a copy of the program he can read."""
-    path = Path(tempfile.mkdtemp(prefix="jobtree-own-"))
-    path.chmod(0o755)
-    shutil.copytree(LOCAL_CLUSTER.parent, path / "contrib", symlinks=True)
-    (path / "home").mkdir()
-    shutil.chown(path / "home", ordinary_user.pw_uid, ordinary_user.pw_gid)
-    yield path
-    shutil.rmtree(path)
-
-
-def python_of(slurm: Lab, user: str) -> str:
-    """Return a Python of 3.11 or later that a user can run: root's own may be closed to him."""
-    check = "import sys; sys.exit(sys.version_info < (3, 11))"
-    for path in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        with suppress(OSError):
-            if slurm.run(path, "-c", check, user=user, check=False).returncode == 0:
-                return path
-    pytest.skip(f"no Python 3.11 that {user} can run")
-
-
 def test_a_second_cluster_without_root_lives_beside_and_leaves_nothing(
     slurm: Lab, ordinary_user: pwd.struct_passwd, own_place: Path
 ) -> None:
     top, user = own_place / "home" / "slurm", ordinary_user.pw_name
-    python, program = python_of(slurm, user), str(own_place / "contrib" / "local-cluster")
+    python, program = slurm.python_of(user), str(own_place / "contrib" / "slurm" / "local-cluster")
 
     def call(*words: str) -> str:
         argv = [python, program, *words, "--dir", str(top)]

@@ -103,7 +103,7 @@ def test_kill_leaves_none_in_the_queue_whether_a_master_lives_or_not(plant: Plan
 def test_kill_without_a_controller_says_what_is_open_and_finishes_when_it_is_back(
     slurm: Lab, plant: Plant
 ) -> None:
-    tree = plant(policy={"kill_s": 12.0})
+    tree = plant(rescue={"kill": 12})
     tree.write(KILL_BODY)
     master = tree.start()
     tree.wait_queued(20, "Leaf", "RUNNING")

@@ -10,6 +10,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
@@ -62,9 +64,7 @@ def test_a_dead_nodes_jobs_run_elsewhere_and_its_orphans_results_are_not_taken(
 
     tree.open("gate1")  # only now do the orphans write what they have done
     for job, attempt in orphans.values():
-        eventually(
-            f"the orphan's result of job {job}", lambda j=job, a=attempt: has_result(tree, j, a)
-        )
+        eventually(f"the orphan's result of job {job}", partial(has_result, tree, job, attempt))
     tree.open("gate2")
     ended = master.end()
     tree.assert_done(ended)
@@ -105,7 +105,7 @@ class Leaf(Target):
 def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
     slurm: Lab, plant: Plant
 ) -> None:
-    tree = plant(policy={"publish_s": 3.0, "silent_s": 5.0}, worker={"HEARTBEAT_S": 1.0})
+    tree = plant(rescue={"published": 3, "silence": 5}, worker={"heartbeat": 1})
     tree.write(STEPD_BODY)
     master = tree.start("--rescueJobsFrequency", "1")
     (spared,) = tree.wait_for_lines("spared-began", 1)
@@ -131,10 +131,9 @@ def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
     assert by_job[silent.split("/")[0]] == "CANCELLED"
 
 
-def test_a_job_that_runs_and_never_begins_is_rescued(plant: Plant) -> None:
-    tree = plant(policy={"silent_s": 5.0})
-    hangs_once = f"mkdir {tree.home}/hung 2>/dev/null && exec sleep 300"
-    tree.settings["slurm"] = {"setup": [hangs_once]}
+def test_a_job_that_runs_and_never_begins_is_rescued(plant: Plant, open_tmp_path: Path) -> None:
+    hangs_once = f"mkdir {open_tmp_path}/hung 2>/dev/null && exec sleep 300"
+    tree = plant(rescue={"silence": 5}, worker={"setup": hangs_once, "heartbeat": 1})
     tree.write("class Root(Target):\n    def run(self):\n        note('ran', 'x')\n")
     ended = tree.start("--rescueJobsFrequency", "1").end()
     tree.assert_done(ended)

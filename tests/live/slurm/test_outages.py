@@ -93,7 +93,7 @@ def test_a_submission_that_a_frozen_controller_accepted_is_found(slurm: Lab, pla
 def test_a_lost_job_whose_id_is_anothers_now_is_not_taken_for_ours(
     slurm: Lab, plant: Plant, another_user: struct_passwd, tmp_path: Path
 ) -> None:
-    tree = plant(patience={"history_s": 8.0})
+    tree = plant(grace={"history": 8})
     tree.write("class Root(Target):\n    def run(self):\n        note('ran', slurm_id())\n")
     for node in slurm.nodes:
         slurm.fault("drain", node)
@@ -135,7 +135,7 @@ def test_without_the_accounting_daemon_a_tree_runs_as_ever(slurm: Lab, plant: Pl
 
 
 def test_jobs_that_end_while_munge_is_away(slurm: Lab, plant: Plant) -> None:
-    tree = plant(policy={"publish_s": 5.0})
+    tree = plant(rescue={"published": 5})
     leaves(tree, 6)
     tree.open("gate0")
     master = tree.start()

@@ -140,7 +140,7 @@ class Leaf(Target):
 def test_over_long_and_removed_jobs_are_issued_again_by_any_adapter(
     slurm: Lab, plant: Plant, system: str
 ) -> None:
-    tree = plant(policy={"missing_s": 3.0, "publish_s": 3.0})
+    tree = plant(rescue={"missing": 3, "published": 3})
     tree.write(LONG_BODY)
     tree.system = system
     tree.path = f"{ROOT}:{installed(tree.home)}"

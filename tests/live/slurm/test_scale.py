@@ -75,7 +75,7 @@ def test_the_examples_finish_with_the_right_result(
 
 def _as(who: str, user: struct_passwd) -> dict:
     """Return how a tree is planted: an ordinary user's has no settings but the defaults."""
-    return {} if who == "root" else {"user": user.pw_name, "default": {}}
+    return {} if who == "root" else {"user": user.pw_name, "brisk": False}
 
 
 LEVEL_BODY = """
@@ -97,7 +97,7 @@ class Sum(Target):
 
 
 def test_a_thousand_like_jobs_take_five_commands(slurm: Lab, plant: Plant) -> None:
-    tree = plant(default={})
+    tree = plant(brisk=False)
     tree.write(f"COUNT, EXPECTED = 1000, None\n{LEVEL_BODY}")
     tree.bin = counting_clients(tree.home / "bin")
     with slurm.configured(MinJobAge="300"):  # Slurm's own default: what ended is remembered

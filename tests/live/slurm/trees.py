@@ -1,7 +1,7 @@
 """Whole trees on the real Slurm: started as a user would, killed, restarted, and counted by sacct.
 
 Owns processes, and what Slurm's own accounting tells of a tree; must not know what a workflow
-does. Settings reach a master in one place: `Tree.environment`. Read next: brisk.py.
+does. Settings reach masters by a site file. Read next: lab.py.
 """
 
 from __future__ import annotations
@@ -20,11 +20,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.integration.flows import HEAD, ROOT, TAIL
-from tests.live.slurm.brisk import VARIABLE
 from tests.live.slurm.lab import FINAL, Lab
 from tests.live.waiting import eventually
 
-BRISK = Path(__file__).with_name("brisk.py")
+BRISK: Mapping[str, Mapping[str, Any]] = {
+    "pacing": {
+        "submits_per_second": 20,
+        "queries_per_minute": 600,
+        "poll_interval": 2,
+        "poll_interval_min": 0.5,
+        "poll_backoff": 4,
+        "hold": 1,
+        "hold_max": 2,
+    },
+    "grace": {"absence": 5, "history_pause": 1, "stuck": 5},
+}
+"""A site whose Slurm may be asked often, and is waited for briefly."""
+
 LONGEST_S = 180.0
 ADDED = '''
 def wait_for(path):
@@ -116,18 +128,34 @@ class Master:
         return Ended(status, self.said)
 
 
+def as_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a site file of these tables of plain values, which JSON writes as TOML does."""
+    lines = ["schema = 1"]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join([*lines, ""])
+
+
 class Tree:
     """A workflow's script, its tree, and all its batch jobs.
 
-    settings: what the masters are to be told, by part: `slurm` and `patience` of the adapter,
-    `policy` of the rescue. user: who runs it. bin: a directory before all others on PATH.
+    brisk: its site is that of BRISK; settings: tables of its site file, added to that. user: who
+    runs it. bin: a directory before all others on PATH.
     """
 
     def __init__(
-        self, lab: Lab, home: Path, user: str | None = None, **settings: dict[str, Any]
+        self,
+        lab: Lab,
+        home: Path,
+        user: str | None = None,
+        brisk: bool = True,
+        **settings: Mapping[str, Any],
     ) -> None:
         self.lab, self.home, self.user = lab, home, user
-        self.settings = settings
+        self.site = home / "site.toml"
+        base: Mapping[str, Mapping[str, Any]] = BRISK if brisk else {}
+        tables = {name: {**base.get(name, {}), **table} for name, table in settings.items()}
+        self.site.write_text(as_toml({**base, **tables}))
         self.bin: Path | None = None
         self.system = "slurm"
         self.name = f"t{os.getpid()}x{next(_numbers)}"
@@ -143,11 +171,12 @@ class Tree:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What masters run in; the one place from which settings reach them."""
+        """What masters run in."""
         env = dict(self.lab.env) | {"PYTHONPATH": self.path, "PYTHONDONTWRITEBYTECODE": "1"}
+        env["JOBTREE_SITE"] = str(self.site)
         if self.bin is not None:
             env["PATH"] = f"{self.bin}:{env['PATH']}"
-        return env | {VARIABLE: json.dumps(self.settings)}
+        return env
 
     def start(self, *options: str, script: Path | None = None) -> Master:
         """Start the workflow, or go on with it."""
@@ -174,11 +203,10 @@ class Tree:
         return ended.said
 
     def _start(self, *words: str) -> Master:
-        program = () if "default" in self.settings else (str(BRISK),)
         log = self.home / f"{self.name}.log{len(self._masters)}"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [self.python, *program, *words],
+                [self.python, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

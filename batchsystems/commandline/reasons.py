@@ -1,0 +1,76 @@
+"""Reasons: asking why jobs wait, where the scheduler's list of jobs does not say it.
+
+Owns whom to ask about and how rarely; what a reason means is the dialect's. Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from batchsystems.commandline.dialect import Phase
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.task import Task
+from batchsystems.commandline.tracking import FOREVER
+from batchsystems.transport import Command
+
+AT_ONCE = 50
+"""How many submissions are asked about at once."""
+
+
+class Reasons:
+    """Asks about submissions of which nothing runs, ever more rarely."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self._commands: deque[Command] = deque()
+        self._not_before: dict[str, float] = {}
+        self._pause_s: dict[str, float] = {}
+        self.due = FOREVER
+
+    def plan(self, now: float) -> None:
+        """See after an answer of the queue whether there is anything to be asked."""
+        if self._commands or not self._following.dialect.tells_reasons:
+            return
+        wanted = [each for each in self._waiting(now) if self._not_before.get(each, now) <= now]
+        self._commands.extend(self._following.dialect.reasons(wanted[:AT_ONCE]))
+        if not self._commands:
+            return
+        self.due = now
+        patience = self._following.patience
+        for submission in wanted[:AT_ONCE]:
+            pause_s = self._pause_s.get(submission, patience.reason_s)
+            self._not_before[submission] = now + pause_s
+            self._pause_s[submission] = min(2 * pause_s, patience.reason_most_s)
+
+    def _waiting(self, now: float) -> list[str]:
+        """Return the submissions that wait as a whole, for long enough; forget the others."""
+        dialect, patience = self._following.dialect, self._following.patience
+        found: dict[str, bool] = {}
+        for job in self._following.roll.accepted():
+            waits = job.phase is Phase.WAITING and now - job.accepted_at >= patience.reason_s
+            asks = job.killed is None and (waits or job.phase is Phase.STUCK)
+            submission = dialect.submission(job.native)
+            found[submission] = found.get(submission, True) and asks
+        for known in (self._not_before, self._pause_s):
+            for submission in known.keys() - found.keys():
+                del known[submission]
+        return [submission for submission, asks in found.items() if asks]
+
+    def next(self, now: float) -> Task | None:
+        """Return the next question."""
+        command = self._commands.popleft() if self._commands else None
+        self.due = now if self._commands else FOREVER
+        if command is None:
+            return None
+        asked = command
+        parse = self._following.dialect.parse_reasons
+        return Task(self._hear, lambda words: {}, command, lambda ran: parse(asked, ran))
+
+    def _hear(self, reasons: Mapping[str, str], began: float, now: float) -> None:
+        submission = self._following.dialect.submission
+        for job in self._following.roll.accepted() if reasons else ():
+            told = reasons.get(submission(job.native))
+            if told and job.phase in (Phase.WAITING, Phase.STUCK):
+                job.why = told
+                self._following.judge_waiting(job)

@@ -1,0 +1,314 @@
+"""Grid Engine: the commands that are given to it, and the adapter that joins all of it.
+
+Owns argv builders; must hold no thread, no process and no clock. Rests on what Grid Engine 8.1.9
+was seen to do. Read next: sgeanswers.py, where its text is parsed; sgewords.py, the tables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import ceil
+from typing import Self
+
+from batchsystems.commandline import Clock, CommandLine, habits_of
+from batchsystems.commandline.dialect import (
+    LITTLE,
+    Check,
+    Dialect,
+    Limits,
+    Listing,
+    RecordKey,
+    Request,
+    Sighting,
+    Taken,
+    Turned,
+)
+from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.interface import INDEX, Caller, Resources
+from batchsystems.sgeanswers import (
+    NATIVE,
+    read_checks,
+    read_details,
+    read_queue,
+    read_records,
+    read_submission,
+    record_key,
+)
+from batchsystems.sgewords import (
+    AWKWARD,
+    LEFT_BY_A_JOB,
+    NEVER,
+    NODE_S_OWN,
+    NOT_INHERITED,
+    REMEDIES,
+    RERUN_STATUS,
+    SgeSettings,
+)
+from batchsystems.site import Site
+from batchsystems.transport import Command, Ran, Transport
+
+MOST_ENVIRONMENTS = 16
+"""So many parallel environments are looked at, to find one for jobs of several cpus."""
+
+CHECKS = {Check.ON: "e", Check.WHY: "v", Check.OFF: "n"}
+
+
+class SgeDialect(Dialect):
+    """Grid Engine's commands and answers. Tasks are numbered from 1 there, from 0 here."""
+
+    name = "sge"
+    programs = ("qsub", "qstat", "qdel")
+    scrubbed = ("SGE_", "JOB_", "SLURM", "PMI_", "PMIX_", "LSB_")
+    scrubbed_names = LEFT_BY_A_JOB
+    kept = frozenset(
+        {"SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
+    )
+    tells_reasons = True
+
+    def __init__(self, settings: SgeSettings | None = None) -> None:
+        self.settings = own = settings or SgeSettings()
+        wanted = own.queue.split(",") if own.queue else None
+        queues = tuple(each for each in own.queues if wanted is None or each.name in wanted)
+        self.known = Limits(own.tasks, queues)
+        self._environments: dict[str, bool | None] = {}
+        self._listed = False
+
+    # -- submitting ---------------------------------------------------------------------------
+
+    def submit(self, request: Request, limits: Limits) -> Command:
+        """Return the qsub for it; the script comes by stdin and is not searched for options."""
+        own = self.settings
+        output, cwd = request.output or "/dev/null", request.cwd
+        words = ["-terse", "-b", "n", "-C", "", "-S", shlex.split(own.shell)[0], "-N", request.name]
+        words += ["-r", "n", "-m", "n", "-w", CHECKS[request.check] if own.check else "n"]
+        words += ["-j", "y", "-o", output if _plain(output) else "/dev/null"]
+        words += ["-wd", cwd if _plain(cwd) else "/"]
+        if request.size is not None:
+            words += ["-t", f"1-{request.size}"]
+            words += ["-tc", str(own.concurrent)] if own.concurrent else []
+        words += self._asking(request, limits)
+        for directive in own.directives:
+            words += shlex.split(directive)
+        return Command("submit", ("qsub", *words), self._script(request))
+
+    def _asking(self, request: Request, limits: Limits) -> list[str]:
+        own, asked = self.settings, request.resources
+        amounts = []
+        if asked.time_s is not None:
+            amounts.append(f"h_rt={max(1, ceil(asked.time_s))}")
+        if asked.memory_bytes is not None:
+            shared = asked.cpus if own.memory_per == "slot" else 1
+            mebibytes = max(1, ceil(asked.memory_bytes / 2**20 / shared))
+            amounts += [f"{resource}={mebibytes}M" for resource in own.memory]
+        if asked.gpus:
+            amounts.append(f"{own.gpu}={asked.gpus}")
+        nodes = [node for node in request.avoid if re.fullmatch(r"[\w.-]+", node)]
+        if nodes:
+            amounts.append(f"h=!({'|'.join(nodes)})")
+        words = ["-l", ",".join(amounts)] if amounts else []
+        if asked.cpus > 1:
+            words += ["-pe", own.pe or self._environment() or "smp", str(asked.cpus)]
+        chosen = limits.choose(asked)
+        if own.queue and ("," not in own.queue or chosen is None):
+            words += ["-q", own.queue]
+        elif chosen is not None:
+            words += ["-q", chosen.name]
+        return [*words, "-P", own.project] if own.project else words
+
+    def _script(self, request: Request) -> str:
+        """Return the job's script. One that is being run again ends at once.
+
+        The environment is in it, and not given by -V: that many sites forbid, and what it gives
+        is shown to everybody by qstat and changed by login shells.
+        """
+        lines = [f"#!{self.settings.shell}", f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}']
+        lines += [f"unset {name}" for name in NOT_INHERITED if name not in request.env]
+        through_env = []
+        for name, value in request.env.items():
+            if name in AWKWARD or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                through_env.append(shlex.quote(f"{name}={value}"))
+            elif name not in NODE_S_OWN:
+                lines.append(f"export {name}={shlex.quote(value)}")
+        if request.output is not None and not _plain(request.output):
+            lines.append(f"exec >>{shlex.quote(request.output)} 2>&1")
+        lines += self.settings.setup
+        lines.append(f"cd -- {shlex.quote(request.cwd)} || exit 126")
+        index = f'"$((SGE_TASK_ID + {request.first - 1}))"'
+        if request.size is None:
+            index = str(request.first)
+        words = ["env", *through_env] if through_env else []
+        words += [index if word == INDEX else shlex.quote(word) for word in request.command]
+        return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])
+
+    def parse_submit(self, ran: Ran) -> Taken | Turned:
+        """Read qsub's answer."""
+        return read_submission(ran)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def queue(self) -> Command:
+        """Return the qstat that shows all jobs of this user; none of them has ended."""
+        return Command("queue", ("qstat", "-xml"))
+
+    def parse_queue(self, ran: Ran) -> Listing:
+        """Read qstat's answer."""
+        return read_queue(ran)
+
+    def record_file(self) -> str:
+        """Return the cell's accounting file, to which qmaster appends."""
+        told = self.settings.accounting
+        if told:
+            return "" if told == "none" else told
+        root = os.environ.get("SGE_ROOT", "/var/lib/gridengine")  # else a wrapper sets it: Debian's
+        return os.path.join(root, os.environ.get("SGE_CELL", "default"), "common", "accounting")
+
+    def record_key(self, line: str) -> RecordKey | None:
+        """Read whose record it is."""
+        return record_key(line)
+
+    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
+        """Read records; accounting counts memory as h_vmem does, and as nothing else."""
+        return read_records(lines, any(name.endswith("vmem") for name in self.settings.memory))
+
+    def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
+        """Return the qstat for reasons as of now, and the qalter for what can never run."""
+        if not natives:
+            return ()
+        return (
+            Command("queue", ("qstat", "-j", ",".join(natives))),
+            Command("queue", ("qalter", "-w", "v", *natives)),
+        )
+
+    def parse_reasons(self, command: Command, ran: Ran) -> Mapping[str, str]:
+        """Read the answer of either."""
+        return read_details(ran) if command.argv[0] == "qstat" else read_checks(ran)
+
+    # -- limits -------------------------------------------------------------------------------
+
+    def discover(
+        self, limits: Limits, tasks: int, asked: Resources = LITTLE
+    ) -> tuple[Command, ...]:
+        """Return what asks for array sizes, and for an environment for jobs of several cpus."""
+        asks: list[tuple[str, ...]] = []
+        if limits.tasks is None and tasks > Patience().tasks:
+            asks.append(("qconf", "-sconf"))
+        if asked.cpus > 1 and not self.settings.pe:
+            asks.append(("qconf", "-spl"))
+            if self._environment() is None:
+                names = list(self._environments)[:MOST_ENVIRONMENTS]
+                asks += [("qconf", "-sp", name) for name in names]
+        return tuple(Command("discover", argv) for argv in asks)
+
+    def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
+        """Read qconf; what cannot be read is not known."""
+        if not ran.whole or ran.status != 0:
+            return limits
+        if command.argv[1] == "-sconf":
+            size = re.search(r"^max_aj_tasks\s+(\d{1,9})\s*$", ran.stdout, re.M)
+            return replace(limits, tasks=int(size[1])) if size and int(size[1]) else limits
+        if command.argv[1] == "-spl":
+            names = [name for name in ran.stdout.split() if re.fullmatch(r"[\w.-]+", name)]
+            usual = [name for name in names if re.search(r"smp|shm|thread|openmp|share", name)]
+            self._environments = dict.fromkeys([*usual, *names])
+            self._listed = True
+        elif command.argv[1] == "-sp":
+            rule = re.search(r"^allocation_rule\s+\$pe_slots\s*$", ran.stdout, re.M)
+            self._environments[command.argv[2]] = rule is not None
+        return limits
+
+    def _environment(self) -> str | None:
+        """Return a parallel environment that keeps a job on one host, None if none is known."""
+        return next((name for name, fits in self._environments.items() if fits), None)
+
+    def impossible(self, asked: Resources, limits: Limits) -> str:
+        """Add to what the limits tell that several cpus need a parallel environment."""
+        looked = self._listed and None not in self._environments.values()
+        if asked.cpus > 1 and not self.settings.pe and looked and self._environment() is None:
+            return (
+                f"asks for {asked.cpus} cpus, and there is no parallel environment here that "
+                "keeps a job on one host (allocation_rule $pe_slots): name one in the settings, "
+                "or have one made: qconf -spl lists them"
+            )
+        return limits.impossible(asked)
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def kill(self, natives: Sequence[str]) -> Command:
+        """Return the qdel for these jobs, tasks and arrays; tasks in a row become a range."""
+        found = [NATIVE.fullmatch(native) for native in natives]
+        words = [each[1] for each in found if each and not each[2]]
+        tasks: dict[str, list[int]] = {}
+        for each in found:
+            if each and each[2]:
+                tasks.setdefault(each[1], []).append(int(each[2]))
+        for submission, numbers in tasks.items():
+            words += [f"{submission}.{span}" for span in _spans(sorted(numbers))]
+        return Command("kill", ("qdel", *words))
+
+    def kill_named(self, name: str) -> Command | None:
+        """Return the qdel for the submission of that name, which is unique."""
+        return Command("kill", ("qdel", name))
+
+    def parse_kill(self, ran: Ran) -> str:
+        """Tell whether it arrived; its exit status says nothing about single jobs."""
+        said = f"{ran.stdout}\n{ran.stderr}"
+        lost = r"unable to (send|contact|receive)|commlib error|critical error|timed? ?out"
+        return ran.words() if not ran.whole or re.search(lost, said) else ""
+
+    # -- ids and reasons ----------------------------------------------------------------------
+
+    def split(self, native: str) -> tuple[str, int | None] | None:
+        """Split `12.3` into the job and the task, which is 2 here."""
+        found = NATIVE.fullmatch(native)
+        return None if found is None else (found[1], int(found[2]) - 1 if found[2] else None)
+
+    def join(self, submission: str, task: int) -> str:
+        """Return `12.3` for the task 2 of the job 12."""
+        return f"{submission}.{task + 1}"
+
+    def remedy(self, why: str) -> str:
+        """Look the reason up."""
+        return next((text for pattern, text in REMEDIES if re.search(pattern, why)), "")
+
+    def hopeless(self, why: str) -> bool:
+        """Tell whether no queue could run it, even if all were idle."""
+        return why.startswith(NEVER)
+
+
+class Sge(CommandLine):
+    """Grid Engine by its commands, qsub, qstat and qdel, and by its accounting file."""
+
+    def __init__(
+        self,
+        settings: SgeSettings | None = None,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(SgeDialect(settings), pace, patience, transport, clock)
+
+    @classmethod
+    def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
+        """Make one by the table [sge], and by those that are for every scheduler."""
+        return cls(site.make(SgeSettings, section, "worker"), *habits_of(site))
+
+
+def _spans(numbers: Sequence[int]) -> list[str]:
+    """Return `2-4` and `8` for 2, 3, 4 and 8."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return [f"{first}-{last}" if last > first else str(first) for first, last in spans]
+
+
+def _plain(path: str) -> bool:
+    """Tell whether qsub takes a path as it is: no variable, no host before a colon, no list."""
+    return re.fullmatch(r"[\w./ +=%@-]+", path) is not None

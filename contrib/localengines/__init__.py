@@ -1,0 +1,1 @@
+"""What local-cluster and local-cell share: a batch system of its own in a directory."""

@@ -1,0 +1,110 @@
+"""Nodes: a ledger of how batch jobs fared on each, and which nodes to keep away from.
+
+Owns the judgement; pure: the clock is an argument. Must not know how a scheduler is told.
+Read next: settling.py, which notes; dispatch.py, which heeds.
+
+A node is bad when batch jobs fail on it far more often than on all the others: when so many
+failures in so many batch jobs would come by chance, at the others' rate, less than once in a
+thousand times. That finds black holes, where every job dies at once, and spares both a node
+among many where a workflow fails everywhere and a node that had bad luck once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from math import comb
+from typing import NamedTuple
+
+REMEMBERED = 50
+"""Batch jobs remembered of each node, the latest."""
+
+FEWEST_FAILURES = 3
+FEWEST_ELSEWHERE = 5
+"""Below these nothing is concluded."""
+
+CHANCE = 0.001
+COOL_DOWN_S = 3600.0
+LARGEST_SHARE = 0.25
+"""At most this share of the nodes seen is left out at a time, but one in any case."""
+
+
+class Excluded(NamedTuple):
+    """A node left out. until: by the clock of the one who noted."""
+
+    node: str
+    until: float
+    why: str
+
+
+class Ledger:
+    """What is known of the nodes of one cluster."""
+
+    def __init__(self, cool_down_s: float = COOL_DOWN_S) -> None:
+        self._cool_down_s = cool_down_s
+        self._fared: dict[str, deque[bool]] = {}
+        self._excluded: dict[str, Excluded] = {}
+
+    def note(self, node: str, good: bool, now: float) -> Excluded | None:
+        """Note how a batch job fared; return the node's exclusion if that has made it bad."""
+        node = short_name(node)
+        if not node:
+            return None
+        fared = self._fared.setdefault(node, deque(maxlen=REMEMBERED))
+        fared.append(good)
+        if good or node in self._excluded or not self._may_exclude_more():
+            return None
+        why = self._why_bad(node)
+        if not why:
+            return None
+        found = Excluded(node, now + self._cool_down_s, why)
+        self._excluded[node] = found
+        return found
+
+    def forgive(self, now: float) -> list[str]:
+        """Take back the nodes whose time is over, with a clean slate; return them."""
+        return self.clear(each.node for each in self.excluded() if each.until <= now)
+
+    def clear(self, nodes: Iterable[str] = ()) -> list[str]:
+        """Take these nodes back, with a clean slate; return those that were left out."""
+        cleared = []
+        for node in map(short_name, list(nodes)):
+            self._fared.pop(node, None)
+            if self._excluded.pop(node, None) is not None:
+                cleared.append(node)
+        return cleared
+
+    def excluded(self) -> list[Excluded]:
+        """Return the nodes left out now, by name."""
+        return [self._excluded[node] for node in sorted(self._excluded)]
+
+    def _may_exclude_more(self) -> bool:
+        return len(self._excluded) < max(1, int(LARGEST_SHARE * len(self._fared)))
+
+    def _why_bad(self, node: str) -> str:
+        here = self._fared[node]
+        failed, of = here.count(False), len(here)
+        others = [fared for name, fared in self._fared.items() if name != node]
+        elsewhere = sum(map(len, others))
+        failed_elsewhere = sum(fared.count(False) for fared in others)
+        if failed < FEWEST_FAILURES or elsewhere < FEWEST_ELSEWHERE:
+            return ""
+        rate = (failed_elsewhere + 1) / (elsewhere + 2)  # Laplace's: never 0, whatever was seen
+        if at_least(failed, of, rate) >= CHANCE:
+            return ""
+        return (
+            f"{failed} of the last {of} batch jobs failed there, "
+            f"{failed_elsewhere} of {elsewhere} elsewhere"
+        )
+
+
+def at_least(successes: int, trials: int, rate: float) -> float:
+    """Return the chance of so many successes or more, each trial having this rate."""
+    return sum(
+        comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(successes, trials + 1)
+    )
+
+
+def short_name(node: str) -> str:
+    """Return a node's name without its domain: schedulers and hosts differ in giving it."""
+    return node.partition(".")[0]
