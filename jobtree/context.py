@@ -26,7 +26,7 @@ def scratch_on_node(wanted: str) -> str:
     """Return where local directories are made on this node; `wanted` may name its variables."""
     found = os.path.expandvars(wanted) if wanted else ""
     if not found or "$" in found:
-        found = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a private one is made in it
+        found = os.environ.get("TMPDIR") or os.environ.get("TMP") or "/tmp"  # noqa: S108 - a private one is made in it
     return os.path.abspath(found)
 
 
