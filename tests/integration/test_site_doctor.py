@@ -100,7 +100,9 @@ def test_a_terminal_gets_a_table(shared: Path) -> None:
     leader, follower = pty.openpty()
     words = argv("--directory", str(shared), "--batchSystem", "local", "--quick")
     env = environment(TERM="xterm", COLUMNS="100")
-    with subprocess.Popen(words, env=env, stdin=follower, stdout=follower, stderr=2) as child:
+    with subprocess.Popen(
+        words, env=env, stdin=follower, stdout=follower, stderr=subprocess.STDOUT
+    ) as child:
         os.close(follower)
         said = b""
         try:
