@@ -38,6 +38,7 @@ of its name: its keys go as they are to the class's from_site()."""
 
 PROBES = {
     "slurm": "batchsystems.slurmprobe:SlurmProbe",
+    "sge": "batchsystems.sgeprobe:SgeProbe",
     "singleMachine": "batchsystems.singlemachine.probe:SingleMachineProbe",
     "acidTest": "batchsystems.singlemachine.probe:SingleMachineProbe",
 }

@@ -26,6 +26,8 @@ NOT_OURS = 75
 
 NO_DIRECTORY, OTHER_DIRECTORY, READ_ONLY = 84, 85, 86
 NO_PYTHON, OLD_PYTHON, BROKEN_PYTHON = 81, 82, 83
+NO_MEMORY = 89
+"""It was refused more than it had asked for, and saw that itself."""
 
 SEED, BACK, LOG_FILE = "seed", "back", "log"
 MIB = 2**20
@@ -46,7 +48,14 @@ command -v "$1" > /dev/null || exit {NO_PYTHON}
 case $? in 0) exit 0;; {OLD_PYTHON}) exit {OLD_PYTHON};; *) exit {BROKEN_PYTHON};; esac
 """
 
-_MEMORY = "import sys, time; held = b'x' * int(sys.argv[1]); time.sleep(float(sys.argv[2]))"
+_MEMORY = f"""
+import sys, time
+try:
+    held = b'x' * int(sys.argv[1])
+except MemoryError:
+    sys.exit({NO_MEMORY})
+time.sleep(float(sys.argv[2]))
+"""
 
 
 class Means(NamedTuple):

@@ -53,7 +53,7 @@ def examine(
     name = registry.canonical(settings.batch_system)
     with place(wishes.directory) as (own, token):
         python = settings.python or sys.executable
-        asked = site.get(f"{name}.memory") != "none"
+        asked = site.get(f"{name}.memory") not in ("none", ())
         means = Means(own, token, python, settings.scratch, asked)
         keys = [key for key in schema().keys if key.startswith(f"{name}.")]
         around = Around(

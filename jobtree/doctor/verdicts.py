@@ -77,6 +77,14 @@ def _memory(case: Case, around: Around) -> Verdict:
     end = case.ends[0] if case.ends else None
     if end is not None and end.reason is Reason.OUT_OF_MEMORY:
         return Verdict(jobs.MEMORY, Grade.PASSED, f"what took more than its {asked} MiB is told")
+    if end is not None and end.exit_status == jobs.NO_MEMORY:
+        seen = f"a job is refused more than its {asked} MiB, and ends by itself"
+        remedy = (
+            "address space is limited, so such jobs look like any that fail, and are not tried "
+            "again with more: if there is a resource that cgroups enforce, ask for that"
+        )
+        key = f"{around.system}.memory"
+        return Verdict(jobs.MEMORY, Grade.WARNING, seen, remedy, (key,))
     if end is not None and end.exit_status == 0:
         seen = f"{jobs.TOO_MUCH} times its {asked} MiB were taken, and nothing happened"
         remedy = (

@@ -104,7 +104,7 @@ def test_a_scheduler_that_does_not_answer_is_not_described(
 ) -> None:
     slurm.fault("scontrol", "error", times=9, stderr="Unable to contact slurm controller")
     _, err = init(capsys, status=4)
-    assert err.startswith("error[JT210]: Slurm gave no answer")
+    assert "error[JT210]: Slurm gave no answer" in err
     assert "Unable to contact slurm controller" in err
     assert list(here.iterdir()) == []
 

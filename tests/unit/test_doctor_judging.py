@@ -184,6 +184,7 @@ def test_ends_without_a_verdict_accuse_accounting() -> None:
         (jobs.TIME, failed(signal=15), Grade.WARNING, "rescue.max_job_duration"),
         (jobs.MEMORY, OK, Grade.WARNING, ""),
         (jobs.MEMORY, failed(signal=9), Grade.WARNING, ""),
+        (jobs.MEMORY, failed(jobs.NO_MEMORY), Grade.WARNING, "slurm.memory"),
         (jobs.PYTHON, failed(jobs.NO_PYTHON), Grade.FAILED, "worker.python"),
         (jobs.PYTHON, failed(jobs.OLD_PYTHON), Grade.FAILED, "worker.python"),
         (jobs.PYTHON, failed(jobs.BROKEN_PYTHON), Grade.FAILED, "worker.python"),

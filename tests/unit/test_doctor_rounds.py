@@ -35,6 +35,7 @@ from jobtree.doctor.clinic import Report, Wishes, examine
 from jobtree.doctor.findings import Grade
 from jobtree.doctor.rounds import Limits, Round, place
 from jobtree.options import settle
+from tests.unit import sgefake
 from tests.unit.slurmfake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -139,6 +140,16 @@ def test_a_fake_slurm_passes_but_for_its_memory(tmp_path: Path, slurm: FakeSlurm
     assert len(names) == len({*names}) == 10
     assert all(name.startswith("doctor-") for name in names)
     assert [job["size"] for job in slurm.submissions() if "array" in job["name"]] == [10]
+
+
+def test_a_fake_grid_engine_passes_but_for_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sgefake.use(monkeypatch, tmp_path / "cell")
+    haste = FAST._replace(hold_s=0.5)
+    described = site(tmp_path, f"batch_system = 'sge'\n{QUICK}[grace]\nabsence = 0.5\n")
+    found = report(tmp_path, described, USUAL, True, haste)
+    assert grades(found) == {jobs.TIME: Grade.SKIPPED, jobs.MEMORY: Grade.WARNING}
 
 
 def test_memory_that_is_not_asked_for_is_not_tried(tmp_path: Path, slurm: FakeSlurm) -> None:
