@@ -94,14 +94,19 @@ def _how_long(given: argparse.Namespace) -> str:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Take other requests to end like Ctrl-C, so that nothing is left behind."""
+    """Take every request to end like Ctrl-C, so that nothing is left behind.
+
+    Ctrl-C itself, too, which a shell has its background jobs ignore; but what nohup ignores stays
+    ignored.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        numbers.remove(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

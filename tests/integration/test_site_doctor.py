@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from jobtree.cli.sitedoctor import _ended_by_signals
 from jobtree.doctor.canaries import ORDER
 from tests.conformance import wait_for
 from tests.integration.flows import ROOT
@@ -155,14 +156,22 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     assert "error[JT127]" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "begun"),
+    [
+        (signal.SIGINT, "--ignore-signal=INT"),  # as in the background of a shell
+        (signal.SIGINT, "--default-signal=INT"),
+        (signal.SIGTERM, "--default-signal=TERM"),
+        (signal.SIGHUP, "--default-signal=HUP"),
+    ],
+)
 def test_interrupted_it_leaves_nothing(
-    tmp_path: Path, shared: Path, slurm: FakeSlurm, number: signal.Signals
+    tmp_path: Path, shared: Path, slurm: FakeSlurm, number: signal.Signals, begun: str
 ) -> None:
     slurm.configure(slots=0)
     named = site(tmp_path, f"batch_system = 'slurm'\n{QUICK}")
     with subprocess.Popen(
-        argv("--site", named, "--directory", str(shared)),
+        ["env", begun, *argv("--site", named, "--directory", str(shared))],
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
@@ -176,6 +185,17 @@ def test_interrupted_it_leaves_nothing(
     assert list(shared.iterdir()) == []
     states = [task["state"] for job in slurm.submissions() for task in job["tasks"]]
     assert set(states) == {"CANCELLED"}
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _ended_by_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_its_site_file_is_the_one_that_init_wrote(
