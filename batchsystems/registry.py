@@ -15,6 +15,7 @@ from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 
 if TYPE_CHECKING:
+    from batchsystems.probing import Probe
     from batchsystems.site.fields import Section
 
 ENTRY_POINTS = "jobtree.batchsystems"
@@ -34,6 +35,14 @@ SECTIONS = {
 }
 """The table that each of these has in a site file. A batch system of a third party has one too,
 of its name: its keys go as they are to the class's from_site()."""
+
+PROBES = {
+    "slurm": "batchsystems.slurmprobe:SlurmProbe",
+    "sge": "batchsystems.sgeprobe:SgeProbe",
+    "singleMachine": "batchsystems.singlemachine.probe:SingleMachineProbe",
+    "acidTest": "batchsystems.singlemachine.probe:SingleMachineProbe",
+}
+"""What finds out about each of these for `site init`; where several are found, the first wins."""
 
 ALIASES = {
     "local": "singleMachine",
@@ -69,6 +78,15 @@ def sections() -> dict[str, type[Section]]:
     for name, target in SECTIONS.items():
         module, _, attribute = target.partition(":")
         found[name] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def probes() -> dict[str, Probe]:
+    """Return what finds out about the built-in batch systems."""
+    found = {}
+    for name, target in PROBES.items():
+        module, _, attribute = target.partition(":")
+        found[name] = getattr(importlib.import_module(module), attribute)()
     return found
 
 

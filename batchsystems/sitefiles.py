@@ -97,6 +97,13 @@ def check_places(where: Iterable[Place]) -> tuple[Site, list[Problem]]:
     return site, [*unread, *problems, *_unknown_system(site, sources)]
 
 
+def check_text(text: str, file: str) -> list[Problem]:
+    """Return what would be wrong in a file with this text."""
+    from batchsystems.site.reading import Source, read_sites
+
+    return read_sites([Source(file, "", text)], schema(), _is_other)[1]
+
+
 @cache
 def schema() -> Schema:
     """Return the schema of site files, with the tables of all built-in batch systems."""

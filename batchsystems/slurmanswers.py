@@ -144,7 +144,7 @@ def _queue_row(cells: list[str]) -> Sighting | None:
         pair = (int(status), int(signal))
     else:  # the raw word of wait()
         pair = (int(code) >> 8 & 255, int(code) & 127)
-    running_s = _seconds(used)
+    running_s = read_seconds(used)
     node = nodes if re.fullmatch(r"[\w.-]+", nodes) else ""
     end = _end(word, pair, node, f"squeue says {word} {pair[0]}:{pair[1]} {why}".strip(), running_s)
     submitted, phase = _epoch(submit), _phase(word, why)
@@ -202,7 +202,7 @@ def _natives(native: str) -> list[str]:
     return natives
 
 
-def _seconds(text: str) -> float | None:
+def read_seconds(text: str) -> float | None:
     """Read `D-HH:MM:SS`, `MM:SS` and what lies between; None for anything else."""
     found = re.fullmatch(r"(?:(\d{1,6})-)?(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})", text)
     if found is None:
@@ -239,7 +239,7 @@ def _partition(row: list[str], gres: str) -> Queue | None:
         int(numbers[0][1]),
         int(numbers[1][1]) * 2**20,
         sum(int(count) for count in re.findall(pattern, devices)),
-        _seconds(limit),
+        read_seconds(limit),
         preferred=listed.endswith("*"),
         preemptible=preempts not in ("OFF", ""),
     )

@@ -148,8 +148,9 @@ def _meanings(path: str, name: str) -> dict[str, str]:
 SITE_HEAD = f"""# The site file
 
 {MADE}
-A site file describes a cluster to jobTree. Ready ones, to be copied and adapted, are in
-[site-config](../site-config/README.md). None is needed: what no file sets has a default.
+A site file describes a cluster to jobTree. `jobtree site init` writes one from what the cluster
+reveals; ready ones, to be copied and adapted, are in [site-config](../site-config/README.md). None
+is needed: what no file sets has a default.
 
 It is TOML, and begins with `schema = 1`. Times are seconds, or `90s`, `2h`, `1-12:00:00`; sizes
 are bytes, or `512M`, `4GB` (powers of 1024).
@@ -163,7 +164,8 @@ are bytes, or `512M`, `4GB` (powers of 1024).
 
 All of them are read, and the first to set a key wins, key by key. Options of the command line win
 over all files. `jobtree site show` prints each value with the file and line that it comes from;
-`jobtree site check` tells all that is wrong, and asks no batch system.
+`jobtree site check` tells all that is wrong, and asks no batch system; `jobtree site doctor` runs
+canary jobs.
 
 ## Locks
 

@@ -197,7 +197,7 @@ def _give_more_memory(live: Live, issue: Issue, job: Job, line: Failed) -> bool:
     live.store.put(job, begun)
     label, why = job.stack[-1].label, f"{verdict.why}: {line.why}"
     live.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
-    after = live.apply(begun, tree.Exhausted(verdict.memory_bytes, verdict.time_s))
+    after = live.apply(begun, tree.Exhausted(verdict.memory_bytes, 0.0))
     tell_loss(live, issue, job, after, label, why, charged=False)
     return True
 

@@ -22,6 +22,14 @@ class Process:
     in_worker = False
 
 
+def scratch_on_node(wanted: str) -> str:
+    """Return where local directories are made on this node; `wanted` may name its variables."""
+    found = os.path.expandvars(wanted) if wanted else ""
+    if not found or "$" in found:
+        found = os.environ.get("TMPDIR") or os.environ.get("TMP") or "/tmp"  # noqa: S108 - a private one is made in it
+    return os.path.abspath(found)
+
+
 class LocalDirectory:
     """A worker's private directory on the node: named at once, made when first asked for.
 

@@ -44,6 +44,7 @@ class Issue:
 
     name: what its files are called by. open: job -> (attempt, step) of what is still to come
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
+    ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
     fared_well: as far as that speaks for or against its node, None if it does not.
     """
 
@@ -62,6 +63,7 @@ class Issue:
         "node",
         "open",
         "progress_at",
+        "ran_at_beat_s",
         "recalled_at",
         "since",
         "started_at",
@@ -93,6 +95,7 @@ class Issue:
         self.started_at: float | None = None
         self.step_began: tuple[object, float] | None = None
         self.beat, self.absences = -1, 0
+        self.ran_at_beat_s: float | None = None
         self.recalled_at: float | None = None
         self.fared_well: bool | None = None
 

@@ -95,7 +95,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("jobTime", 30.0, parse_time, "TIME", "how long a batch job should last at least: "
            "short jobs are packed up to this", _JOBS, key="jobs.job_time"),
     Option("scratch", "", str, "DIR", "where local temp directories are made on a node; $VARS "
-           "are the node's (default: its TMPDIR, else /tmp)", _JOBS, key="worker.scratch"),
+           "are the node's (default: its TMPDIR or TMP, else /tmp)", _JOBS, key="worker.scratch"),
     Option("maxJobs", UNLIMITED, _positive, "N", "batch jobs issued at any one time", _LIMITS,
            key="limits.max_jobs"),
     Option("maxCpus", UNLIMITED, _positive, "N", "processors asked for at any one time", _LIMITS,

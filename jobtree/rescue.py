@@ -20,6 +20,9 @@ NOT_OURS = 75
 """A worker's own exit status when it lost its claim to a twin, or was fenced off."""
 
 
+NEVER_BEGAN = "it was said to run, but no worker has begun"
+"""Why an issue is killed that no worker has claimed: charged, so that it ends some day."""
+
 UNSEEN = ("LAUNCH_FAILED", "LOST", "ENDED")
 """Reasons that say little by themselves: what the batch system said is told with them."""
 
@@ -124,7 +127,8 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
 def judge_unclaimed(ending: Ending) -> Verdict:
     """Return who pays for the pack of an issue that ended before any worker began it."""
     if ending.killed_for:
-        return Verdict(Charge.NOBODY, f"killed: {ending.killed_for}")
+        charge = Charge.FAULT if ending.killed_for == NEVER_BEGAN else Charge.NOBODY
+        return Verdict(charge, f"killed: {ending.killed_for}")
     if ending.reason == "CANCELLED":
         return Verdict(Charge.FAULT, "removed from the queue")
     said = ending.reason.lower().replace("_", " ")

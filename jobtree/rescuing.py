@@ -32,9 +32,12 @@ def look(live: Live) -> None:
         ids = listed.get(issue.batch_system)
         if ids is not None and issue.handle:
             _compare(live, issue, issue.handle in ids)
+        running_s = running[issue.batch_system].get(issue.handle)
+        if issue.state == State.QUEUED and running_s is not None:
+            _check_unclaimed(live, issue, running_s)
         if issue.state == State.RUNNING:
             take_lines(live, issue)
-            _check_running(live, issue, running[issue.batch_system].get(issue.handle))
+            _check_running(live, issue, running_s)
         check_grace(live, issue)
     forgive(live)
 
@@ -83,16 +86,29 @@ def _compare(live: Live, issue: Issue, present: bool) -> None:
             take_news(live, issue, News.ABSENT)
 
 
+def _check_unclaimed(live: Live, issue: Issue, running_s: float) -> None:
+    """End an issue that is said to run, and that no worker has begun for very long."""
+    if not rescue.silent_too_long(running_s, live.policy):
+        return
+    take_lines(live, issue)
+    if issue.state == State.QUEUED:
+        issue.fared_well = False
+        kill(live, issue, rescue.NEVER_BEGAN)
+
+
 def _check_running(live: Live, issue: Issue, running_s: float | None) -> None:
+    """End an issue whose step takes too long, or that is silent.
+
+    running_s: how long the batch system says it has run. It does not grow while a job is
+    suspended: then neither its steps take longer, nor is it silent.
+    """
     now = live.clock.now()
     start = live.mailbox.running(issue.name)
     if start is not None:
         mark = (start.job, start.attempt, start.step)
         if issue.step_began is None or issue.step_began[0] != mark:
             issue.step_began = (mark, now)
-        lasted = now - issue.step_began[1]
-        if running_s is not None:
-            lasted = max(lasted, running_s - start.at_s)
+        lasted = now - issue.step_began[1] if running_s is None else running_s - start.at_s
         if rescue.over_long(lasted, live.policy):
             most = live.policy.longest_step_s
             kill(live, issue, f"a step ran for more than --maxJobDuration ({most:g} s)")
@@ -100,6 +116,11 @@ def _check_running(live: Live, issue: Issue, running_s: float | None) -> None:
     beat = live.mailbox.beat(issue.name)
     if beat != issue.beat:
         issue.beat, issue.beat_at = beat if beat is not None else -1, now
-    elif rescue.silent_too_long(now - issue.beat_at, live.policy):
+        issue.ran_at_beat_s = running_s
+        return
+    silent_s = now - issue.beat_at
+    if running_s is not None and issue.ran_at_beat_s is not None:
+        silent_s = min(silent_s, running_s - issue.ran_at_beat_s)
+    if rescue.silent_too_long(silent_s, live.policy):
         issue.fared_well = False
         kill(live, issue, f"no heartbeat for {live.policy.silent_s:.0f} s")

@@ -191,15 +191,16 @@ def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
     label = job.stack[-1].label
     charged = verdict.charge in (Charge.USER, Charge.CRASH)
     live.record(job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why)
-    after = live.apply(job, _event(verdict))
+    after = live.apply(job, _event(verdict, live.settings.time_margin))
     tell_loss(live, issue, job, after, label, verdict.why, charged)
 
 
-def _event(verdict: Verdict) -> tree.Event:
+def _event(verdict: Verdict, time_margin: float) -> tree.Event:
+    """Return what a verdict is to the tree, which keeps times without the margin asked on top."""
     if verdict.charge == Charge.FAULT:
         return tree.Faulted()
     if verdict.charge in (Charge.MEMORY, Charge.TIME):
-        return tree.Exhausted(verdict.memory_bytes, verdict.time_s)
+        return tree.Exhausted(verdict.memory_bytes, verdict.time_s / time_margin)
     return tree.StepFailed(crashed=verdict.charge == Charge.CRASH)
 
 

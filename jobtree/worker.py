@@ -20,7 +20,7 @@ from typing import NoReturn
 from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import Charge, Companion
-from jobtree.context import LocalDirectory, Process
+from jobtree.context import LocalDirectory, Process, scratch_on_node
 from jobtree.environment import load
 from jobtree.ledger import Ledger
 from jobtree.mailbox.bundles import BundleWriter
@@ -94,7 +94,7 @@ def _work(order: str, index: int) -> int:
     ledger = Ledger(tree, issue)
     if not exists_after_listing(order):  # withdrawn meanwhile, and a twin's claim may be with it
         return _leave_again(tree, issue, claim, ledger)
-    local = LocalDirectory(f"{_scratch(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
+    local = LocalDirectory(f"{scratch_on_node(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
     charge = Charge(tree, issue, claim, local.path, terms.heartbeat_s, terms.doorbell)
     companion = Companion(charge)
     os.close(claim)
@@ -121,14 +121,6 @@ def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:
     for path in (result_path(tree, issue), claim_path(tree, issue)):
         remove_file(path)
     return NOT_OURS
-
-
-def _scratch(wanted: str) -> str:
-    """Return where local directories are made on this node."""
-    found = os.path.expandvars(wanted) if wanted else ""
-    if not found or "$" in found:
-        found = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a private one is made in it
-    return os.path.abspath(found)
 
 
 def _desk(tree: str, terms: Terms, issue: str, companion: Companion) -> Desk:

@@ -24,8 +24,10 @@ VERBS = {
 }
 
 SITE_VERBS = {
+    "init": "write a site file to begin with, from what the cluster reveals",
     "show": "print every key of the site file, its value, and where that comes from",
     "check": "tell all that is wrong in site files; asks no batch system",
+    "doctor": "run canary jobs as the site file says, and tell what to change",
 }
 
 _TOP = """\
@@ -141,8 +143,14 @@ def _site_parser(parser: Parser) -> Parser:
 
 def site_verb_parser(verb: str) -> Parser:
     """Return the parser of what stands after `jobtree site VERB`."""
-    parser = Parser(f"jobtree site {verb}", f"{SITE_VERBS[verb].capitalize()}.")
-    if verb == "show":
+    said = SITE_VERBS[verb]
+    parser = Parser(f"jobtree site {verb}", f"{said[0].upper()}{said[1:]}.")
+    if verb == "init":
+        _add_init_options(parser)
+        return parser
+    if verb == "doctor":
+        _add_doctor_options(parser)
+    elif verb == "show":
         parser.add_argument(
             "--site", metavar="FILE", help="a site file that goes before the others"
         )
@@ -155,6 +163,38 @@ def site_verb_parser(verb: str) -> Parser:
         )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _add_init_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--batchSystem", metavar="NAME", help="which one to ask (default: the one that is here)"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="write this file (default: site.toml); - prints it"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+
+
+def _add_doctor_options(parser: Parser) -> None:
+    parser.add_argument("--site", metavar="FILE", help="the site file to try, before the others")
+    parser.add_argument("--batchSystem", metavar="NAME", help="another than the site file says")
+    parser.add_argument(
+        "--directory",
+        metavar="DIR",
+        help="where trees are to be, on the file system that nodes share (default: here)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out the time limit, which takes minutes"
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="TIME",
+        help="how long a canary may wait in the queue (default: 10m)",
+    )
+    parser.epilog = (
+        "Exit status: 0 all passed; 3 something is wrong with the site; 4 the batch system cannot "
+        "be\nreached; 130 interrupted. It leaves no job and no file behind."
+    )
 
 
 def _add_run_options(parser: Parser, verb: str) -> None:

@@ -58,6 +58,10 @@ CODES: dict[str, tuple[str, str]] = {
         "`logs` wants the number of a job.",
         "`jobtree logs 17 DIR`; numbers stand in the log and in `jobtree status`.",
     ),
+    "JT109": (
+        "`site init` found a file where it was to write one, and replaces none unasked.",
+        "Name another file with --output, or add --force. Nothing was written.",
+    ),
     "JT110": (
         "A size cannot be read.",
         "Write bytes, or a number with K, M, G, T or P (powers of 1024): 512M, 1.5 GiB.",
@@ -99,6 +103,10 @@ CODES: dict[str, tuple[str, str]] = {
     "JT126": (
         "Every user may write a site file. It names programs that are run as you.",
         "After making sure nobody has altered it: chmod o-w FILE.",
+    ),
+    "JT127": (
+        "`site doctor` cannot write the directory in which it keeps the files of its canaries.",
+        "Name another with --directory: one that you may write, on the file system nodes share.",
     ),
     "JT200": (
         "The batch system cannot do what was asked of it.",

@@ -1,7 +1,7 @@
 """`site`: what the site files say of this cluster, and what is wrong in them.
 
-Owns what these verbs print; the files are batchsystems.sitefiles' own. Read next:
-../../batchsystems/site/schema.py.
+Owns what `show` and `check` print; the files are batchsystems.sitefiles' own. Read next:
+siteinit.py, sitedoctor.py, ../../batchsystems/site/schema.py.
 """
 
 from __future__ import annotations
@@ -39,8 +39,17 @@ def site(given: argparse.Namespace) -> int:
             why=guess(given.site_verb, SITE_VERBS),
             fix=f"verbs are: {', '.join(SITE_VERBS)}; see  jobtree site --help",
         )
-    verbs: dict[str, Callable[[argparse.Namespace], int]] = {"show": show, "check": check}
-    return verbs[given.site_verb](site_verb_parser(given.site_verb).parse(given.rest))
+    return _verb(given.site_verb)(site_verb_parser(given.site_verb).parse(given.rest))
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+    """Import what one verb needs, and no more."""
+    from importlib import import_module
+
+    home = {"init": "siteinit", "doctor": "sitedoctor"}
+    module = import_module(f"jobtree.cli.{home.get(name, 'site')}")
+    found: Callable[[argparse.Namespace], int] = getattr(module, name)
+    return found
 
 
 # ---- show --------------------------------------------------------------------------------

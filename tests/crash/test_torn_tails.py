@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from batchsystems.interface import BatchSystem, JobSpec, Update
 from jobtree import options, tree
 from jobtree.attempts import News, State
 from jobtree.job import Colour, Command, Kind, Requirements
@@ -104,12 +105,29 @@ def world(home: Path) -> Generator[World, None, None]:
     yield from reopened(home)
 
 
+class Nowhere(BatchSystem):
+    """A batch system that has ended all it was given."""
+
+    def issueJob(self, spec: JobSpec) -> int:
+        raise AssertionError(f"nothing is to be issued here, and {spec.name} was")
+
+    def getIssuedJobIDs(self) -> frozenset[int]:
+        return frozenset()
+
+    def getUpdatedJobs(self) -> dict[int, Update]:
+        return {}
+
+    def killJobs(self, ids: Iterable[int]) -> None:
+        return None
+
+
 def reopened(home: Path) -> Generator[World, None, None]:
     """Yield the tree as committed, with its issue handed out and not committed."""
     given, _ = options.settle({"retryCount": 2, "rescueCount": 3})
     store = Store(str(home / "tree.db"))
     mailbox = Mailbox(str(home), None)
-    live = Live(str(home), store, mailbox, given, 1, MachineClock(), {})
+    systems: dict[str, BatchSystem] = {"singleMachine": Nowhere()}
+    live = Live(str(home), store, mailbox, given, 1, MachineClock(), systems)
     pack = []
     for number in (TWINS, LINK, BAD, LATE, LAST):
         job = store.get(number)

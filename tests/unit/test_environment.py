@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobtree.context import scratch_on_node
 from jobtree.environment import Environment, belongs_to_node, capture, load, save, step_environ
 from jobtree.errors import StoreError
 
@@ -100,3 +101,23 @@ def test_names_of_the_node(name: str) -> None:
 @pytest.mark.parametrize("name", ["PATH", "HOME", "LANG", "SBATCH_ACCOUNT", "MY_JOB_ID", "TMPX"])
 def test_names_of_the_user(name: str) -> None:
     assert not belongs_to_node(name)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "node", "found"),
+    [
+        ("", {"TMPDIR": "/a", "TMP": "/b"}, "/a"),
+        ("", {"TMP": "/b"}, "/b"),  # all that Grid Engine gives to root's jobs
+        ("", {}, "/tmp"),
+        ("$TMPDIR/x", {"TMPDIR": "/a"}, "/a/x"),
+        ("$NOWHERE", {"TMP": "/b"}, "/b"),
+    ],
+)
+def test_local_directories_are_made_where_the_node_says(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, node: dict[str, str], found: str
+) -> None:
+    for name in ("TMPDIR", "TMP", "NOWHERE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in node.items():
+        monkeypatch.setenv(name, value)
+    assert scratch_on_node(wanted) == found

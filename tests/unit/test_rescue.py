@@ -6,6 +6,7 @@ import pytest
 
 from jobtree.job import Requirements
 from jobtree.rescue import (
+    NEVER_BEGAN,
     Charge,
     Ending,
     Policy,
@@ -73,6 +74,10 @@ def test_an_issue_no_worker_began_charges_the_fault_budget_so_that_it_ends() -> 
 
 def test_an_issue_we_killed_before_it_began_charges_nobody() -> None:
     assert judge_unclaimed(Ending("CANCELLED", killed_for="kill")).charge == Charge.NOBODY
+
+
+def test_an_issue_that_ran_for_long_and_never_began_is_charged_so_that_it_ends() -> None:
+    assert judge_unclaimed(Ending("CANCELLED", killed_for=NEVER_BEGAN)).charge == Charge.FAULT
 
 
 def test_missing_takes_two_complete_answers_and_the_grace() -> None:

@@ -1,4 +1,4 @@
-"""A fake Slurm: sbatch, squeue, sacct, scancel, sinfo and scontrol over a directory.
+"""A fake Slurm: sbatch, squeue, sacct, scancel, sinfo, scontrol, sacctmgr over a directory.
 
 Prints what Slurm 22.05 prints (tests/data/slurm). The directory is the one that holds the file
 SLURM_CONF names; see fakecluster.py for what is in it. Its config.json may have besides:
@@ -16,6 +16,14 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from fakecluster import LIVE, FakeCluster, fail  # noqa: E402 - found beside this directory
 
+PARTITIONS = (
+    "PartitionName=fake AllowAccounts=ALL Default=YES QoS=N/A MaxTime=1-00:00:00 "
+    "MaxCPUsPerNode=UNLIMITED PriorityTier=2 OverSubscribe=NO PreemptMode=OFF State=UP "
+    "MaxMemPerNode=UNLIMITED",
+    "PartitionName=spare AllowAccounts=ALL Default=NO QoS=N/A MaxTime=UNLIMITED "
+    "MaxCPUsPerNode=UNLIMITED PriorityTier=1 OverSubscribe=NO PreemptMode=REQUEUE State=UP "
+    "MaxMemPerNode=UNLIMITED",
+)
 TIMED_OUT = "Socket timed out on send/recv operation"
 
 
@@ -139,7 +147,8 @@ class FakeSlurm(FakeCluster):
         ids = asked["jobs"].split(",") if "jobs" in asked else None
         names = asked["name"].split(",") if "name" in asked else None
         fields = asked["format"].split(",")
-        yield "|".join(fields)
+        if "noheader" not in asked:
+            yield "|".join(fields)
         with self.locked():
             found = self.submissions()
         for job in found:
@@ -169,8 +178,19 @@ class FakeSlurm(FakeCluster):
         yield from self.config()["sinfo"]
 
     def scontrol(self, words):
+        if words[-2:] == ["show", "partition"]:
+            yield from PARTITIONS
+            return
         yield "Configuration data as of 2026-11-22T07:04:58"
+        yield "ClusterName             = fake"
+        yield "SLURM_VERSION           = 22.05.8"
+        yield "SelectTypeParameters    = CR_CORE_MEMORY"
         yield f"MaxArraySize            = {self.config()['max_array']}"
+
+    def sacctmgr(self, words):
+        if not self.config()["accounting"]:
+            fail("You are not running a supported accounting_storage plugin")
+        yield from ()
 
     def scancel(self, words):
         asked, ids = options(words)

@@ -70,13 +70,14 @@ def test_no_exit_status_or_signal_of_a_step_means_anything_special(plant: Plant)
     assert {run.code for run in bad} == expected, "a worker's exit status is its own"
 
 
-MEMORY_BODY = """
+SCARCE_BODY = """
 import subprocess
 ALLOCATE = "import sys; x = bytearray(%d << 20); open(sys.argv[1], 'a').write('through ')"
 class Root(Target):
     def run(self):
         self.addChildTarget(Inside())
         self.addChildTarget(Below())
+        self.addChildTarget(Late())
         script = ALLOCATE % 180
         self.addChildCommand(f'{sys.executable} -c "{script}" shell', runTime=60, memory="100M")
 class Inside(Target):
@@ -93,43 +94,35 @@ class Below(Target):
     def run(self):
         note("below", str(self.getAvailableMemory() >> 20))
         subprocess.run([sys.executable, "-c", ALLOCATE % 180, "below"], check=True)
-"""
-
-
-def test_too_little_memory_is_answered_with_more(slurm: Lab, plant: Plant) -> None:
-    tree = plant()
-    tree.write(MEMORY_BODY)
-    print("with cgroups" if slurm.cgroup else "without cgroups")
-    said = tree.run()  # no retries: what was lost to memory is not the user's fault
-    assert tree.lines("inside") == ["100", "200", "through"]
-    if slurm.cgroup:
-        assert tree.lines("below") == ["100", "200", "through"]
-    assert tree.lines("shell") == ["through"]
-    assert "out of memory at 0.0977 GiB" in said
-    assert "failed job" not in said
-
-
-TIME_BODY = """
-class Root(Target):
+class Late(Target):
+    def __init__(self):
+        super().__init__(memory="50M", time=60)
     def run(self):
-        note("granted", os.environ["SLURM_JOB_ID"])
-        if first_time("began"):
+        note("late", slurm_id())
+        if first_time("late began"):
             wait_for("never")
 """
 
 
-def test_too_little_time_is_answered_with_more(slurm: Lab, plant: Plant) -> None:
+def test_too_little_memory_or_time_is_answered_with_more(slurm: Lab, plant: Plant) -> None:
     tree = plant()
-    tree.write(TIME_BODY)
-    master = tree.start("--defaultTime", "60")
-    (job,) = tree.wait_for_lines("granted", 1)
+    tree.write(SCARCE_BODY)
+    print("with cgroups" if slurm.cgroup else "without cgroups")
+    master = tree.start()  # no retries: what was lost to want is not the user's fault
+    (job,) = tree.wait_for_lines("late", 1)
     slurm.fault("time-out", job)
     ended = master.end()
     tree.assert_done(ended)
+    assert "failed job" not in ended.said
+    assert tree.lines("inside") == ["100", "200", "through"]
+    if slurm.cgroup:
+        assert tree.lines("below") == ["100", "200", "through"]
+    assert tree.lines("shell") == ["through"]
+    assert "out of memory at 0.0977 GiB" in ended.said
     assert "reached its time limit of 600 s" in ended.said
-    first, second = tree.ended_runs(2)
+    first, second = tree.ended_runs(2, "Late")
     assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
-    assert int(second.minutes) >= 20
+    assert int(second.minutes) == 20
 
 
 MISSING_BODY = """

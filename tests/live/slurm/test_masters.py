@@ -107,7 +107,7 @@ def test_kill_without_a_controller_says_what_is_open_and_finishes_when_it_is_bac
     tree.write(KILL_BODY)
     master = tree.start()
     tree.wait_queued(20, "Leaf", "RUNNING")
-    queued = len(tree.queued())
+    assert len(tree.wait_queued(60, "Leaf")) == 60
     slurm.fault("stop-controller")
     told = tree.verb("kill").end()
     assert told.status == 4, told.said
@@ -116,7 +116,7 @@ def test_kill_without_a_controller_says_what_is_open_and_finishes_when_it_is_bac
     assert len(open_names) == 60
     assert master.end().status == 1
     slurm.fault("start-controller")
-    assert len(tree.queued()) == queued, "nothing of it has ended by itself"
+    assert len(tree.queued("Leaf")) == 60, "nothing of it has ended by itself"
     began = len(tree.lines("began"))
     again = tree.verb("kill").end()
     assert again.status == 0, again.said

@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
@@ -88,6 +89,7 @@ class Root(Target):
     def run(self):
         self.addChildTarget(Leaf("spared"))
         self.addChildTarget(Leaf("silent"))
+        self.addChildTarget(Leaf("suspended"))
 class Leaf(Target):
     def __init__(self, name):
         super().__init__(memory="100M", time=60)
@@ -108,18 +110,34 @@ def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
     master = tree.start("--rescueJobsFrequency", "1")
     (spared,) = tree.wait_for_lines("spared-began", 1)
     (silent,) = tree.wait_for_lines("silent-began", 1)
+    (suspended,) = tree.wait_for_lines("suspended-began", 1)
+    slurm.run("scontrol", "suspend", suspended.split("/")[0])
     for line in (spared, silent):
         slurm.fault("kill-stepd", line.split("/")[0])
     os.kill(int(silent.split("/")[1]), signal.SIGKILL)
     master.wait_for_word("no heartbeat for 5 s")
     tree.wait_for_lines("silent-began", 2)
     assert is_running(int(spared.split("/")[1])), "it beats, so it is left alone"
+    slurm.run("scontrol", "resume", suspended.split("/")[0])
     tree.open("gate")
     ended = master.end()
     tree.assert_done(ended)
-    assert sorted(tree.lines("through")) == ["silent", "spared"]
+    assert sorted(tree.lines("through")) == ["silent", "spared", "suspended"]
+    assert len(tree.lines("suspended-began")) == 1, "who is suspended cannot beat"
     assert len(tree.lines("spared-began")) == 1, "an orphan's result is a result"
-    runs = tree.ended_runs(3, "Leaf")
+    runs = tree.ended_runs(4, "Leaf")
     by_job = {run.job: run.state.partition(" ")[0] for run in runs}
     assert by_job[spared.split("/")[0]] == "CANCELLED", "Slurm would show it running for ever"
     assert by_job[silent.split("/")[0]] == "CANCELLED"
+
+
+def test_a_job_that_runs_and_never_begins_is_rescued(plant: Plant, open_tmp_path: Path) -> None:
+    hangs_once = f"mkdir {open_tmp_path}/hung 2>/dev/null && exec sleep 300"
+    tree = plant(rescue={"silence": 5}, worker={"setup": hangs_once, "heartbeat": 1})
+    tree.write("class Root(Target):\n    def run(self):\n        note('ran', 'x')\n")
+    ended = tree.start("--rescueJobsFrequency", "1").end()
+    tree.assert_done(ended)
+    assert "but no worker has begun" in ended.said
+    assert tree.lines("ran") == ["x"]
+    states = [run.state.partition(" ")[0] for run in tree.ended_runs(2)]
+    assert states == ["CANCELLED", "COMPLETED"]

@@ -44,27 +44,27 @@ def assert_each_once(tree: Tree, count: int) -> None:
     assert sorted(map(int, tree.lines("ran"))) == list(range(count))
 
 
-@pytest.mark.parametrize("partition", ["low", "lowkill"])
-def test_a_preempted_job_runs_again_and_nobody_is_charged(
-    slurm: Lab, plant: Plant, partition: str
-) -> None:
-    tree = plant(slurm={"partition": partition})
-    count = len(slurm.nodes)
-    leaves(tree, count, cpu=8)
-    master = tree.start()
-    tree.wait_for_lines("began", count)
-    slurm.submit("-p", "high", "-c", "8", "--wrap", "true")
-    tree.wait_for_lines("began", count + 1)
-    tree.open("gate")
-    ended = master.end()
-    tree.assert_done(ended)
-    assert_each_once(tree, count)
-    assert "failed job" not in ended.said
-    assert ended.said.count("lost job=") == 1
-    runs = tree.ended_runs(count + 1, "Leaf")
-    assert {run.partition for run in runs} == {partition}
-    print(Counter(run.state for run in runs))
-    assert Counter(run.state for run in runs)["COMPLETED"] == count
+def test_a_preempted_job_runs_again_and_nobody_is_charged(slurm: Lab, plant: Plant) -> None:
+    """Both ways of preemption at once: each tree has half of the nodes, and loses all of it."""
+    trees = [plant(slurm={"partition": name}) for name in ("low", "lowkill")]
+    half = len(slurm.nodes) // 2
+    masters = []
+    for tree in trees:
+        leaves(tree, half, cpu=8)
+        masters.append(tree.start())
+        tree.wait_for_lines("began", half)
+    for _ in slurm.nodes:
+        slurm.submit("-p", "high", "-c", "8", "--wrap", "true")
+    for tree, master in zip(trees, masters, strict=True):
+        tree.wait_for_lines("began", 2 * half)
+        tree.open("gate")
+        ended = master.end()
+        tree.assert_done(ended)
+        assert_each_once(tree, half)
+        assert "failed job" not in ended.said
+        assert ended.said.count(": preempted on ") == half
+        states = Counter(run.state for run in tree.ended_runs(2 * half, "Leaf"))
+        assert states == {"PREEMPTED": half, "COMPLETED": half}
 
 
 def test_requeued_cancelled_and_drained_by_an_administrator(slurm: Lab, plant: Plant) -> None:

@@ -1,0 +1,178 @@
+"""Canaries: the jobs that show whether a site works, each for one thing. Pure.
+
+Owns what they run and what they ask for; must not run or judge anything. Read next: judging.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from batchsystems.interface import INDEX, JobSpec, Resources
+from jobtree.dispatch import worker_argv
+
+RUNS = "runs"
+STATUS, KILLED, TIME, MEMORY = "exit status", "killed", "time limit", "memory"
+ARRAY, LOG, DIRECTORY = "array of 10", "log", "directory"
+PYTHON, WORKER, VISIT = "python", "worker", "visit"
+SCRATCH, FILES, CLOCK, WORD = "scratch", "file system", "clock", "word of the end"
+
+TASKS = 10
+EXIT = 3
+NOT_OURS = 75
+"""A worker's exit status when there is no order for it: it started, and looked."""
+
+NO_DIRECTORY, OTHER_DIRECTORY, READ_ONLY = 84, 85, 86
+NO_PYTHON, OLD_PYTHON, BROKEN_PYTHON = 81, 82, 83
+NO_MEMORY = 89
+"""It was refused more than it had asked for, and saw that itself."""
+
+SEED, BACK, LOG_FILE = "seed", "back", "log"
+MIB = 2**20
+SMALL = Resources(cpus=1, memory_bytes=128 * MIB, time_s=300)
+TOO_MUCH = 3
+"""How many times its memory the canary that exceeds it takes."""
+
+_DIRECTORY = f"""
+cd "$1" || exit {NO_DIRECTORY}
+read -r found < {SEED} || exit {OTHER_DIRECTORY}
+[ "$found" = "$2" ] || exit {OTHER_DIRECTORY}
+echo "$2" > {BACK} || exit {READ_ONLY}
+"""
+
+_PYTHON = f"""
+command -v "$1" > /dev/null || exit {NO_PYTHON}
+"$1" -I -S -c 'import sys; sys.exit({OLD_PYTHON} if sys.version_info < (3, 11) else 0)'
+case $? in 0) exit 0;; {OLD_PYTHON}) exit {OLD_PYTHON};; *) exit {BROKEN_PYTHON};; esac
+"""
+
+_MEMORY = f"""
+import sys, time
+try:
+    held = b'x' * int(sys.argv[1])
+except MemoryError:
+    sys.exit({NO_MEMORY})
+time.sleep(float(sys.argv[2]))
+"""
+
+
+class Means(NamedTuple):
+    """What canaries are made with.
+
+    directory: one of their own, on the file system that is to be shared; token: what tells this
+    round from others; python, scratch: as the site says; memory: whether it is asked for at all.
+    """
+
+    directory: str
+    token: str
+    python: str
+    scratch: str
+    memory: bool = True
+
+
+class Haste(NamedTuple):
+    """How long single canaries take. limit_s: the time limit that one runs into."""
+
+    limit_s: float = 60.0
+    late_s: float = 300.0
+    """how long after its start the scheduler must have ended it"""
+    hold_s: float = 75.0
+    """how long too much memory is held: some schedulers look twice a minute"""
+
+
+QUICK = Haste(hold_s=20.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """One job, or one array. run_s: how long it may run; files: those it is to leave."""
+
+    name: str
+    argv: tuple[str, ...]
+    resources: Resources = SMALL
+    run_s: float = 60.0
+    size: int = 1
+    output: str | None = None
+    files: tuple[str, ...] = ()
+
+    def specs(self, token: str) -> list[JobSpec]:
+        """Return what to submit; the name is readable, and of this round alone."""
+        name = f"doctor-{self.name.replace(' ', '-')}.{token}"
+        first = JobSpec(name, self.argv, self.resources, cwd="/", output=self.output)
+        return [replace(first, index=index) for index in range(self.size)]
+
+
+def first_canary() -> Canary:
+    """Return the plainest job there is: if it does not run, nothing does."""
+    return Canary(RUNS, _sh("exit 0"))
+
+
+def canaries(means: Means, haste: Haste, quick: bool = False) -> list[Canary]:
+    """Return the others, those that take longest first."""
+    place, python = means.directory, means.python
+    slow = [] if quick else [_too_long(haste)]
+    visitor = os.path.join(os.path.dirname(os.path.abspath(__file__)), "visit.py")
+    return [
+        *slow,
+        *([_too_much(means, haste)] if means.memory else []),
+        Canary(
+            VISIT,
+            (python, "-I", "-S", visitor, place, means.token, means.scratch),
+            run_s=90.0,
+            output=f"{place}/visit.log",
+        ),
+        Canary(STATUS, _sh(f"exit {EXIT}")),
+        Canary(KILLED, _sh("kill -KILL $$")),
+        Canary(
+            ARRAY,
+            _sh(': > "$1/task.$2"; exit 0', place, INDEX),
+            size=TASKS,
+            files=tuple(f"{place}/task.{index}" for index in range(TASKS)),
+        ),
+        Canary(
+            LOG,
+            _sh(f"echo {means.token}"),
+            output=f"{place}/{LOG_FILE}",
+            files=(f"{place}/{LOG_FILE}",),
+        ),
+        Canary(
+            DIRECTORY,
+            _sh(_DIRECTORY, place, means.token),
+            files=(f"{place}/{BACK}",),
+        ),
+        Canary(PYTHON, _sh(_PYTHON, python)),
+        Canary(WORKER, worker_argv(python, f"{place}/orders/none"), output=f"{place}/worker.log"),
+    ]
+
+
+def rows(chosen: Iterable[str]) -> list[str]:
+    """Return the rows of the table, in order, for these canaries."""
+    found: list[str] = []
+    for name in chosen:
+        found += [SCRATCH, FILES, CLOCK, WORD] if name == VISIT else [name]
+    return sorted(found, key=ORDER.index)
+
+
+ORDER = (
+    *(RUNS, STATUS, KILLED, TIME, MEMORY, ARRAY),
+    *(LOG, DIRECTORY, PYTHON, WORKER, SCRATCH, FILES, CLOCK, WORD),
+)
+
+
+def _sh(script: str, *arguments: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", script, "canary", *arguments)
+
+
+def _too_long(haste: Haste) -> Canary:
+    asked = replace(SMALL, time_s=haste.limit_s)
+    longest = haste.limit_s + haste.late_s
+    return Canary(TIME, _sh(f"exec sleep {longest:.0f}"), asked, run_s=longest)
+
+
+def _too_much(means: Means, haste: Haste) -> Canary:
+    held = TOO_MUCH * (SMALL.memory_bytes or 0)
+    argv = (means.python, "-I", "-S", "-c", _MEMORY, str(held), f"{haste.hold_s:g}")
+    output = f"{means.directory}/memory.log"
+    return Canary(MEMORY, argv, run_s=haste.hold_s + 60, output=output)

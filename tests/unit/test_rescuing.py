@@ -1,0 +1,73 @@
+"""The regular looks at running issues: by whose clock a step is long, and a worker silent."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobtree import rescuing
+from jobtree.attempts import State
+from jobtree.job import Requirements
+from jobtree.live import Issue
+from jobtree.mailbox.results import Start
+from jobtree.rescue import NEVER_BEGAN, Policy
+
+POLICY = Policy(silent_s=100.0, longest_step_s=50.0)
+
+
+class Look:
+    """One issue, looked at as time goes by; notes why it was killed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: State, policy: Policy) -> None:
+        self.now, self.running_s, self.killed = 0.0, 0.0, ""
+        self.beat = 1
+        self.step: Start | None = None
+        self.issue = Issue("j", 0, "any", Requirements(), [(1, 1, 0)], 0.0, 0.0)
+        self.issue.state, self.issue.handle = state, 1
+        system = SimpleNamespace(
+            getIssuedJobIDs=lambda: frozenset({1}), getRunningJobIDs=lambda: {1: self.running_s}
+        )
+        self.live: Any = SimpleNamespace(
+            systems={"any": system},
+            issues={"j.0": self.issue},
+            clock=SimpleNamespace(now=lambda: self.now),
+            policy=policy,
+            outages={},
+            mailbox=SimpleNamespace(running=lambda _: self.step, beat=lambda _: self.beat),
+        )
+        monkeypatch.setattr(rescuing, "take_lines", lambda *_: None)
+        monkeypatch.setattr(rescuing, "forgive", lambda _: None)
+        monkeypatch.setattr(rescuing, "kill", lambda _, issue, why: setattr(self, "killed", why))
+
+    def after(self, seconds: float, running_s: float | None = None) -> str:
+        """Look again after so long, in which the job ran for so long; return why it was killed."""
+        self.now += seconds
+        self.running_s += seconds if running_s is None else running_s
+        rescuing.look(self.live)
+        return self.killed
+
+
+def test_silence_counts_only_while_the_job_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Look(monkeypatch, State.RUNNING, POLICY)
+    assert look.after(10) == ""
+    assert look.after(10_000, running_s=0) == "", "suspended: it cannot beat"
+    assert look.after(99) == ""
+    assert look.after(2) == "no heartbeat for 100 s"
+
+
+def test_a_step_is_no_longer_for_being_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Look(monkeypatch, State.RUNNING, POLICY)
+    look.step = Start(1, 1, 0, 5.0)
+    look.running_s = 5.0
+    assert look.after(40) == ""
+    look.beat += 1
+    assert look.after(10_000, running_s=0) == ""
+    assert look.after(11) == "a step ran for more than --maxJobDuration (50 s)"
+
+
+def test_what_is_said_to_run_and_never_begins_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Look(monkeypatch, State.QUEUED, POLICY)
+    assert look.after(100) == ""
+    assert look.after(1) == NEVER_BEGAN
