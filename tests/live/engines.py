@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tests.live.waiting import LIMIT_S
 
-CONTRIB = Path(__file__).parents[2] / "contrib"
+ROOT = Path(__file__).parents[2]
+CONTRIB = ROOT / "contrib"
+
+WHERE_DAEMONS_ARE = ("/usr/sbin", "/usr/lib/gridengine")
 
 SHARED_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 1 << 30
@@ -54,11 +60,12 @@ def contributed(
 class Engine:
     """A running batch system of contrib/.
 
-    program: what brought it up. top: its directory. env: the environment that leads its clients,
-    and jobTree, to it.
+    program: what brings it up, where its daemon is found. top: its directory. env: the environment
+    that leads its clients, and jobTree, to it.
     """
 
     program: Path
+    daemon: str
     env: Mapping[str, str]
 
     def __init__(self, top: Path) -> None:
@@ -115,6 +122,26 @@ class Engine:
                 if self.run(path, "-c", check, user=user, check=False).returncode == 0:
                     return path
         pytest.skip(f"no Python 3.11 that {user} can run")
+
+
+Up = TypeVar("Up", bound=Engine)
+
+
+@contextmanager
+def temporary(kind: type[Up], *options: str) -> Iterator[Up]:
+    """Bring a batch system up, and down at the end, even if the tests are killed."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *WHERE_DAEMONS_ARE))
+    if shutil.which(kind.daemon, path=path) is None:
+        pytest.skip(f"{kind.daemon} is not installed: {kind.program.relative_to(ROOT)} install")
+    top = Path(tempfile.mkdtemp(prefix=f"jobtree-{kind.program.parent.name}-", dir=place()))
+    words = ("--dir", str(top), "--while-pid", str(os.getpid()), *options)
+    up = contributed(kind.program, "up", *words)
+    if up.returncode != 0:
+        pytest.fail(f"{kind.program.name} up:\n{up.stdout}{up.stderr}")
+    yield kind(top)
+    down = contributed(kind.program, "down", "--dir", str(top))
+    assert down.returncode == 0, down.stderr
+    assert not top.exists()
 
 
 def processes_of(top: Path) -> dict[int, str]:

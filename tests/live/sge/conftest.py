@@ -6,33 +6,22 @@ Owns its beginning and end. Read next: lab.py, what a test can do with it.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.live.engines import place
-from tests.live.sge.lab import Lab, local_cell
+from tests.live.engines import temporary
+from tests.live.sge.lab import Lab
+from tests.live.sge.trees import Tree
+from tests.live.trees import planting
 
-BINARIES = "/usr/lib/gridengine"
 
-
-@contextmanager
-def temporary_cell(*options: str) -> Iterator[Lab]:
+def temporary_cell(*options: str) -> AbstractContextManager[Lab]:
     """Bring a cell up, and down at the end, even if the tests are killed."""
-    if shutil.which("sge_qmaster", path=BINARIES) is None:
-        pytest.skip("Grid Engine is not installed: contrib/sge/local-cell install")
-    top = Path(tempfile.mkdtemp(prefix="jobtree-sge-", dir=place()))
-    up = local_cell("up", "--dir", str(top), "--while-pid", str(os.getpid()), *options)
-    if up.returncode != 0:
-        pytest.fail(f"local-cell up:\n{up.stdout}{up.stderr}")
-    yield Lab(top)
-    down = local_cell("down", "--dir", str(top))
-    assert down.returncode == 0, down.stderr
-    assert not top.exists()
+    return temporary(Lab, *options)
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +47,37 @@ def machines(sge: Lab) -> Lab:
     if not sge.namespaces:
         pytest.skip("the hosts are not machines of their own here")
     return sge
+
+
+@pytest.fixture(scope="session")
+def wide_session() -> Iterator[Lab]:
+    """Bring a cell up in which many tasks run at once."""
+    with temporary_cell("--slots", "50") as lab:
+        yield lab
+
+
+@pytest.fixture
+def wide(wide_session: Lab) -> Iterator[Lab]:
+    """Give a test the cell in which many tasks run at once, and clean up after it."""
+    yield wide_session
+    wide_session.fault("reset")
+
+
+@pytest.fixture(params=["sge"])
+def system(request: pytest.FixtureRequest) -> str:
+    """Return the batch system that whole trees are run by."""
+    return str(request.param)
+
+
+@pytest.fixture
+def plant(sge: Lab, system: str, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
+    """Return what makes trees on the test's cell; no master of theirs outlives the test."""
+    with planting(partial(Tree, system), sge, open_tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def plant_wide(wide: Lab, system: str, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
+    """Return what makes trees on the cell in which many tasks run at once."""
+    with planting(partial(Tree, system), wide, open_tmp_path) as made:
+        yield made

@@ -32,7 +32,7 @@ class Lab(Engine):
     machine is the only one. slots: of each host.
     """
 
-    program = LOCAL_CELL
+    program, daemon = LOCAL_CELL, "sge_qmaster"
 
     def __init__(self, top: Path) -> None:
         super().__init__(top)
@@ -56,6 +56,11 @@ class Lab(Engine):
         """
         common = ("-terse", "-b", "y", "-shell", "n", "-wd", "/", "-o", "/dev/null", "-j", "y")
         return self.run("qsub", *common, *words, user=user).stdout.partition(".")[0].strip()
+
+    def delete(self, job: str) -> None:
+        """Delete a job, or the task that ID.TASK names."""
+        number, _, task = job.partition(".")
+        self.run("qdel", number, *(("-t", task) if task else ()))
 
     def states(self, job: str) -> dict[str, str]:
         """Return task -> state of a job as qstat tells it; a job that is no array has task 1.

@@ -6,34 +6,21 @@ Owns its beginning and end. Read next: lab.py, what a test can do with it.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.live.engines import place
-from tests.live.slurm.lab import Lab, local_cluster
+from tests.live.engines import temporary
+from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
+from tests.live.trees import planting
 
 
-@contextmanager
-def temporary_cluster(*options: str) -> Iterator[Lab]:
+def temporary_cluster(*options: str) -> AbstractContextManager[Lab]:
     """Bring a cluster up, and down at the end, even if the tests are killed."""
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
-    if shutil.which("slurmctld", path=path) is None:
-        pytest.skip("Slurm is not installed: contrib/slurm/local-cluster install")
-    top = Path(tempfile.mkdtemp(prefix="jobtree-slurm-", dir=place()))
-    up = local_cluster("up", "--dir", str(top), "--while-pid", str(os.getpid()), *options)
-    if up.returncode != 0:
-        pytest.fail(f"local-cluster up:\n{up.stdout}{up.stderr}")
-    yield Lab(top)
-    down = local_cluster("down", "--dir", str(top))
-    assert down.returncode == 0, down.stderr
-    assert not top.exists()
+    return temporary(Lab, *options)
 
 
 @pytest.fixture(scope="session")
@@ -58,16 +45,5 @@ def slurm(slurm_session: Lab) -> Iterator[Lab]:
 @pytest.fixture
 def plant(slurm: Lab, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
     """Return what makes trees on the test's cluster; no master of theirs outlives the test."""
-    planted: list[Tree] = []
-
-    def made(user: str | None = None, brisk: bool = True, **settings: Mapping[str, Any]) -> Tree:
-        home = open_tmp_path / f"home{len(planted)}"
-        home.mkdir()
-        if user is not None:
-            shutil.chown(home, user)
-        planted.append(Tree(slurm, home, user, brisk, **settings))
-        return planted[-1]
-
-    yield made
-    for tree in planted:
-        tree.close()
+    with planting(Tree, slurm, open_tmp_path) as made:
+        yield made

@@ -49,7 +49,7 @@ class Lab(Engine):
     answers.
     """
 
-    program = LOCAL_CLUSTER
+    program, daemon = LOCAL_CLUSTER, "slurmctld"
 
     def __init__(self, top: Path) -> None:
         super().__init__(top)

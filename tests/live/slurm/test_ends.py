@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.live.slurm.lab import Lab
-from tests.live.slurm.trees import Tree, fake_client, is_final
+from tests.live.slurm.trees import Tree
+from tests.live.trees import fake_client
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]
@@ -65,7 +66,7 @@ def test_no_exit_status_or_signal_of_a_step_means_anything_special(plant: Plant)
     assert "by signal 11" in said, "a step that kills its worker is charged"
     assert "by signal 9" in said
     expected = {f"0:{number}" for number in (9, 11, 15)}
-    eventually("accounting", tree.runs, lambda runs: all(map(is_final, runs)))
+    eventually("accounting", tree.runs, lambda runs: all(run.is_final for run in runs))
     bad = [run for run in tree.runs() if run.state != "COMPLETED"]
     assert {run.code for run in bad} == expected, "a worker's exit status is its own"
 

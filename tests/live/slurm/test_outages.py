@@ -17,7 +17,8 @@ import pytest
 
 from tests.live.slurm.conftest import temporary_cluster
 from tests.live.slurm.lab import Lab
-from tests.live.slurm.trees import Tree, fake_client
+from tests.live.slurm.trees import Tree
+from tests.live.trees import fake_client
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]

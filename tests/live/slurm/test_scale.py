@@ -5,10 +5,6 @@ Owns what goes well; the other modules of this folder own what does not. Read ne
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
-import sysconfig
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,66 +12,20 @@ from pwd import struct_passwd
 
 import pytest
 
-from tests.integration.flows import ROOT
-from tests.live.everyone import copy_jobtree, python_for
+from tests.live.examples import assert_examples_are_right
 from tests.live.slurm.lab import Lab
-from tests.live.slurm.trees import Tree, calls, counting_clients
+from tests.live.slurm.trees import Tree, counting_clients
+from tests.live.trees import calls
 
 Plant = Callable[..., Tree]
-
-STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
 @pytest.mark.parametrize("who", ["root", "an ordinary user"])
 def test_the_examples_finish_with_the_right_result(
     plant: Plant, who: str, ordinary_user: struct_passwd, open_tmp_path: Path
 ) -> None:
-    sort, modules, count = trees = [plant(**_as(who, ordinary_user)) for _ in range(3)]
-    examples = ROOT / "examples"
-    if who != "root":
-        python = python_for(ordinary_user)
-        if python is None:
-            pytest.skip(f"no Python {sys.version_info[:2]} that an ordinary user can run")
-        path = open_tmp_path / "everyone"
-        path.mkdir()
-        examples = copy_jobtree(path) / "examples"
-        for tree in trees:
-            tree.python, tree.path = python, str(path)
-    material = open_tmp_path / "material"
-    for name in ("json", "email", "logging"):
-        shutil.copytree(STDLIB / name, material / name)
-    material.chmod(0o755)
-    sources = sorted(material.rglob("*.py"))
-    text = open_tmp_path / "text"
-    text.write_bytes(b"".join(path.read_bytes() for path in sources))
-
-    report, counted = modules.home / "report.json", count.home / "counts"
-    running = [
-        sort.start(
-            str(text), "--output", "sorted", "--chunkBytes", "60000", script=examples / "sort.py"
-        ),
-        modules.start(
-            "--library", str(material), "--report", str(report), script=examples / "modules.py"
-        ),
-        count.command(f"sh {examples}/filetree.sh {material} {counted} JOB_FILE"),
-    ]
-    for tree, master in zip(trees, running, strict=True):
-        tree.assert_done(master.end())
-        assert {run.user for run in tree.runs()} == {tree.user or "root"}
-    lines = text.read_bytes().split(b"\n")[:-1]
-    assert (sort.home / "sorted").read_bytes() == b"".join(line + b"\n" for line in sorted(lines))
-    totals = json.loads(report.read_text())["totals"]
-    assert totals["modules"] == len(sources)
-    files = [path for path in material.rglob("*") if path.is_file()]
-    folders = [path for path in material.rglob("*") if path.is_dir()]
-    content = [path.read_bytes() for path in files]
-    expected = [len(folders) + 1, len(files), sum(c.count(b"\n") for c in content)]
-    assert list(map(int, counted.read_text().split()))[:3] == expected
-
-
-def _as(who: str, user: struct_passwd) -> dict:
-    """Return how a tree is planted: an ordinary user's has no settings but the defaults."""
-    return {} if who == "root" else {"user": user.pw_name, "brisk": False}
+    user = None if who == "root" else ordinary_user
+    assert_examples_are_right(plant, user, open_tmp_path)
 
 
 LEVEL_BODY = """
