@@ -120,7 +120,7 @@ def _entry(entry: ET.Element) -> list[Sighting] | None:
     if submitted is None and started is None:
         return None
     node = cells.get("queue_name", "").partition("@")[2]
-    phase, why = _phase(word, node)
+    phase, why = _phase(word)
     return [
         Sighting(
             number if task is None else f"{number}.{task}",
@@ -136,8 +136,11 @@ def _entry(entry: ET.Element) -> list[Sighting] | None:
     ]
 
 
-def _phase(word: str, node: str) -> tuple[Phase, str]:
-    """Return what a state's letters mean together, and why such a job waits."""
+def _phase(word: str) -> tuple[Phase, str]:
+    """Return what a state's letters mean together, and why such a job waits.
+
+    What is on its way to a host (t) counts as running: on a host that is lost it stays so.
+    """
     if word.strip(STATE_LETTERS):
         return Phase.UNKNOWN, ""
     if "E" in word:
@@ -146,9 +149,7 @@ def _phase(word: str, node: str) -> tuple[Phase, str]:
         return Phase.WAITING, f"it is held ({word})" if "h" in word else ""
     if set(word) & set("sSTP"):
         return Phase.SUSPENDED, ""
-    if "t" in word:
-        return Phase.WAITING, f"it is on its way to {node or 'a node'} ({word})"
-    return (Phase.RUNNING, "") if "r" in word else (Phase.UNKNOWN, "")
+    return (Phase.RUNNING, "") if set(word) & set("rt") else (Phase.UNKNOWN, "")
 
 
 def _tasks(text: str) -> list[int | None] | None:

@@ -219,6 +219,5 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (r"offers only|only offers", "what it asks for is not free now: it waits for jobs to end"),
     (r"temporarily not available", "queues it could use are down or disabled"),
     (r"overload|alarm|full", "the queues it could use are full: it waits for jobs to end"),
-    (r"on its way", "if it stays like that its host is lost"),
 )
 """Why a job waits, and what that means: the first that is found counts."""

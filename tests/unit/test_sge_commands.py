@@ -292,7 +292,6 @@ def test_reasons_are_asked_of_all_that_wait_at_once():
         ('cannot run because it exceeds limit "user/////" in rule "x/1"', "quota"),
         ('queue instance "a@b" dropped because it is temporarily not available', "down"),
         ("it is held (hqw)", "qrls"),
-        ("it is on its way to node1 (t)", "lost"),
         ("never heard of", ""),
     ],
 )
