@@ -45,7 +45,8 @@ class Issue:
     name: what its files are called by. open: job -> (attempt, step) of what is still to come
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
-    fared_well: as far as that speaks for or against its node, None if it does not.
+    fared_well: as far as that speaks for or against its node, None if it does not. overstayed:
+    it was still in the queue long after its results were read, so its end was asked for.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Issue:
         "native",
         "node",
         "open",
+        "overstayed",
         "progress_at",
         "ran_at_beat_s",
         "recalled_at",
@@ -98,6 +100,7 @@ class Issue:
         self.ran_at_beat_s: float | None = None
         self.recalled_at: float | None = None
         self.fared_well: bool | None = None
+        self.overstayed = False
 
     @property
     def occupies(self) -> bool:

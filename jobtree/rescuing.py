@@ -57,8 +57,17 @@ def check_grace(live: Live, issue: Issue) -> None:
     elif issue.state == State.KILLING and waited > policy.kill_s:
         log.warning("the end of %s could not be confirmed; its worker is fenced", issue.name)
         take_news(live, issue, News.OVERDUE)
-    elif issue.state == State.PUBLISHED and waited > policy.publish_s:
-        issue.since = live.clock.now()
+    elif issue.state == State.PUBLISHED and issue.batch_system not in live.outages:
+        _check_overstaying(live, issue, waited)
+
+
+def _check_overstaying(live: Live, issue: Issue, waited: float) -> None:
+    """End what is still in the queue though all of it is known; a lost node's may stay there."""
+    if issue.overstayed and waited > live.policy.kill_s:
+        log.warning("the end of %s could not be confirmed; all it did is known", issue.name)
+        take_news(live, issue, News.ABSENT)
+    elif not issue.overstayed and waited > live.policy.publish_s:
+        issue.overstayed, issue.since = True, live.clock.now()
         take_news(live, issue, News.OVERDUE)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from batchsystems.errors import Unobtainable
 from jobtree import rescuing
-from jobtree.attempts import State
+from jobtree.attempts import News, State
 from jobtree.job import Requirements
 from jobtree.live import Issue
 from jobtree.mailbox.results import Start
@@ -71,3 +72,28 @@ def test_what_is_said_to_run_and_never_begins_is_ended(monkeypatch: pytest.Monke
     look = Look(monkeypatch, State.QUEUED, POLICY)
     assert look.after(100) == ""
     assert look.after(1) == NEVER_BEGAN
+
+
+def test_what_stays_in_the_queue_after_its_results_is_killed_and_given_up_at_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch system may show what ran on a lost node until that node is back."""
+    look = Look(monkeypatch, State.PUBLISHED, POLICY)
+    news: list[News] = []
+    monkeypatch.setattr(rescuing, "take_news", lambda _, issue, each: news.append(each))
+    look.after(POLICY.publish_s)
+    assert News.OVERDUE not in news
+    look.after(1)
+    assert news.count(News.OVERDUE) == 1
+    look.after(POLICY.kill_s)
+    assert News.ABSENT not in news
+    look.live.systems["any"].getIssuedJobIDs = unobtainable
+    look.after(1_000)
+    assert News.ABSENT not in news, "the batch system may have been told nothing"
+    look.live.systems["any"].getIssuedJobIDs = lambda: frozenset({1})
+    look.after(1)
+    assert (news.count(News.OVERDUE), news.count(News.ABSENT)) == (1, 1)
+
+
+def unobtainable() -> frozenset[int]:
+    raise Unobtainable("no answer")
