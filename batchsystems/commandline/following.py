@@ -111,8 +111,9 @@ class Following:
             return
         job.stuck_since = now if job.stuck_since is None else job.stuck_since
         if now - job.stuck_since >= self.patience.held_s and job.killed is None:
-            evidence = (f"{self.dialect.name} held it: {job.why}",)
-            job.verdict = JobEnd(Reason.LAUNCH_FAILED, node=job.node, evidence=evidence)
+            said, remedy = f"{self.dialect.name} held it: {job.why}", self.dialect.remedy(job.why)
+            evidence = f"{said}: {remedy}" if remedy else said
+            job.verdict = JobEnd(Reason.LAUNCH_FAILED, node=job.node, evidence=(evidence,))
             self.kill(job)
 
     def judge_waiting(self, job: Job) -> None:
