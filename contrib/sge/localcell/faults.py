@@ -21,6 +21,9 @@ from localcell.cell import MASTER, RECONNECT_S, Cell
 from localcell.members import Member
 from localcell.settings import QUEUE
 
+DELETED_S = 5.0
+"""After this it is insisted on that jobs are deleted."""
+
 # ---- what heal has to undo ---------------------------------------------------------------
 
 
@@ -220,17 +223,23 @@ def heal(cell: Cell) -> None:
 
 
 def clear(cell: Cell) -> None:
-    """Delete every job, wait until all are gone, and kill what they left behind."""
-    wait_for("the end of all jobs", lambda: _deleted(cell), RECONNECT_S)
+    """Delete every job, wait until all are gone, and kill what they left behind.
+
+    What was on its way to a host when that was lost is deleted only a minute after it is back.
+    """
+    try:
+        wait_for("the end of all jobs", lambda: _deleted(cell), DELETED_S)
+    except Failure:
+        wait_for("the end of all jobs", lambda: _deleted(cell, "-f"), RECONNECT_S)
     wait_for("the end of what jobs left", lambda: cell.kill_leftovers() == 0, READY_S)
 
 
-def _deleted(cell: Cell) -> bool:
+def _deleted(cell: Cell, *options: str) -> bool:
     """Delete every job and tell whether all are gone; False too if nobody could say."""
     try:
         if not cell.sge.jobs():
             return True
-        cell.sge.client("qdel", "*")
+        cell.sge.client("qdel", *options, "*")
         return not cell.sge.jobs()
     except Failure:
         return False
