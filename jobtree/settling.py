@@ -63,8 +63,9 @@ def take_lines(live: Live, issue: Issue) -> None:
     if hello is not None and issue.started_at is None:
         issue.node, issue.started_at = hello.host, live.clock.now()
         issue.progress_at = issue.started_at
-        live.failed_launches = 0
         take_news(live, issue, News.CLAIMED)
+    if live.failed_launches and (lines or live.mailbox.running(issue.name) is not None):
+        live.failed_launches = 0
     if adopt(live, issue, lines):
         take_news(live, issue, News.PUBLISHED)
 
@@ -137,6 +138,7 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     if running is not None and running.job in issue.open:
         _charge(live, issue, running.job, judge(ending, issue.granted, live.policy_now()))
     elif not ended and not damage:
+        _slow_down(live, ending)
         _charge(live, issue, victim, Verdict(Charge.FAULT, _last_words(live, issue)))
     elif damage:
         _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))

@@ -460,3 +460,25 @@ def test_a_missing_interpreter_for_workers_ends_with_the_reason(flow: Workflow) 
     )
     assert "ended before it began" in said or "/nonexistent/python" in said
     assert no_traceback(said)
+
+
+def test_workers_without_their_directory_do_not_spend_all_rescues_at_once(tmp_path: Path) -> None:
+    """They start and can do nothing, wherever they start: that it comes back is waited for."""
+    flow = Workflow(tmp_path / "home")
+    flow.home.mkdir()
+    flow.tree = tmp_path / "tree"
+    flow.write(
+        """
+class Root(Target):
+    def run(self):
+        os.rename(os.getcwd(), os.getcwd() + "-away")
+        self.addChildTarget(Leaf())
+        self.addChildTarget(Leaf())
+class Leaf(Target):
+    def run(self):
+        pass
+"""
+    )
+    said = flow.run("--rescueCount", "2", code=1)
+    assert "the workflow's environment is not to be had" in said
+    assert "launches failed: nothing is submitted for 1 s" in said
