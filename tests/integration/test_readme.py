@@ -1,6 +1,6 @@
 """What README.md and the tutorial tell people to type works, and prints what they show.
 
-Owns which pages these are; those for a cluster are followed on a real one, in tests/live/slurm.
+Owns which pages these are; those for a cluster are followed on a real one, in tests/live.
 Read next: pages.py.
 """
 
@@ -18,7 +18,7 @@ import pytest
 from tests.integration.pages import ROOT, follow, shimmed
 
 PAGES = ("README.md", "docs/tutorial.md")
-OF_CLUSTERS = ("docs/admin.md", "docs/slurm.md")
+OF_CLUSTERS = ("docs/admin.md", "docs/slurm.md", "docs/sge.md")
 
 pytestmark = [pytest.mark.usefixtures("no_stray_processes"), pytest.mark.slow]
 

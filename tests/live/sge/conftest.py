@@ -6,6 +6,7 @@ Owns its beginning and end. Read next: lab.py, what a test can do with it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -61,6 +62,15 @@ def wide(wide_session: Lab) -> Iterator[Lab]:
     """Give a test the cell in which many tasks run at once, and clean up after it."""
     yield wide_session
     wide_session.fault("reset")
+
+
+@pytest.fixture(scope="session")
+def bare_thousand_s(wide_session: Lab) -> float:
+    """Return how long Grid Engine itself takes for an array of a thousand jobs that do nothing."""
+    began = time.monotonic()
+    job = wide_session.submit("-t", "1-1000", "/bin/true")
+    wide_session.wait_gone(job, limit_s=280)
+    return time.monotonic() - began
 
 
 @pytest.fixture(params=["sge"])

@@ -29,7 +29,6 @@ from batchsystems.sge import Sge
 from batchsystems.sgewords import SgeSettings
 from batchsystems.transport import Command, Local, Ran
 from tests.conformance import Conformance, Watcher, end_all, sh
-from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 from tests.unit.commandfaults import kinds, refusal
@@ -309,22 +308,10 @@ class Counted(Local):
         return super().run(command, timeout_s)
 
 
-@pytest.fixture
-def wide() -> Iterator[Lab]:
-    """Give a test a cell of its own in which many tasks run at once."""
-    with temporary_cell("--slots", "50") as lab:
-        yield lab
-
-
 def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
-    wide: Lab, monkeypatch: pytest.MonkeyPatch
+    wide: Lab, bare_thousand_s: float, monkeypatch: pytest.MonkeyPatch
 ):
-    sge = wide
-    lead_to(sge, monkeypatch)
-    began = time.monotonic()
-    bare = sge.submit("-t", "1-1000", "/bin/true")
-    eventually("the end of a bare array", lambda: not sge.states(bare), every_s=0.5, limit_s=280)
-    bare_s = time.monotonic() - began
+    lead_to(wide, monkeypatch)
     counted = Counted()
     batch = Sge(transport=counted)
     watcher = Watcher(batch)
@@ -332,7 +319,7 @@ def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
     jobs = batch.issueJobs([JobSpec("thousand", ("true", INDEX), index=i) for i in range(1000)])
     ends = watcher.ends(jobs)
     took_s = time.monotonic() - began
-    print(f"bare array {bare_s:.1f} s, adapter {took_s:.1f} s, commands {counted.log}")
+    print(f"bare array {bare_thousand_s:.1f} s, adapter {took_s:.1f} s, commands {counted.log}")
     assert {end.reason for end in ends.values()} == {Reason.OK}
     assert len(counted.log) <= 6, "five where nothing else runs"
     batch.close()

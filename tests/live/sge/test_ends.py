@@ -1,0 +1,202 @@
+"""How steps and their batch jobs end on a real Grid Engine, and what the tree makes of it.
+
+Owns single ends, and what never begins; what happens to hosts, the master of the cell and those
+of trees is tested elsewhere. Read next: trees.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tests.live.sge.lab import Lab
+from tests.live.sge.trees import Tree
+
+Plant = Callable[..., Tree]
+
+STATUSES = (1, 99, 100, 137, 255)
+SIGNALS = (9, 11, 15)
+
+STATUS_BODY = f"""
+class Root(Target):
+    def run(self):
+        for status in {STATUSES}:
+            self.addChildTarget(Leaves(status, False))
+            self.addChildTarget(Leaves(status, True))
+            note = f"echo shell{{status}} >>ran; "
+            mark = f"mkdir shell{{status}} 2>/dev/null && exit {{status}}; true"
+            self.addChildCommand(note + mark, runTime=60, memory="100M")
+        for number in {SIGNALS}:
+            self.addChildTarget(Shot(number))
+class Leaves(Target):
+    def __init__(self, status, at_once):
+        super().__init__(memory="100M", time=60)
+        self.status, self.at_once = status, at_once
+    def run(self):
+        name = f"{{'exit' if self.at_once else 'raise'}}{{self.status}}"
+        note("ran", name)
+        if first_time(name):
+            if self.at_once:
+                os._exit(self.status)
+            sys.exit(self.status)
+class Shot(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        name = f"shot{{self.number}}"
+        note("ran", name)
+        if first_time(name):
+            os.kill(os.getpid(), self.number)
+            time.sleep(60)
+"""
+
+SCARCE_BODY = """
+import subprocess
+class Root(Target):
+    def run(self):
+        self.addChildTarget(Hungry())
+        self.addChildTarget(Late())
+class Hungry(Target):
+    def __init__(self):
+        super().__init__(memory="200M", time=60)
+    def run(self):
+        note("hungry", str(self.getAvailableMemory() >> 20))
+        part = [sys.executable, "-ISc", "x = bytearray(120 << 20); input()"]
+        parts = [subprocess.Popen(part, stdin=subprocess.PIPE) for _ in range(2)]
+        time.sleep(4)  # hosts look every second
+        for each in parts:
+            each.communicate(b"go on")
+        note("hungry", "through" if all(each.returncode == 0 for each in parts) else "not")
+class Late(Target):
+    def __init__(self):
+        super().__init__(memory="100M", time=4)
+    def run(self):
+        note("late", sge_id())
+        if first_time("late began"):
+            wait_for("never")
+"""
+
+
+def test_no_status_or_signal_means_anything_special_and_too_little_is_answered_with_more(
+    plant: Plant,
+) -> None:
+    """Both at once: a tree with one retry for its failures, and one with none, as it needs none."""
+    failing, scarce = plant(), plant(jobs={"min_time": 4, "time_margin": 1})
+    failing.write(STATUS_BODY)
+    scarce.write(SCARCE_BODY)
+    masters = [failing.start("--retryCount", "1"), scarce.start("--retryCount", "0")]
+    ended = [master.end() for master in masters]
+    failing.assert_done(ended[0])
+    scarce.assert_done(ended[1])
+
+    said = ended[0].said
+    names = [f"{how}{status}" for how in ("raise", "exit", "shell") for status in STATUSES]
+    names += [f"shot{number}" for number in SIGNALS]
+    assert Counter(failing.lines("ran")) == dict.fromkeys(names, 2)
+    for status in STATUSES:
+        assert f"sys.exit({status})" in said
+        assert f"exit status {status};" in said or f"exit status {status}:" in said
+    assert "by signal 11" in said, "a step that kills its worker is charged"
+    assert "by signal 9" in said
+    bad = Counter(run.end for run in failing.runs() if run.end != ("0", "0"))
+    assert bad == {("100", str(128 + number)): 1 for number in SIGNALS}, "its status is its own"
+
+    said = ended[1].said
+    assert "failed job" not in said
+    assert scarce.lines("hungry") == ["200", "400", "through"]
+    assert "out of memory at 0.195 GiB" in said
+    assert "reached its time limit of 4 s" in said
+    first, second = scarce.ended_runs(2, "Late")
+    assert (first.end, first.limit("h_rt")) == (("37", "137"), "4")
+    assert (second.end, second.limit("h_rt")) == (("0", "0"), "8")
+    first, second = scarce.ended_runs(2, "Hungry")
+    assert (first.end, second.end) == (("37", "137"), ("0", "0"))
+    assert int(second.limit("h_vmem")[:-1]) == int(first.limit("h_vmem")[:-1]) + 200
+
+
+MISSING_BODY = """
+class Root(Target):
+    def run(self):
+        note("root", "ran")
+        wait_for("gate")
+        self.addChildTarget(Leaf())
+        self.addChildTarget(Leaf())
+class Leaf(Target):
+    def __init__(self):
+        super().__init__(memory="100M", time=60)
+    def run(self):
+        note("leaf", "ran")
+"""
+
+
+def test_a_missing_output_or_working_directory_is_named_and_its_jobs_tried_again(
+    machines: Lab, plant: Plant
+) -> None:
+    """Two trees at once: one loses the directory of its logs, hosts that of the other's start."""
+    trees = [plant(grace={"stuck": 2}, rescue={"launch_hold_max": 1}) for _ in range(2)]
+    masters = []
+    for tree in trees:
+        tree.cwd = tree.home / "mounted" / "cwd"
+        tree.cwd.mkdir(parents=True)
+        tree.write(MISSING_BODY)
+        masters.append(tree.start("--retryCount", "0"))
+    for tree in trees:
+        tree.wait_for_lines("mounted/cwd/root", 1)
+    logs, mounted = trees[0].directory / "logs", trees[1].home / "mounted"
+    away = logs.rename(logs.with_name("away"))
+    for host in machines.hosts:
+        machines.fault("unmount", f"{host}:{mounted}")
+    for tree in trees:
+        (tree.cwd / "gate").touch()
+    for master in masters:
+        master.wait_for_word("its directory must be there on the node")
+    away.rename(logs)
+    for host in machines.hosts:
+        machines.fault("remount", f"{host}:{mounted}")
+    for tree, master, failed in zip(trees, masters, ("26", "28"), strict=True):
+        tree.assert_done(master.end())
+        assert tree.lines("mounted/cwd/leaf") == ["ran", "ran"]
+        assert failed in {run.failed for run in tree.runs()}
+
+
+REFUSED_BODY = """
+class Root(Target):
+    def __init__(self):
+        super().__init__(time=60, **ASKED)
+    def run(self):
+        note("root", "ran")
+"""
+
+REFUSED: tuple[tuple[dict, dict, str, str], ...] = (
+    ({"use_queue": "nosuch.q"}, {}, 'unknown queue "nosuch.q"', "qconf -sql lists them"),
+    ({"pe": "nosuch"}, {"cpu": 2}, 'parallel environment "nosuch"', "qconf -spl lists them"),
+    ({"memory": ["nosuch"]}, {}, 'unknown resource "nosuch"', "qconf -sc lists them"),
+    ({}, {"memory": "900G"}, "offers only hc:h_vmem=", "lower what it asks for"),
+)
+
+
+def test_what_can_never_run_is_told_with_grid_engines_reason_and_a_remedy(
+    sge: Lab, plant: Plant
+) -> None:
+    """All at once: four that are refused, and one that waits, as some sites have no checks."""
+    masters = []
+    for settings, asked, _, _ in REFUSED:
+        tree = plant(sge=settings)
+        tree.write(f"ASKED = {asked}\n{REFUSED_BODY}")
+        masters.append(tree.start("--retryCount", "3"))
+    waiting = plant(sge={"check": False})
+    waiting.write(f"ASKED = {{'memory': '900G'}}\n{REFUSED_BODY}")
+    master = waiting.start()
+    for refused, (_, _, reason, remedy) in zip(masters, REFUSED, strict=True):
+        ended = refused.end()
+        assert ended.status == 1
+        assert reason in ended.said
+        assert remedy in ended.said
+        assert ended.said.count("failed job=") == 1, "to try again would not help"
+    (job,) = waiting.wait_queued(1)
+    master.wait_for_word("waits and will not start by itself: sge says: no queue could ever run it")
+    assert "lower what it asks for" in master.said
+    sge.run("qalter", "-l", "h_vmem=1G", job)
+    waiting.assert_done(master.end())
+    assert waiting.lines("root") == ["ran"]
