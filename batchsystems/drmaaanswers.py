@@ -15,12 +15,10 @@ from typing import Any
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned
 from batchsystems.drmaabook import submission_of
 from batchsystems.drmaascript import NOT_LAUNCHED
+from batchsystems.drmaasession import ON_ERROR
 from batchsystems.drmaawords import DENIALS, ERRORS, LATER, PHASES
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.transport import Ran
-
-ERROR_STATUS = 100
-"""With this a job asks Grid Engine to hold it in error."""
 
 ENFORCED = (signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2)
 """By these a cluster ends what exceeds a limit."""
@@ -105,9 +103,9 @@ def _outcome(end: Mapping[str, Any], usage: Mapping[str, float]) -> _Outcome:
         return Reason.FAILED, None, number, f"DRMAA says: ended by {end.get('signal')}"
     if how == "aborted":
         return _aborted(end, usage, killed, status)
-    if how == "stuck" and status == ERROR_STATUS:
+    if how == "stuck" and status == ON_ERROR:
         said = "DRMAA says: aborted; it exited with 100, on which its cluster holds it in error"
-        return Reason.FAILED, ERROR_STATUS, None, f"{said}: it was deleted there"
+        return Reason.FAILED, ON_ERROR, None, f"{said}: it was deleted there"
     if how == "stuck":
         said = "DRMAA says: aborted, and it stayed in the queue in error: it was deleted there"
         return Reason.LAUNCH_FAILED, None, None, f"{said}; its directory may not be on the node"

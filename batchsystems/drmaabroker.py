@@ -24,9 +24,9 @@ EXIT_S = 5
 def main() -> None:
     """Serve the parent until it closes the line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # libraries print what they like
     told = json.loads(sys.argv[1])
+    os.set_inheritable(told["answers"], False)
+    answers = os.fdopen(told["answers"], "wb", buffering=0)
     session = _loaded(told, answers)
     if session is None:
         sys.exit(1)

@@ -62,6 +62,7 @@ class Line:
         self._told = {"directory": directory, "contact": own.contact, "statuses": own.statuses}
         self._cures = [with_tunable(os.environ)] if cures is None else list(cures)
         self._child: subprocess.Popen[bytes] | None = None
+        self._answers: int | None = None
         self._errors: IO[bytes] | None = None
         self._rest = b""
         self.about: dict[str, str] = {}
@@ -138,19 +139,23 @@ class Line:
         env = {**os.environ, **self._library.env, VARIABLE: self._library.path, **cure}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
         self._rest = b""
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", PROGRAM, json.dumps(self._told)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=env,
-            cwd="/",
-            start_new_session=True,
-        )
+        heard, said = os.pipe2(os.O_CLOEXEC)
+        self._answers = heard
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-c", PROGRAM, json.dumps({**self._told, "answers": said})],
+                stdin=subprocess.PIPE,
+                stdout=self._errors,  # libraries print what they like
+                stderr=self._errors,
+                env=env,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=(said,),
+            )
+        finally:
+            os.close(said)
         assert self._child.stdin is not None
-        assert self._child.stdout is not None
         os.set_blocking(self._child.stdin.fileno(), False)
-        os.set_blocking(self._child.stdout.fileno(), False)
         return self._hear(deadline)
 
     def _ask(self, text: bytes, deadline: float) -> dict[str, Any]:
@@ -174,16 +179,14 @@ class Line:
 
     def _hear(self, deadline: float) -> dict[str, Any]:
         """Return the next line that the process says. Raises Gone."""
-        child = self._child
-        assert child is not None
-        assert child.stdout is not None
+        assert self._answers is not None
         with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
+            selector.register(self._answers, selectors.EVENT_READ)
             parts = [self._rest]
             while b"\n" not in parts[-1]:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise self._lost(True)
-                part = os.read(child.stdout.fileno(), 1 << 20)
+                part = os.read(self._answers, 1 << 20)
                 if not part or sum(map(len, parts)) > OUTPUT_CAP_BYTES:
                     raise self._lost(False)
                 parts.append(part)
@@ -229,10 +232,12 @@ class Line:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-            for stream in (child.stdin, child.stdout):
-                if stream is not None:
-                    with suppress(OSError):
-                        stream.close()
+            if child.stdin is not None:
+                with suppress(OSError):
+                    child.stdin.close()
+        if self._answers is not None:
+            os.close(self._answers)
+            self._answers = None
         if self._errors is not None:
             self._errors.close()
             self._errors = None

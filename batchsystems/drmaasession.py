@@ -29,7 +29,12 @@ TIME_LIMIT = "drmaa_wct_hlimit"
 """What the standard calls an attribute of a template that a library need not have."""
 
 ENDED = ("done", "failed")
-KEPT_USAGE = ("cpu", "maxvmem", "exit_status", "signal", "start_time", "end_time", "ru_wallclock")
+KEPT_USAGE = (
+    *("cpu", "maxvmem", "exit_status", "submission_time", "start_time", "end_time"),
+    "ru_wallclock",
+)
+ON_ERROR = 100
+"""With this a job asks Grid Engine to hold it in error."""
 
 
 class Lost(Exception):
@@ -238,8 +243,8 @@ class Session:
         how: dict[str, Any] = {"usage": usage}
         if info.wasAborted:
             how["how"] = "aborted"
-            if not job.killed and self._state(job) not in ("", "done"):
-                how["how"] = "stuck"  # in error: it would sit in the queue for ever
+            if not job.killed and (_in_error(usage) or self._state(job) not in ("", "done")):
+                how["how"] = "stuck"  # it may sit in the queue for ever
                 self._terminate(job.native)
         elif info.hasSignal:
             how |= {"how": "signal", "signal": str(info.terminatedSignal)}
@@ -342,6 +347,19 @@ class Session:
                 return False
             raise
         return True
+
+
+def _in_error(usage: dict[str, Any]) -> bool:
+    """Tell whether a cluster that aborted a job holds it in error, by what it used.
+
+    Of one that never began Grid Engine tells no time of its beginning.
+    """
+    began = usage.get("start_time")
+    return (began is None and "submission_time" in usage) or _is(usage, "exit_status", ON_ERROR)
+
+
+def _is(usage: dict[str, Any], name: str, value: int) -> bool:
+    return re.fullmatch(rf"{value}(\.0*)?", str(usage.get(name, ""))) is not None
 
 
 def _may_change(job: Job) -> bool:
