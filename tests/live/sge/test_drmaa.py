@@ -105,7 +105,8 @@ def test_exit_statuses_are_exact(watcher: Watcher):
 
 def test_signals_are_told_by_their_numbers(watcher: Watcher):
     signals = (6, 9, 11, 15)
-    jobs = watcher.batch.issueJobs([sh(f"kill -{each} $$", f"kill{each}") for each in signals])
+    script = "ulimit -c 0; kill -{} $$"
+    jobs = watcher.batch.issueJobs([sh(script.format(each), f"kill{each}") for each in signals])
     ends = watcher.ends(jobs)
     assert [ends[job].signal for job in jobs] == list(signals)
     assert {ends[job].reason for job in jobs} == {Reason.FAILED}
@@ -251,10 +252,8 @@ def test_jobs_of_a_dead_owner_are_taken_back_and_what_ended_meanwhile_has_no_ver
         living, brief = owner.stdout.readline().split()
         sge.wait(living, "r")
         contact = contact_in(open_tmp_path)
-        for each in (
-            *psutil.Process(owner.pid).children(recursive=True),
-            psutil.Process(owner.pid),
-        ):
+        whole = psutil.Process(owner.pid)
+        for each in (*whole.children(recursive=True), whole):
             each.kill()
     (open_tmp_path / "soon").touch()
     sge.wait_gone(brief)

@@ -130,12 +130,12 @@ def faulty(method):
         if do == "hang":
             time.sleep(3600)
         if do == "die":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), signal.SIGKILL)
         found = method(self, *words)
         if do == "accept-then-hang":
             time.sleep(3600)
         if do == "accept-then-die":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), signal.SIGKILL)
         return found
 
     return act
