@@ -16,7 +16,7 @@ from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Tak
 from batchsystems.drmaabook import submission_of
 from batchsystems.drmaascript import NOT_LAUNCHED
 from batchsystems.drmaasession import ON_ERROR
-from batchsystems.drmaawords import DENIALS, ERRORS, LATER, PHASES
+from batchsystems.drmaawords import DENIALS, ERRORS, LATER, PHASES, UNREACHED
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.transport import Ran
 
@@ -36,6 +36,8 @@ def read_submission(ran: Ran) -> Taken | Turned:
         return Taken(submission_of(key))
     words = re.sub(r"^code \d+: ", "", ran.words())
     kind = ERRORS.get(ran.stdout, Kind.UNKNOWN)
+    if ran.stdout == "DrmCommunicationException" and UNREACHED.search(words):
+        kind = Kind.OUTAGE
     if kind is Kind.PERMANENT and ran.stdout == "DeniedByDrmException":
         for pattern, denial, fix in DENIALS:
             if re.search(pattern, words):

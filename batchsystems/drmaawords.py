@@ -136,6 +136,9 @@ LATER = re.compile(
 )
 """Of a cluster that cannot be reached, in what some libraries still call a denial."""
 
+UNREACHED = re.compile(r"unable to contact|Connection refused|No route to host", re.I)
+"""Of a cluster that was certainly not asked."""
+
 LOWER = "lower what it asks for, or name another queue"
 ASK = "ask the administrators of this cluster"
 

@@ -298,6 +298,8 @@ def test_a_process_that_dies_is_started_again_and_nothing_is_lost(
     before = broker_of()
     before.kill()
     before.wait(10)
+    other = watcher.batch.issueJob(sh("exit 3", "other"))
+    assert watcher.end(other).exit_status == 3, "the session is gone on with"
     gate.touch()
     assert watcher.end(job).exit_status == 5
     assert kinds(watcher, job) == [Accepted, JobEnd]
@@ -360,18 +362,25 @@ def obtainable(batch: BatchSystem) -> bool:
     return True
 
 
-def test_a_master_that_is_away_for_a_while_loses_nothing(sge: Lab, make: Make, open_tmp_path: Path):
-    watcher = Watcher(make(stale_s=1.0))
-    gate = open_tmp_path / "go"
-    job = watcher.batch.issueJob(sh(f"while [ ! -e {gate} ]; do sleep 0.1; done; exit 5", "long"))
-    running(watcher, job)
+@pytest.mark.slow
+def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
+    """What is submitted meanwhile is submitted when it is back, at the latest by its owner."""
+    watcher = Watcher(make(stale_s=1.0, visibility_s=5.0, two_looks_s=1.0))
+    watcher.end(watcher.batch.issueJob(sh("exit 0", "before")))
     sge.fault("kill-master")
-    during = watcher.batch.issueJob(sh("exit 6", "during"))
-    watcher.until(lambda: not obtainable(watcher.batch), "the outage")
+    job = watcher.batch.issueJob(sh("exit 6", "during"))
+    watcher.until(
+        lambda: watcher.last(job) or "qmaster" in watcher.batch.explain([job]).get(job, ""),
+        "the outage",
+    )
     sge.fault("start-master")
-    gate.touch()
-    assert watcher.end(job).exit_status in (5, None)
-    watcher.until(lambda: isinstance(watcher.last(during), JobEnd | Refused), "an end of it")
+    watcher.until(lambda: isinstance(watcher.last(job), Accepted | Refused), "what becomes of it")
+    last = watcher.last(job)
+    if isinstance(last, Refused):
+        assert last.transient
+        job = watcher.batch.issueJob(sh("exit 6", "again"))
+    sge.wait_gone(watcher.accepted(job), limit_s=100)
+    assert watcher.end(job).exit_status == 6
     end_all(watcher.batch)
 
 
