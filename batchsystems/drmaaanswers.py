@@ -55,7 +55,7 @@ def read_look(ran: Ran) -> tuple[Listing, int]:
         said = json.loads(ran.stdout)
         sightings = [_sighting(job) for job in said["jobs"]]
         return Listing(sightings, complete=True), int(said["number"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         return Listing(why=f"its answer cannot be read: {error!r}"), 0
 
 
