@@ -117,7 +117,9 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
         return Verdict(Charge.NOBODY, f"a copy of its worker lost the claim{place}")
     if ending.exit_status == WORKER_FAILED:
         return Verdict(Charge.FAULT, f"its worker could not go on{place}")
-    if ending.reason in ("FAILED", "OK") and ending.exit_status is not None:
+    if ending.reason == "OK":  # a worker ends so once all is published: it is not what has ended
+        return Verdict(Charge.FAULT, f"is said to have ended well{place}, but had not")
+    if ending.reason == "FAILED" and ending.exit_status is not None:
         why = f"ended its process with exit status {ending.exit_status}{place}"
         return Verdict(Charge.CRASH, why)
     said = ending.said if ending.reason == "ENDED" else ""

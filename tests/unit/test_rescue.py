@@ -32,7 +32,7 @@ GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)
         (Ending("FAILED", signal=9), Charge.FAULT),
         (Ending("FAILED", signal=15), Charge.FAULT),
         (Ending("FAILED", exit_status=3), Charge.CRASH),
-        (Ending("OK", exit_status=0), Charge.CRASH),
+        (Ending("OK", exit_status=0), Charge.FAULT),
         (Ending("FAILED", exit_status=70), Charge.FAULT),
         (Ending("FAILED", exit_status=75), Charge.NOBODY),
         (Ending("NODE_FAILED"), Charge.FAULT),
