@@ -73,7 +73,7 @@ def bare_thousand_s(wide_session: Lab) -> float:
     return time.monotonic() - began
 
 
-@pytest.fixture(params=["sge"])
+@pytest.fixture(params=["sge", "drmaa"])
 def system(request: pytest.FixtureRequest) -> str:
     """Return the batch system that whole trees are run by."""
     return str(request.param)

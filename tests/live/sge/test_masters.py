@@ -20,6 +20,8 @@ from tests.live.trees import calls, counting_clients
 
 Plant = Callable[..., Tree]
 
+pytestmark = pytest.mark.parametrize("system", ["sge"])
+
 
 @pytest.mark.parametrize("who", ["root", "an ordinary user"])
 def test_the_examples_finish_with_the_right_result(

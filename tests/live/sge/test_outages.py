@@ -8,10 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
 
 Plant = Callable[..., Tree]
+
+pytestmark = pytest.mark.parametrize("system", ["sge"])
 
 LEAVES_BODY = """
 class Root(Target):
