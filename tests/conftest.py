@@ -46,14 +46,10 @@ def why_not_live() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything below tests/live as live; of each scheduler one process has all tests.
-
-    The latter counts with `-n 2 --dist loadgroup`: then the other processes do the rest meanwhile.
-    """
+    """Mark everything below tests/live as live."""
     for item in items:
         if item.path.is_relative_to(LIVE_DIR):
             item.add_marker(pytest.mark.live)
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

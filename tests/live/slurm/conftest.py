@@ -36,8 +36,7 @@ def slurm_session() -> Iterator[Lab]:
 @pytest.fixture
 def slurm(slurm_session: Lab) -> Iterator[Lab]:
     """Give a test the session's cluster with idle nodes and no jobs, and clean up after it."""
-    if not slurm_session.is_calm():
-        slurm_session.calm()
+    slurm_session.calm()
     yield slurm_session
     slurm_session.calm()
 
