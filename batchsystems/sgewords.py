@@ -180,6 +180,8 @@ NEVER = "no queue could ever run it"
 LOWER = "lower what it asks for, or name another queue"
 ASK = "ask the administrators of this Grid Engine"
 
+NO_CELL = "wait, or source the settings.sh of a cell that there is: it sets SGE_ROOT and SGE_CELL"
+
 REFUSALS: tuple[tuple[str, Kind, str], ...] = (
     (r"timed? ?out|got (read|receive)|Error reading answer list", Kind.UNKNOWN, ""),
     (r"Connection refused|No route to host", Kind.OUTAGE, ""),
@@ -193,7 +195,7 @@ REFUSALS: tuple[tuple[str, Kind, str], ...] = (
     (r"unknown resource", Kind.PERMANENT, "name one that there is: qconf -sc lists them"),
     (r"is not a \w+ value", Kind.PERMANENT, "mend the value"),
     (r"not a submit host", Kind.PERMANENT, f"submit from another host, or {ASK}"),
-    (r"cell directory .* doesn't exist", Kind.OUTAGE, "wait, or set SGE_ROOT and SGE_CELL"),
+    (r"cell directory .* doesn't exist|act_qmaster", Kind.OUTAGE, NO_CELL),
     (r"environment variable SGE_ROOT", Kind.PERMANENT, "source the cell's settings.sh first"),
     (r"[Pp]roject|access|permission", Kind.PERMANENT, ASK),
     (r"job rejected|[Jj]ob was rejected|denied:", Kind.PERMANENT, ASK),

@@ -7,10 +7,13 @@ command that took it while no master lives. Read next: cli/.
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from jobtree.job import Colour, Job, attempt_count
 from jobtree.mailbox.layout import failed_log_path, log_path, output_path
+from jobtree.nodes import KEPT_AS, from_json, short_name, to_json
 from jobtree.rows import Record
 from jobtree.stats import collect
 from jobtree.store import Store
@@ -24,8 +27,8 @@ MOST_ENTRIES = 1000
 LONGEST_TEXT = 2000
 
 
-class Killer(Protocol):
-    """What a master can do for `kill`."""
+class Acting(Protocol):
+    """What a master can do for `kill` and `nodes`."""
 
     def kill_everything(self, why: str) -> list[str]:
         """End every issue; return the names of those whose end could not be confirmed."""
@@ -33,9 +36,12 @@ class Killer(Protocol):
     def leave(self) -> None:
         """Stop at the end of this turn."""
 
+    def take_back(self, nodes: Sequence[str]) -> list[str]:
+        """Let nodes be used again; return those that were left out."""
+
 
 def answer(
-    store: Store, directory: str, verb: str, arguments: dict[str, Any], master: Killer | None = None
+    store: Store, directory: str, verb: str, arguments: dict[str, Any], master: Acting | None = None
 ) -> dict[str, Any]:
     """Answer one request. An unknown verb, or an unknown job, is told in `error`."""
     if verb == "status":
@@ -46,6 +52,8 @@ def answer(
         return collect(store)
     if verb == "kill":
         return _kill(master)
+    if verb == "nodes":
+        return nodes(store, arguments, master)
     return {"error": f"this master does not know the request {verb!r}; is it of another version?"}
 
 
@@ -63,8 +71,35 @@ def status(store: Store) -> dict[str, Any]:
             label: {"done": count, "mean_s": round(mean, 6)}
             for label, count, mean in store.classes()
         },
+        "nodes_left_out": nodes_left_out(store),
         "failures": failures(store),
     }
+
+
+def nodes_left_out(store: Store) -> list[dict[str, Any]]:
+    """Return the nodes left out of submissions: which, until when, and why."""
+    kept = from_json(store.meta(KEPT_AS, "[]"))
+    return [each._asdict() for each in kept if each.until > time.time()]
+
+
+def nodes(store: Store, arguments: dict[str, Any], master: Acting | None) -> dict[str, Any]:
+    """Take back the nodes named in `clear`, all of them if it is empty; return what is left out."""
+    left_out = [each["node"] for each in nodes_left_out(store)]
+    wanted = arguments.get("clear")
+    if wanted is None:
+        return {"left_out": nodes_left_out(store), "cleared": []}
+    unknown = [name for name in wanted if short_name(name) not in left_out]
+    if unknown:
+        known = f"left out: {', '.join(left_out)}" if left_out else "no node is"
+        return {"error": f"{', '.join(unknown)} is not left out of submissions; {known}"}
+    cleared = [short_name(name) for name in wanted] or left_out
+    if master is not None:
+        master.take_back(cleared)
+    else:
+        kept = from_json(store.meta(KEPT_AS, "[]"))
+        store.put_meta(KEPT_AS, to_json(each for each in kept if each.node not in cleared))
+        store.commit()
+    return {"left_out": nodes_left_out(store), "cleared": cleared}
 
 
 def site_of(store: Store) -> dict[str, Any]:
@@ -152,7 +187,7 @@ def _entry(directory: str, record: Record) -> dict[str, Any]:
     return entry
 
 
-def _kill(master: Killer | None) -> dict[str, Any]:
+def _kill(master: Acting | None) -> dict[str, Any]:
     if master is None:
         return {"error": "no master runs"}
     unconfirmed = master.kill_everything("the user's kill")

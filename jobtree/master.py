@@ -11,7 +11,7 @@ import logging
 import os
 import selectors
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol
@@ -29,6 +29,7 @@ from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
 from jobtree.rescuing import check_grace, look
 from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
+from jobtree.steering import resume, take_back
 
 log = logging.getLogger("jobtree")
 
@@ -172,6 +173,7 @@ class Master:
     def recover(self) -> None:
         """Take up the tree where the last master left it."""
         live = self.live
+        resume(live)
         replay_moves(live)
         stored = live.store.issues()
         for entry in stored:
@@ -222,6 +224,10 @@ class Master:
             self.commit_and_act()
             self.wait(0.2)
         return [issue.name for issue in live.issues.values() if issue.state != State.ENDED]
+
+    def take_back(self, nodes: Sequence[str]) -> list[str]:
+        """Let nodes be used again; return those that were left out."""
+        return take_back(self.live, nodes)
 
     def _adopt(self, name: str) -> None:
         """Take back the issues of one batch system; those it does not find are given out again."""

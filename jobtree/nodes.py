@@ -11,6 +11,7 @@ among many where a workflow fails everywhere and a node that had bad luck once.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from math import comb
@@ -27,6 +28,10 @@ CHANCE = 0.001
 COOL_DOWN_S = 3600.0
 LARGEST_SHARE = 0.25
 """At most this share of the nodes seen is left out at a time, but one in any case."""
+
+
+KEPT_AS = "nodes_left_out"
+"""Under this a tree keeps which nodes are left out, their times in epoch seconds."""
 
 
 class Excluded(NamedTuple):
@@ -74,6 +79,10 @@ class Ledger:
                 cleared.append(node)
         return cleared
 
+    def restore(self, excluded: Iterable[Excluded]) -> None:
+        """Leave out nodes that an earlier ledger had left out; what led to it is not known."""
+        self._excluded.update((each.node, each) for each in excluded)
+
     def excluded(self) -> list[Excluded]:
         """Return the nodes left out now, by name."""
         return [self._excluded[node] for node in sorted(self._excluded)]
@@ -96,6 +105,17 @@ class Ledger:
             f"{failed} of the last {of} batch jobs failed there, "
             f"{failed_elsewhere} of {elsewhere} elsewhere"
         )
+
+
+def to_json(excluded: Iterable[Excluded], shift_s: float = 0.0) -> str:
+    """Return exclusions as JSON, their times on a clock that is so much ahead."""
+    return json.dumps([each._replace(until=each.until + shift_s)._asdict() for each in excluded])
+
+
+def from_json(text: str, shift_s: float = 0.0) -> list[Excluded]:
+    """Return the exclusions that to_json() wrote, their times on a clock so much ahead of its."""
+    found = [Excluded(**each) for each in json.loads(text)]
+    return [each._replace(until=each.until + shift_s) for each in found]
 
 
 def at_least(successes: int, trials: int, rate: float) -> float:

@@ -1,14 +1,16 @@
 """Steering: keeping submissions away from nodes on which batch jobs fare badly.
 
-Owns what counts for and against a node, and who is told; the judgement is nodes.py's. Must not
-talk to a scheduler but by the contract. Read next: nodes.py.
+Owns what counts for and against a node, who is told, and what the tree keeps of it; the judgement
+is nodes.py's. Must not talk to a scheduler but by the contract. Read next: nodes.py.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from jobtree.live import Issue, Live
+from jobtree.nodes import KEPT_AS, from_json, to_json
 from jobtree.rescue import NOT_OURS, Ending
 
 log = logging.getLogger("jobtree")
@@ -35,6 +37,23 @@ def note_end(live: Live, issue: Issue) -> None:
         _tell(live)
 
 
+def resume(live: Live) -> None:
+    """Leave out what an earlier master of the tree had left out, for the rest of its time."""
+    kept = from_json(live.store.meta(KEPT_AS, "[]"), -_ahead_s(live))
+    live.nodes.restore(each for each in kept if each.until > live.clock.now())
+    if kept:
+        _tell(live)
+
+
+def take_back(live: Live, nodes: Sequence[str]) -> list[str]:
+    """Let these nodes be used again at once; return those that were left out."""
+    taken = live.nodes.clear(nodes)
+    if taken:
+        log.info("may be used again, by the user's word: %s", " ".join(taken))
+        _tell(live)
+    return taken
+
+
 def forgive(live: Live) -> None:
     """Let nodes be used again whose time is over."""
     for node in live.nodes.forgive(live.clock.now()):
@@ -43,6 +62,13 @@ def forgive(live: Live) -> None:
 
 
 def _tell(live: Live) -> None:
-    excluded = [each.node for each in live.nodes.excluded()]
+    """Tell every batch system which nodes are left out now, and have the tree keep it."""
+    excluded = live.nodes.excluded()
+    live.store.put_meta(KEPT_AS, to_json(excluded, _ahead_s(live)))
     for system in live.systems.values():
-        system.exclude(excluded)
+        system.exclude([each.node for each in excluded])
+
+
+def _ahead_s(live: Live) -> float:
+    """Return how much the epoch's clock is ahead of the master's own."""
+    return live.clock.epoch() - live.clock.now()

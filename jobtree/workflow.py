@@ -1,7 +1,7 @@
 """Workflows: making a tree, taking it up again, and running it to its end.
 
-Owns the directory's making and checking, and the wiring of a master; decides nothing about
-jobs. Read next: master.py.
+Owns the first state of a tree, and the wiring of a master; decides nothing about jobs.
+Read next: directory.py, master.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,15 @@ from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree import environment, lease, options, tree
 from jobtree.database import copy_database
+from jobtree.directory import (
+    check_parent,
+    check_tree,
+    draft_of,
+    drop,
+    drop_abandoned,
+    is_tree,
+    require_tree,
+)
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.job import Colour, Command
@@ -30,7 +38,7 @@ from jobtree.jobfile import protocol_command
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
-from jobtree.mailbox.files import check_private, random_name, refuse_link, write_file
+from jobtree.mailbox.files import random_name, write_file
 from jobtree.mailbox.office import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
@@ -83,64 +91,6 @@ def restart(directory: str, given: object) -> Outcome:
     return _continue(directory, given, None)
 
 
-def is_tree(directory: str) -> bool:
-    """Tell whether a directory is a job tree, by its marker."""
-    return os.path.isfile(f"{directory}/{layout.MARKER}")
-
-
-def require_tree(directory: str) -> None:
-    """Refuse what is no job tree, or may have been altered by others. Raises StoreError."""
-    if not is_tree(directory):
-        raise StoreError(
-            f"{directory} is not a job tree",
-            code="JT305",
-            where=f"it has no {layout.MARKER}",
-            fix="give the directory that --jobTree named",
-        )
-    check_tree(directory)
-
-
-def check_tree(directory: str) -> None:
-    """Refuse a tree that, in whole or in part, is a symlink, another user's, or open to others.
-
-    Raises StoreError JT330, JT312.
-    """
-    check_parent(directory)
-    found = os.lstat(directory)
-    if stat.S_ISLNK(found.st_mode):
-        raise StoreError(f"{directory} is a symbolic link", code="JT330", fix="give the directory")
-    check_private(found, directory)
-    for name in os.listdir(directory):
-        if name in layout.TRUSTED or name.partition(".")[0] == "tree":
-            found = os.lstat(f"{directory}/{name}")
-            if stat.S_ISLNK(found.st_mode):
-                raise refuse_link(f"{directory}/{name}")
-            check_private(found, f"{directory}/{name}")
-    if not os.access(directory, os.W_OK):
-        raise StoreError(
-            f"job tree {directory} cannot be written",
-            code="JT312",
-            why="all that was committed is safe",
-            fix="make the directory writable by you, then restart the tree",
-        )
-
-
-def check_parent(directory: str) -> None:
-    """Refuse a place where anybody may put another directory under the tree's name.
-
-    A group that may write there is trusted: shared project directories are so. JT330.
-    """
-    parent = os.path.dirname(directory)
-    mode = os.stat(parent).st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise StoreError(
-            f"every user may write in {parent} (mode {stat.S_IMODE(mode):04o})",
-            code="JT330",
-            why="others could put a tree of theirs in the place of yours, and it would be run",
-            fix=f"use a directory of your own, or:  chmod o-w {parent}",
-        )
-
-
 def _directory(given: object) -> str:
     directory: str = options.given(given).get("jobTree", "")
     if not directory:
@@ -161,11 +111,11 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
             code="JT306",
             fix="give a new directory with --jobTree, or an empty one",
         )
-    draft = f"{_drafts(directory)}{os.getpid()}-{lease.process_start(os.getpid())}"
+    draft = draft_of(directory)
     try:
         os.makedirs(os.path.dirname(directory), exist_ok=True)
         check_parent(directory)
-        _drop_abandoned(directory)
+        drop_abandoned(directory)
         os.mkdir(draft, 0o700)
         for name in layout.SUBDIRECTORIES:
             os.mkdir(f"{draft}/{name}", 0o700)
@@ -190,7 +140,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
             os.rmdir(directory)
         os.rename(draft, directory)
     except OSError as error:
-        _drop(draft)
+        drop(draft)
         raise StoreError(
             f"job tree {directory} cannot be made: {error.strerror}",
             code="JT307",
@@ -198,32 +148,9 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
             fix="give a directory you can write, with space left, with --jobTree",
         ) from error
     except BaseException:
-        _drop(draft)
+        drop(draft)
         raise
     return _continue(directory, given, None, fresh=True)
-
-
-def _drafts(directory: str) -> str:
-    """Return how the names of trees begin that are being made on this host for `directory`."""
-    return f"{directory}~{os.uname().nodename}."
-
-
-def _drop_abandoned(directory: str) -> None:
-    """Remove what masters of this host left that died while they made the tree."""
-    beginning = _drafts(directory)
-    for name in os.listdir(os.path.dirname(directory)):
-        path = os.path.join(os.path.dirname(directory), name)
-        pid, _, started = path.removeprefix(beginning).partition("-")
-        if not (path.startswith(beginning) and pid.isdecimal() and started.isdecimal()):
-            continue
-        if lease.process_start(int(pid)) != int(started) and os.access(path, os.W_OK):
-            _drop(path)
-
-
-def _drop(draft: str) -> None:
-    import shutil
-
-    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _continue(
@@ -354,12 +281,14 @@ def _live(
 
 @contextmanager
 def _signals(master: Master) -> Iterator[None]:
-    """Leave at the first interrupt, kill all at the second."""
+    """Leave at the first interrupt, kill all at the second; what nohup ignores stays ignored."""
 
     def interrupted(number: int, _frame: object) -> None:
         master.interrupt(may_kill=number == signal.SIGINT)
 
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kinds = {signal.SIGINT, signal.SIGTERM}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        kinds.add(signal.SIGHUP)
     try:
         before = {kind: signal.signal(kind, interrupted) for kind in kinds}
     except ValueError:  # not the main thread: whoever runs us handles signals

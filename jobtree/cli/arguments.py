@@ -20,6 +20,7 @@ VERBS = {
     "kill": "stop a tree and all its batch jobs",
     "clean": "delete a tree; nothing else ever does",
     "stats": "where time and memory went",
+    "nodes": "which nodes are left out because jobs fail there; take them back",
     "site": "what is known of this cluster",
 }
 
@@ -117,19 +118,32 @@ def verb_parser(verb: str) -> Parser:
         return parser
     _add_tree(parser)
     parser.add_argument("--logLevel", metavar="LEVEL", help="at DEBUG, errors show a traceback")
-    if verb in ("status", "logs", "stats"):
+    if verb in ("status", "logs", "stats", "nodes"):
         parser.add_argument("--json", action="store_true", help="print JSON")
+    if verb in ("kill", "clean"):
+        parser.add_argument("--site", metavar="FILE", help="the site file, if it has moved")
+    _add_own_options(parser, verb)
+    return parser
+
+
+def _add_own_options(parser: Parser, verb: str) -> None:
+    """Add the options that a single verb has."""
     if verb == "status":
         parser.add_argument(
             "--failIfNotComplete", action="store_true", help="exit with 1 unless all is done"
         )
     elif verb == "logs":
         parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt")
-    if verb in ("kill", "clean"):
-        parser.add_argument("--site", metavar="FILE", help="the site file, if it has moved")
-    if verb == "clean":
+    elif verb == "nodes":
+        parser.add_argument(
+            "--clear",
+            nargs="?",
+            const="",
+            metavar="NODE,NODE",
+            help="let these be used again at once, all of them if none is named",
+        )
+    elif verb == "clean":
         parser.add_argument("--yes", action="store_true", help="do not ask")
-    return parser
 
 
 def _site_parser(parser: Parser) -> Parser:

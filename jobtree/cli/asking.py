@@ -31,7 +31,7 @@ def tree_of(given: argparse.Namespace) -> str:
         )
     directory = named.pop() if named else _newest()
     if not os.path.isfile(f"{directory}/{layout.MARKER}"):
-        from jobtree.workflow import require_tree
+        from jobtree.directory import require_tree
 
         require_tree(directory)
     return directory
@@ -118,8 +118,9 @@ def ask(
 
 def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     from jobtree import answers, workflow
+    from jobtree.directory import require_tree
 
-    workflow.require_tree(directory)
+    require_tree(directory)
     with workflow.opened(directory, looks=True) as (_, store):
         return answers.answer(store, directory, verb, arguments)
 

@@ -14,10 +14,11 @@ from contextlib import suppress
 from shlex import quote
 
 from jobtree.cli.asking import ask, living, note, tree_of
+from jobtree.directory import require_tree
 from jobtree.errors import StoreError, UsageError
 from jobtree.mailbox.files import remove_tree
 from jobtree.units import format_size
-from jobtree.workflow import kill_left, require_tree
+from jobtree.workflow import kill_left
 
 KILL_S = 180.0
 LEAVE_S = 30.0

@@ -1,4 +1,4 @@
-"""`status`, `logs` and `stats`: the verbs that change nothing.
+"""`status`, `logs`, `stats` and `nodes`: the verbs that tell where a tree stands.
 
 Owns what they print; where the answers come from is asking.py's. Read next: showing.py.
 """
@@ -98,4 +98,13 @@ def stats(given: argparse.Namespace) -> int:
 
     found = ask(tree_of(given), "stats", {}, timeout_s=120.0)
     print(json.dumps(found, indent=1) if given.json else render(found))
+    return 0
+
+
+def nodes(given: argparse.Namespace) -> int:
+    """Print which nodes are left out, after taking back those that the user wants back."""
+    tree = tree_of(given)
+    asked = {} if given.clear is None else {"clear": [n for n in given.clear.split(",") if n]}
+    found = ask(tree, "nodes", asked)
+    print(json.dumps(found, indent=1) if given.json else showing.nodes(found, tree))
     return 0

@@ -88,6 +88,20 @@ def _advice(said: dict[str, Any]) -> Iterator[str]:
             yield "  issued jobs may be running still; a restart takes them over"
 
 
+# ---- nodes -------------------------------------------------------------------------------
+
+
+def nodes(said: dict[str, Any], tree: str) -> str:
+    """Return as text which nodes are left out, and which are taken back."""
+    lines = [f"node {one_line(name, 40)} may be used again" for name in said["cleared"]]
+    for entry in said["left_out"]:
+        name, until = one_line(entry["node"], 40), iso_time(entry["until"])
+        lines.append(f"node {name} is left out until {until}: {one_line(entry['why'])}")
+    if said["left_out"]:
+        lines.append(f"  take them back:  jobtree nodes {quote(tree)} --clear")
+    return "\n".join(lines or ["no node is left out"])
+
+
 # ---- logs --------------------------------------------------------------------------------
 
 

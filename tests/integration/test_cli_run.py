@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,10 @@ def test_status_logs_and_stats_while_a_master_runs(jobtree: Shell):
     unknown = jobtree("logs", "99")
     assert unknown.returncode == 2
     assert "never had a job 99" in unknown.stderr
+    assert jobtree("nodes", "x.jt").stdout == "no node is left out\n"
+    not_out = jobtree("nodes", "x.jt", "--clear", "n1,n2")
+    assert not_out.returncode == 2
+    assert "n1, n2 is not left out of submissions; no node is" in not_out.stderr
     assert process.poll() is None
     assert jobtree("kill").returncode == 0
 
@@ -290,6 +294,35 @@ def test_one_interrupt_leaves_the_jobs_and_says_how_to_go_on(jobtree: Shell):
     assert "1 batch job may still run" in err
     said = jobtree.status("x.jt")
     assert (said["state"], said["colours"]["grey"]) == ("interrupted", 1)
+    assert jobtree("kill").returncode == 0
+
+
+@contextmanager
+def hangups(handler: signal.Handlers) -> Iterator[None]:
+    """Have what is started meanwhile inherit this answer to a lost terminal."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_lost_terminal_is_an_interrupt(jobtree: Shell):
+    with hangups(signal.SIG_DFL):
+        process = start_long_run(jobtree)
+    os.kill(process.pid, signal.SIGHUP)
+    _, err = process.communicate(timeout=LONGEST_S)
+    assert process.returncode == 130
+    assert "jobtree restart" in err
+    assert jobtree("kill").returncode == 0
+
+
+def test_under_nohup_a_lost_terminal_is_nothing(jobtree: Shell):
+    with hangups(signal.SIG_IGN):
+        process = start_long_run(jobtree)
+    os.kill(process.pid, signal.SIGHUP)
+    assert jobtree("logs", "1").returncode == 0, "it answers, so it has had the signal"
+    assert process.poll() is None
     assert jobtree("kill").returncode == 0
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from jobtree.answers import MOST_FAILURES, answer
 from jobtree.job import Colour, Command, Kind, Requirements
+from jobtree.nodes import KEPT_AS, Excluded, to_json
 from jobtree.rows import Record
 from jobtree.store import Store
 from jobtree.tree import Budgets, first_job
@@ -42,15 +44,20 @@ def tell(store: Store, event: str, job: int = 1, attempt: int = 1, **known: Any)
     store.commit()
 
 
-class Killer:
+class Master:
     def __init__(self) -> None:
         self.left = False
+        self.taken_back: list[str] = []
 
     def kill_everything(self, why: str) -> list[str]:
         return ["s1.0"]
 
     def leave(self) -> None:
         self.left = True
+
+    def take_back(self, nodes: Sequence[str]) -> list[str]:
+        self.taken_back += nodes
+        return list(nodes)
 
 
 def test_status_of_a_tree_nobody_runs(store: Store):
@@ -127,11 +134,54 @@ def test_a_job_that_is_done_keeps_its_history(store: Store):
 
 
 def test_kill_goes_to_the_master_which_leaves(store: Store):
-    killer = Killer()
-    said = answer(store, "/t", "kill", {}, killer)
+    master = Master()
+    said = answer(store, "/t", "kill", {}, master)
     assert said == {"killed": True, "unconfirmed": ["s1.0"]}
-    assert killer.left
+    assert master.left
     assert "error" in answer(store, "/t", "kill", {})
+
+
+def leave_out(store: Store, *names: str) -> None:
+    """Leave nodes out for a minute, and another whose time is over."""
+    now = time.time()
+    left = [Excluded(name, now + 60.0, "3 of 3 failed") for name in names]
+    store.put_meta(KEPT_AS, to_json([*left, Excluded("gone", now - 1.0, "long ago")]))
+    store.commit()
+
+
+def left_out(store: Store) -> list[str]:
+    return [each["node"] for each in answer(store, "/t", "nodes", {})["left_out"]]
+
+
+def test_nodes_left_out_are_told_until_their_time_is_over(store: Store):
+    assert left_out(store) == []
+    leave_out(store, "n1", "n2")
+    assert left_out(store) == ["n1", "n2"]
+    (first, _) = answer(store, "/t", "status", {})["nodes_left_out"]
+    assert (first["node"], first["why"]) == ("n1", "3 of 3 failed")
+
+
+def test_nodes_are_taken_back_where_no_master_lives(store: Store):
+    leave_out(store, "n1", "n2")
+    said = answer(store, "/t", "nodes", {"clear": ["n1.cluster.edu"]})
+    assert said["cleared"] == ["n1"]
+    assert left_out(store) == ["n2"]
+    assert answer(store, "/t", "nodes", {"clear": []})["cleared"] == ["n2"]
+    assert left_out(store) == []
+
+
+def test_a_living_master_takes_nodes_back_itself(store: Store):
+    leave_out(store, "n1", "n2")
+    master = Master()
+    answer(store, "/t", "nodes", {"clear": []}, master)
+    assert master.taken_back == ["n1", "n2"]
+
+
+def test_a_node_that_is_not_left_out_is_not_taken_back(store: Store):
+    leave_out(store, "n1", "n2")
+    said = answer(store, "/t", "nodes", {"clear": ["n1", "n3"]})
+    assert said == {"error": "n3 is not left out of submissions; left out: n1, n2"}
+    assert left_out(store) == ["n1", "n2"]
 
 
 def test_an_unknown_request_is_no_disaster(store: Store):

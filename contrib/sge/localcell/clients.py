@@ -1,23 +1,23 @@
 """Grid Engine's clients, run against one cell: what they are asked and what they answer.
 
-Owns their environment and their time-outs; must not start a daemon or send a signal.
+Owns their environment and what is read of their answers; must not start a daemon or send a signal.
 Read next: cell.py, whose daemons answer.
 """
 
 from __future__ import annotations
 
-import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 
+from localengines.clients import Asking
 from localengines.failure import Failure
-from localengines.packages import PATH, program
+from localengines.packages import program
 
 from localcell.programs import binary
 from localcell.settings import CELL, QUEUE, Places, Settings
 
 
-class Clients:
+class Clients(Asking):
     """The way to ask one cell, as an administrator on the master's machine."""
 
     def __init__(self, settings: Settings, places: Places) -> None:
@@ -26,11 +26,7 @@ class Clients:
 
     def environ(self) -> dict[str, str]:
         """Return the environment of the daemons, and of the clients that this program runs."""
-        return {
-            "PATH": PATH,
-            "LANG": "C.UTF-8",
-            "HOME": str(self.places.top),
-            "USER": self.settings.user,
+        return self.plain_environ(str(self.places.top), self.settings.user) | {
             "SGE_ROOT": str(self.places.root),
             "SGE_CELL": CELL,
             "SGE_QMASTER_PORT": str(self.settings.port),
@@ -45,37 +41,13 @@ class Clients:
         alone = [program("unshare"), "--mount", "sh", "-c", script, "sh"]
         return [*alone, str(self.places.master_hosts), *argv]
 
-    def client(self, *argv: str, limit_s: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a client, whatever it returns; -1 if it took too long, as it does without a master.
-
-        Clients of a frozen master wait for ever.
-        """
-        try:
-            return subprocess.run(
-                self.on_master([binary(argv[0]), *argv[1:]]),
-                env=self.environ(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=limit_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(argv, -1, "", f"no answer within {limit_s:g} s")
-
-    def ask(self, *argv: str, limit_s: float = 30) -> str:
-        """Return what a client prints; Failure with its complaint if it fails."""
-        done = self.client(*argv, limit_s=limit_s)
-        if done.returncode != 0:
-            said = (done.stderr.strip() or done.stdout.strip()) or done.returncode
-            raise Failure(f"{' '.join(argv)}: {said}")
-        return done.stdout
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return what to execute for a client and its arguments."""
+        return self.on_master([binary(argv[0]), *argv[1:]])
 
     def answers(self) -> bool:
         """Tell whether the master answers."""
-        return self.client("qconf", "-sh", limit_s=10).returncode == 0
+        return self.succeeds("qconf", "-sh", limit_s=10)
 
     def host_states(self) -> Mapping[str, str]:
         """Return host -> state of its queue: "ok" or Grid Engine's letters; empty if unknown.

@@ -1,0 +1,122 @@
+"""Steering: who is told of bad nodes, and what a tree keeps of them over a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobtree.job import Command, Kind, Requirements
+from jobtree.nodes import COOL_DOWN_S, Ledger
+from jobtree.steering import forgive, note_end, resume, take_back
+from jobtree.store import Store
+from jobtree.tree import Budgets, first_job
+
+AHEAD_S = 1.7e9
+"""How much the epoch is ahead of a master's own clock, as it were."""
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+    def epoch(self) -> float:
+        return self.time + AHEAD_S
+
+
+class System:
+    """A batch system that notes what it is to leave out."""
+
+    def __init__(self) -> None:
+        self.told: list[list[str]] = []
+
+    def exclude(self, nodes: Iterable[str]) -> None:
+        self.told.append(list(nodes))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    command = Command(Kind.SHELL, "root", "root", Requirements())
+    made = Store.create(f"{tmp_path}/tree.db", first_job(1, 0, command, Budgets(0, 0)), {})
+    yield made
+    made.close()
+
+
+def master(store: Store, now: float = 100.0) -> Any:
+    """Return as much of a Live as steering looks at, its batch system in `told`."""
+    system = System()
+    return SimpleNamespace(
+        store=store,
+        nodes=Ledger(),
+        clock=Clock(now),
+        systems={"slurm": system},
+        told=system.told,
+    )
+
+
+def ended_on(node: str, well: bool) -> Any:
+    """Return as much of an Issue as steering looks at."""
+    return SimpleNamespace(node=node, fared_well=well)
+
+
+def find_hole(live: Any) -> None:
+    """Have eight good nodes, and one on which all fail."""
+    for number in range(8):
+        for _ in range(2):
+            note_end(live, ended_on(f"n{number}", well=True))
+    for _ in range(3):
+        note_end(live, ended_on("hole", well=False))
+
+
+def names(live: Any) -> list[str]:
+    return [each.node for each in live.nodes.excluded()]
+
+
+def test_batch_systems_are_told_once(store: Store) -> None:
+    live = master(store)
+    find_hole(live)
+    assert live.told == [["hole"]]
+
+
+def test_a_restart_keeps_a_node_left_out_for_the_rest_of_its_time(store: Store) -> None:
+    find_hole(master(store, now=100.0))
+    store.commit()
+    again = master(store, now=100.0 + COOL_DOWN_S / 2)
+    resume(again)
+    assert again.told == [["hole"]]
+    again.clock.time += COOL_DOWN_S / 2 - 1.0
+    forgive(again)
+    assert names(again) == ["hole"]
+    again.clock.time += 1.0
+    forgive(again)
+    assert names(again) == []
+    assert again.told == [["hole"], []]
+
+
+def test_a_restart_after_its_time_does_not(store: Store) -> None:
+    find_hole(master(store))
+    late = master(store, now=100.0 + COOL_DOWN_S)
+    resume(late)
+    assert names(late) == []
+
+
+def test_a_new_tree_tells_nobody(store: Store) -> None:
+    live = master(store)
+    resume(live)
+    assert live.told == []
+
+
+def test_a_node_taken_back_is_used_again_and_stays_so(store: Store) -> None:
+    live = master(store)
+    find_hole(live)
+    assert take_back(live, ["hole", "n1"]) == ["hole"]
+    assert live.told == [["hole"], []]
+    again = master(store)
+    resume(again)
+    assert names(again) == []
