@@ -149,8 +149,10 @@ def temporary(kind: type[Up], *options: str) -> Iterator[Up]:
     up = contributed(kind.program, "up", *words)
     if up.returncode != 0:
         pytest.fail(f"{kind.program.name} up:\n{up.stdout}{up.stderr}")
-    yield kind(top)
-    down = contributed(kind.program, "down", "--dir", str(top))
+    try:
+        yield kind(top)
+    finally:
+        down = contributed(kind.program, "down", "--dir", str(top))
     assert down.returncode == 0, down.stderr
     assert not top.exists()
 
