@@ -167,7 +167,7 @@ JSON = st.recursive(
             max_size=5,
         )
     ),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 
