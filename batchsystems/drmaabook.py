@@ -157,6 +157,12 @@ class Book:
         os.replace(new, self._path)
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - open for long
 
+    def close(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _append(self, entries: Iterable[dict[str, Any]], sync: bool) -> None:
         text = b"".join(map(_line, entries))
         self._file.write(text)
