@@ -29,6 +29,8 @@ from batchsystems.transport import OUTPUT_CAP_BYTES, Command, Local, Ran
 log = logging.getLogger("jobtree.batchsystems")
 
 START_S = 60.0
+"""Python on a busy machine, from a slow file system, may take a while to begin."""
+
 HOME = str(Path(__file__).resolve().parents[1])
 PROGRAM = (
     f"import sys; sys.path.insert(0, {HOME!r}); from batchsystems.drmaabroker import main; main()"
@@ -71,15 +73,14 @@ class Line:
 
     def run(self, command: Command, timeout_s: float) -> Ran:
         """Have the process do what the command's input says; give it up at the time-out."""
-        deadline = time.monotonic() + timeout_s
         try:
-            self._begin(deadline)
+            self._begin(time.monotonic() + max(START_S, timeout_s))
         except BatchSystemError as error:
             return Ran(1, BEFORE, f"{error.what}: {error.why}")
         except Gone as gone:
             return Ran(1, BEFORE, gone.words)
         try:
-            said = self._ask(command.stdin.encode(), deadline)
+            said = self._ask(command.stdin.encode(), time.monotonic() + timeout_s)
         except Gone as gone:
             return Ran(None, OUTAGE, gone.words, timed_out=gone.timed_out)
         if "error" in said:
