@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchsystems.drmaabook import Book
-from batchsystems.drmaasession import GONE_S, UNDETERMINED_S, Session
+from batchsystems.drmaasession.book import Book
+from batchsystems.drmaasession.session import GONE_S, UNDETERMINED_S, Session
 
 
 class ExitTimeoutException(Exception):
@@ -63,7 +63,7 @@ def test_what_nobody_knows_is_gone_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, patience_s: float
 ):
     now = [1000.0]
-    monkeypatch.setattr("batchsystems.drmaasession.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("batchsystems.drmaasession.session.time.monotonic", lambda: now[0])
     book = Book(str(tmp_path))
     book.open()
     session = Session(Library("running", state, "running", state), book)

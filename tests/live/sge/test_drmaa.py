@@ -31,8 +31,8 @@ from batchsystems import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.drmaa import Drmaa
-from batchsystems.drmaalibrary import Library
-from batchsystems.drmaaline import Line
+from batchsystems.drmaasession.library import Library
+from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.sgewords import SgeSettings
 from tests.conformance import Conformance, Watcher, end_all, sh
@@ -289,7 +289,7 @@ def broker_of() -> psutil.Process:
     """Return the one process of this one that has a session."""
     children = psutil.Process().children()
     living = [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
-    (broker,) = [each for each in living if any("drmaabroker" in w for w in each.cmdline())]
+    (broker,) = [each for each in living if any("drmaasession.broker" in w for w in each.cmdline())]
     return broker
 
 

@@ -1,7 +1,7 @@
 """Book: the jobs that were given to a DRMAA library, kept across the death of whoever keeps it.
 
 Owns the journal, the session's contact and the scripts of jobs, in one directory; must not speak
-to a library. Read next: drmaasession.py, which does; drmaabroker.py.
+to a library. Read next: session.py, which does; broker.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The DRMAA library: where it is, whether it can be loaded here, and what to do if not.
 
 Owns the places it is looked for in, what the process that loads it needs in its environment, and
-the errors that name a cure; must not load it. Read next: drmaaline.py, whose process does.
+the errors that name a cure; must not load it. Read next: line.py, whose process does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from ctypes.util import find_library
 from typing import NamedTuple
 
-from batchsystems.drmaabroker import PACKAGE
+from batchsystems.drmaasession.broker import PACKAGE
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.errors import BatchSystemError
 

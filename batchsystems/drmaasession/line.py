@@ -1,7 +1,7 @@
 """Line: the way to the process that holds a DRMAA session, as a transport of commands.
 
 Owns that process: its start, its environment, its time-outs and its end. A call of the library
-that hangs costs the process, never the caller. Read next: drmaabroker.py, the other end.
+that hangs costs the process, never the caller. Read next: broker.py, the other end.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from batchsystems.drmaabroker import EXIT_S
-from batchsystems.drmaalibrary import STATIC_TLS, VARIABLE, Library, explain, with_tunable
+from batchsystems.drmaasession.broker import EXIT_S
+from batchsystems.drmaasession.library import STATIC_TLS, VARIABLE, Library, explain, with_tunable
 from batchsystems.drmaawords import BEFORE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
 from batchsystems.transport import OUTPUT_CAP_BYTES, Command, Local, Ran
@@ -31,10 +31,9 @@ log = logging.getLogger("jobtree.batchsystems")
 START_S = 60.0
 """Python on a busy machine, from a slow file system, may take a while to begin."""
 
-HOME = str(Path(__file__).resolve().parents[1])
-PROGRAM = (
-    f"import sys; sys.path.insert(0, {HOME!r}); from batchsystems.drmaabroker import main; main()"
-)
+HOME = str(Path(__file__).resolve().parents[2])
+SERVE = "from batchsystems.drmaasession.broker import main; main()"
+PROGRAM = f"import sys; sys.path.insert(0, {HOME!r}); {SERVE}"
 """By its own place: whoever uses this may have found it by no path that a child inherits."""
 
 

@@ -2,7 +2,7 @@
 
 Owns every call of the library once it is loaded; runs in a process of its own, as each call may
 hang. Rests on DRMAA 1.0 and on what libdrmaa of Grid Engine 8.1.9 was seen to do. Read next:
-drmaabook.py, what is kept; drmaabroker.py, who calls.
+book.py, what is kept; broker.py, who calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from batchsystems.drmaabook import Book, Job, keys_of
+from batchsystems.drmaasession.book import Book, Job, keys_of
 
 NO_USAGE = re.compile(r"^code 24\b")
 """What ended without any usage: no class of errors has this number."""
