@@ -26,12 +26,14 @@ BUILT_IN = {
     "acidTest": "batchsystems.acid:AcidTest",
     "slurm": "batchsystems.slurm:Slurm",
     "sge": "batchsystems.sge:Sge",
+    "drmaa": "batchsystems.drmaa:Drmaa",
 }
 
 SECTIONS = {
     "singleMachine": "batchsystems.singlemachine.section:SingleMachineSection",
     "slurm": "batchsystems.slurmsection:SlurmSection",
     "sge": "batchsystems.sgesection:SgeSection",
+    "drmaa": "batchsystems.drmaasection:DrmaaSection",
 }
 """The table that each of these has in a site file. A batch system of a third party has one too,
 of its name: its keys go as they are to the class's from_site()."""
@@ -39,6 +41,7 @@ of its name: its keys go as they are to the class's from_site()."""
 PROBES = {
     "slurm": "batchsystems.slurmprobe:SlurmProbe",
     "sge": "batchsystems.sgeprobe:SgeProbe",
+    "drmaa": "batchsystems.drmaaprobe:DrmaaProbe",
     "singleMachine": "batchsystems.singlemachine.probe:SingleMachineProbe",
     "acidTest": "batchsystems.singlemachine.probe:SingleMachineProbe",
 }

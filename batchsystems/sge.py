@@ -1,7 +1,7 @@
 """Grid Engine: the commands that are given to it, and the adapter that joins all of it.
 
 Owns argv builders; must hold no thread, no process and no clock. Rests on what Grid Engine 8.1.9
-was seen to do. Read next: sgeanswers.py, where its text is parsed; sgewords.py, the tables.
+was seen to do. Read next: sgeanswers.py, where its text is parsed; sgeasking.py, sgewords.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 from typing import Self
 
 from batchsystems.commandline import Clock, CommandLine, habits_of
@@ -38,6 +37,7 @@ from batchsystems.sgeanswers import (
     read_submission,
     record_key,
 )
+from batchsystems.sgeasking import asking, known_limits
 from batchsystems.sgewords import (
     AWKWARD,
     KILL_NOTED,
@@ -71,10 +71,8 @@ class SgeDialect(Dialect):
     tells_reasons = True
 
     def __init__(self, settings: SgeSettings | None = None) -> None:
-        self.settings = own = settings or SgeSettings()
-        wanted = own.queue.split(",") if own.queue else None
-        queues = tuple(each for each in own.queues if wanted is None or each.name in wanted)
-        self.known = Limits(own.tasks, queues)
+        self.settings = settings or SgeSettings()
+        self.known = known_limits(self.settings)
         self._environments: dict[str, bool | None] = {}
         self._listed = False
 
@@ -91,34 +89,11 @@ class SgeDialect(Dialect):
         if request.size is not None:
             words += ["-t", f"1-{request.size}"]
             words += ["-tc", str(own.concurrent)] if own.concurrent else []
-        words += self._asking(request, limits)
+        environment = own.pe or self._environment() or "smp"
+        words += asking(own, request, limits, environment)
         for directive in own.directives:
             words += shlex.split(directive)
         return Command("submit", ("qsub", *words), self._script(request))
-
-    def _asking(self, request: Request, limits: Limits) -> list[str]:
-        own, asked = self.settings, request.resources
-        amounts = []
-        if asked.time_s is not None:
-            amounts.append(f"h_rt={max(1, ceil(asked.time_s))}")
-        if asked.memory_bytes is not None:
-            shared = asked.cpus if own.memory_per == "slot" else 1
-            mebibytes = max(1, ceil(asked.memory_bytes / 2**20 / shared))
-            amounts += [f"{resource}={mebibytes}M" for resource in own.memory]
-        if asked.gpus:
-            amounts.append(f"{own.gpu}={asked.gpus}")
-        nodes = [node for node in request.avoid if re.fullmatch(r"[\w.-]+", node)]
-        if nodes:
-            amounts.append(f"h=!({'|'.join(nodes)})")
-        words = ["-l", ",".join(amounts)] if amounts else []
-        if asked.cpus > 1:
-            words += ["-pe", own.pe or self._environment() or "smp", str(asked.cpus)]
-        chosen = limits.choose(asked)
-        if own.queue and ("," not in own.queue or chosen is None):
-            words += ["-q", own.queue]
-        elif chosen is not None:
-            words += ["-q", chosen.name]
-        return [*words, "-P", own.project] if own.project else words
 
     def _script(self, request: Request) -> str:
         """Return the job's script. One that is being run again, or was killed, ends at once.

@@ -133,6 +133,30 @@ CODES: dict[str, tuple[str, str]] = {
         "A job asks for more than any machine of this batch system has.",
         "Lower what it asks for, or choose another batch system; then restart the tree.",
     ),
+    "JT230": (
+        "The batch system drmaa needs the Python package of that name.",
+        "pip install 'jobtree[drmaa]', with the Python that runs jobTree.",
+    ),
+    "JT231": (
+        "No DRMAA library was found.",
+        "Install one (Debian: gridengine-drmaa1.0; for Slurm: slurm-drmaa), or name its file: "
+        "drmaa.library in a site file, or $DRMAA_LIBRARY_PATH.",
+    ),
+    "JT232": (
+        "The DRMAA library cannot be loaded: it is none, or for another machine, or a library that "
+        "it needs is missing.",
+        "The message says which. Name one for this machine: drmaa.library in a site file.",
+    ),
+    "JT233": (
+        "The DRMAA library, or one that it needs, finds no room for its thread-local data, though "
+        "jobTree has made some (GLIBC_TUNABLES, LD_PRELOAD).",
+        "`patchelf --remove-needed libjemalloc.so.2` on a copy of the library, and name the copy: "
+        "drmaa.library in a site file.",
+    ),
+    "JT234": (
+        "Grid Engine's DRMAA library does not know where its cell is.",
+        "Source the cell's settings.sh, or set drmaa.sge_root in a site file.",
+    ),
     "JT300": (
         "The tree on disk cannot be used.",
         "The message tells more. All that was committed is safe.",

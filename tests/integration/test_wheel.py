@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_stray_processes")]
 
 WANTED = (
     "site-config/generic-slurm.toml",
+    "site-config/drmaa-sge.toml",
     "site-config/schema.json",
     "site-config/README.md",
     "contrib/slurm/epilog.sh",

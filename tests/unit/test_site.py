@@ -12,6 +12,7 @@ import pytest
 from batchsystems import registry
 from batchsystems.commandline.dialect import Queue
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.errors import SiteError
 from batchsystems.sgewords import SgeSettings
 from batchsystems.singlemachine import SingleMachine
@@ -145,6 +146,8 @@ def test_the_digest_changes_with_any_text() -> None:
         ("[sge]\nmemory = 'h vmem'", "JT123", 3, '"h vmem"', "is no resource: qconf -sc"),
         ("[sge]\ndirectives = [\n'-p 1',\n'-t 1-5']", "JT123", 3, "directives", "-t 1-5"),
         ("[sge]\nuse_queue = ['a.q', '']", "JT123", 3, "use_queue", "or a list"),
+        ("[drmaa]\nnative = ['--mem={mib}']", "JT123", 3, "native", "not {mib}: in braces may"),
+        ("[drmaa]\ntask_variables = 'A B'", "JT123", 3, "task_variables", "no name of a variable"),
         ("[slurm]\npartition = 'a,b'", "JT123", 3, '"a,b"', "or a list"),
         ("[[slurm.queue]]\nmax_time = 1", "JT123", 2, "queue[0].name is missing", ""),
         ("[[slurm.queue]]\nname='a'\n[[slurm.queue]]\nname='a'", "JT123", 2, "queue", "twice"),
@@ -318,10 +321,11 @@ USERS: Mapping[str, list[Any]] = {
     "grace": [Patience],
     "retry": [Policy],
     "rescue": [Policy],
-    "worker": [Settings, SlurmSettings, SgeSettings],
+    "worker": [Settings, SlurmSettings, SgeSettings, DrmaaSettings],
     "filesystem": [Settings],
     "slurm": [SlurmSettings],
     "sge": [SgeSettings],
+    "drmaa": [DrmaaSettings],
     "singleMachine": [SingleMachine],
 }
 

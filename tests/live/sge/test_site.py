@@ -10,6 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.integration.flows import ROOT
 from tests.live.sge.lab import Lab
 
@@ -25,10 +27,12 @@ def jobtree(sge: Lab, *words: str) -> str:
     return done.stdout
 
 
-def test_from_nothing_to_all_passed(sge: Lab, open_tmp_path: Path) -> None:
+@pytest.mark.parametrize("system", ["sge", "drmaa"])
+def test_from_nothing_to_all_passed(system: str, sge: Lab, open_tmp_path: Path) -> None:
     target = open_tmp_path / "site.toml"
-    jobtree(sge, "init", "--batchSystem", "sge", "--output", str(target))
-    assert tomllib.loads(target.read_text())["sge"]["memory"] == "h_vmem"
+    jobtree(sge, "init", "--batchSystem", system, "--output", str(target))
+    written = tomllib.loads(target.read_text())
+    assert (written["batch_system"], written["sge"]["memory"]) == (system, "h_vmem")
     jobtree(sge, "check", str(target))
     words = ("doctor", "--quick", "--json", "--site", str(target))
     found = json.loads(jobtree(sge, *words, "--directory", str(open_tmp_path)))

@@ -1,0 +1,192 @@
+"""What the process with a DRMAA session answers is read as it is meant, and never raises."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsystems import Reason
+from batchsystems.commandline.dialect import Kind, Listing, Phase, Taken, Turned
+from batchsystems.drmaa import DrmaaDialect
+from batchsystems.drmaaanswers import read_end, read_look, read_submission
+from batchsystems.drmaasession.book import keys_of, submission_of
+from batchsystems.drmaawords import DrmaaSettings, family_of
+from batchsystems.sgewords import SgeSettings
+from batchsystems.slurmwords import SlurmSettings
+from batchsystems.transport import Ran
+
+USED = {"start_time": "1000.0000", "end_time": "1010.0000", "cpu": "2.5", "maxvmem": "1048576.0"}
+KILLED = USED | {"exit_status": "137.0000"}
+
+
+@pytest.mark.parametrize(
+    ("natives", "array", "keys", "submission"),
+    [
+        (["12"], False, ["12"], "12"),
+        (["12.1", "12.2", "12.3"], True, ["12.1", "12.2", "12.3"], "12."),
+        (["12_1", "12_2"], True, ["12_1", "12_2"], "12_"),
+        (["12[1]", "12[2]"], True, ["12[1]", "12[2]"], "12["),
+        (["7.server", "8.server"], True, ["7.server+1", "7.server+2"], "7.server+"),
+        (["host.12.0", "host.12.1"], True, ["host.12.0+1", "host.12.0+2"], "host.12.0+"),
+        (["7.server"], False, ["7.server"], "7.server"),
+    ],
+)
+def test_ids_of_any_library_lead_to_their_submission_and_back(
+    natives: list[str], array: bool, keys: list[str], submission: str
+):
+    dialect = DrmaaDialect(DrmaaSettings(), family_of("SGE"), SgeSettings(), SlurmSettings())
+    assert keys_of(natives, array) == keys
+    assert submission_of(keys[0]) == submission
+    if array:
+        assert [dialect.join(submission, task) for task in range(len(keys))] == keys
+        assert [dialect.split(key) for key in keys] == [
+            (submission, task) for task in range(len(keys))
+        ]
+    else:
+        assert dialect.split(keys[0]) == (submission, None)
+    assert dialect.split("no such id") is None
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ("SGE 8.1.9 SGE 8.1.9 1.0", "sge"),
+        ("UGE 8.6.18", "sge"),
+        ("OGS/GE 2011.11", "sge"),
+        ("SLURM 22.05.8 DRMAA for Slurm", "slurm"),
+        ("IBM Platform LSF 9.1", "lsf"),
+        ("PBS Professional", ""),
+        ("Condor", ""),
+        ("", ""),
+    ],
+)
+def test_clusters_are_told_by_what_their_library_says(about: str, name: str):
+    assert family_of(about).name == name
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "status", "number"),
+    [
+        ({"how": "exit", "status": 0}, Reason.OK, 0, None),
+        ({"how": "exit", "status": 137}, Reason.FAILED, 137, None),
+        ({"how": "exit", "status": 126}, Reason.LAUNCH_FAILED, 126, None),
+        ({"how": "signal", "signal": "SIGSEGV"}, Reason.FAILED, None, 11),
+        ({"how": "signal", "signal": "SIGKILL"}, Reason.FAILED, None, 9),
+        ({"how": "signal", "signal": "unknown"}, Reason.FAILED, None, None),
+        ({"how": "signal", "signal": "SIGKILL", "time_s": 10.0}, Reason.TIME_LIMIT, None, 9),
+        ({"how": "signal", "signal": "SIGSEGV", "time_s": 10.0}, Reason.FAILED, None, 11),
+        (
+            {"how": "signal", "signal": "SIGKILL", "memory_bytes": 1 << 20},
+            *(Reason.OUT_OF_MEMORY, None, 9),
+        ),
+        ({"how": "signal", "signal": "SIGKILL", "memory_bytes": 1 << 30}, Reason.FAILED, None, 9),
+        ({"how": "aborted", "killed": True, "time_s": 10.0}, Reason.CANCELLED, None, None),
+        ({"how": "aborted", "time_s": 10.0}, Reason.TIME_LIMIT, None, 9),
+        ({"how": "aborted", "usage": KILLED}, Reason.CANCELLED, None, 9),
+        ({"how": "stuck"}, Reason.LAUNCH_FAILED, None, None),
+        ({"how": "stuck", "usage": {"exit_status": "100.0"}}, Reason.FAILED, 100, None),
+        ({"how": "vanished", "usage": {}, "killed": True}, Reason.CANCELLED, None, None),
+        ({"how": "vanished", "usage": {}}, Reason.ENDED, None, None),
+        ({"how": "gone", "usage": {}, "killed": True}, Reason.CANCELLED, None, None),
+        ({"how": "gone", "usage": {}}, Reason.ENDED, None, None),
+    ],
+)
+def test_ends(how: dict[str, Any], reason: Reason, status: int | None, number: int | None):
+    end = read_end({"usage": USED} | how)
+    assert (end.reason, end.exit_status, end.signal) == (reason, status, number)
+    assert end.evidence
+    if how.get("usage") is None:
+        assert (end.wall_s, end.cpu_s, end.memory_bytes) == (10.0, 2.5, 1 << 20)
+
+
+def test_nothing_but_an_exit_with_0_is_a_success():
+    for how in ("signal", "aborted", "stuck", "vanished", "gone", "nothing known", None):
+        for killed in (True, False):
+            told = {"how": how, "killed": killed, "usage": USED, "signal": "SIGTERM"}
+            assert read_end(told).reason is not Reason.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "meaning"),
+    [
+        ("before", "code 2: unable to contact qmaster", Kind.OUTAGE),
+        ("DrmCommunicationException", "code 2: unable to contact qmaster", Kind.OUTAGE),
+        ("DrmCommunicationException", "code 2: unable to send: got send error", Kind.UNKNOWN),
+        ("InternalException", "code 1: who knows", Kind.UNKNOWN),
+        ("TryLaterException", "code 16: later", Kind.CROWDED),
+        ("DeniedByDrmException", "code 17: only 10 jobs are allowed per user", Kind.CROWDED),
+        ("DeniedByDrmException", "code 17: more than 75000 tasks", Kind.SIZE),
+        ("DeniedByDrmException", 'code 17: can\'t resolve hostname "x"', Kind.NODES),
+        ("DeniedByDrmException", "code 17: the system is busy, try again later", Kind.OUTAGE),
+        ("DeniedByDrmException", "code 17: no", Kind.PERMANENT),
+        ("InvalidAttributeValueException", "code 14: no", Kind.PERMANENT),
+    ],
+)
+def test_errors_of_a_submission(kind: str, words: str, meaning: Kind):
+    turned = read_submission(Ran(1, kind, words))
+    assert isinstance(turned, Turned)
+    assert turned.kind is meaning
+    assert not turned.words.startswith("code")
+
+
+def test_what_is_no_whole_answer_tells_nothing():
+    for ran in (Ran(None, timed_out=True), Ran(None, stderr="has died"), Ran(0, "{"), Ran(0, "")):
+        turned = read_submission(ran)
+        assert isinstance(turned, Turned)
+        assert turned.kind is Kind.UNKNOWN
+        assert not read_look(ran)[0].complete
+    assert not read_look(Ran(1, "DrmCommunicationException", "code 2: away"))[0].complete
+
+
+def test_states_are_read_and_unknown_words_leave_a_job_alone():
+    words = ["", "queued_active", "user_on_hold", "running", "user_suspended", "undetermined"]
+    jobs = [{"key": str(i), "name": "n", "at": 1.0, "state": w} for i, w in enumerate(words)]
+    listing, number = read_look(Ran(0, json.dumps({"number": 7, "jobs": jobs})))
+    assert number == 7
+    assert [sighting.phase for sighting in listing.sightings] == [
+        *(Phase.WAITING, Phase.WAITING, Phase.WAITING, Phase.RUNNING, Phase.SUSPENDED),
+        Phase.UNKNOWN,
+    ]
+    assert [sighting.why for sighting in listing.sightings][1:4] == ["", "user_on_hold", ""]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["jobs", "number", "key", "name", "at", "state", "end", "how", "usage"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.one_of(JSON.map(json.dumps), st.text(max_size=30)))
+def test_no_answer_raises(text: str):
+    assert isinstance(read_look(Ran(0, text))[0], Listing)
+    assert isinstance(read_submission(Ran(0, text)), Taken | Turned)
+
+
+@given(
+    st.fixed_dictionaries({"how": st.sampled_from(["exit", "signal", "aborted", "stuck"])}), JSON
+)
+def test_no_end_raises_within_a_look(end: dict[str, Any], usage: Any):
+    job = {"key": "1", "name": "n", "at": 1.0, "state": "", "end": end | {"usage": usage}}
+    listing, _ = read_look(Ran(0, json.dumps({"number": 1, "jobs": [job]})))
+    assert isinstance(listing, Listing)
+
+
+def test_every_signal_has_its_number():
+    for each in signal.Signals:
+        end = read_end({"how": "signal", "signal": each.name, "usage": {}})
+        assert end.signal == int(each)
