@@ -86,8 +86,11 @@ def test_grid_engine_s_library_wants_its_root(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(BatchSystemError, match="JT234") as caught:
         find(DrmaaSettings(library=str(path)), {})
     assert "drmaa.sge_root" in caught.value.fix
-    defaults.write_text('# where it is\nexport SGE_ROOT="/srv/sge"\n')
-    assert find(DrmaaSettings(library=str(path)), {}).env == {"SGE_ROOT": "/srv/sge"}
+    defaults.write_text(f'# where it is\nexport SGE_ROOT="{tmp_path}"\n')
+    assert find(DrmaaSettings(library=str(path)), {}).env == {"SGE_ROOT": str(tmp_path)}
+    with pytest.raises(BatchSystemError, match="JT234") as caught:
+        find(DrmaaSettings(library=str(path)), {"SGE_ROOT": f"{tmp_path}/gone"})
+    assert f"there is no directory {tmp_path}/gone" in caught.value.why
 
 
 def test_without_the_python_package(monkeypatch: pytest.MonkeyPatch):
