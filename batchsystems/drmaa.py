@@ -1,7 +1,7 @@
 """DRMAA: any cluster that has a library of DRMAA 1.0, and the adapter that joins all of it.
 
 Owns what is asked for of the process that holds the session; must hold no thread, no process and
-no clock. Read next: drmaaanswers.py, how answers are read; drmaasession.py, the library's calls.
+no clock. Read next: drmaaanswers.py, how answers are read; drmaasession/, the library's calls.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import Dialect, Limits, Listing, Request, Taken, Turned
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.drmaaanswers import read_look, read_submission
-from batchsystems.drmaabook import JOURNAL, submission_of
-from batchsystems.drmaalibrary import find
-from batchsystems.drmaaline import Line
 from batchsystems.drmaanative import native_specification
 from batchsystems.drmaascript import job_script
+from batchsystems.drmaasession.book import JOURNAL, submission_of
+from batchsystems.drmaasession.library import find
+from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import REMEDIES, DrmaaSettings, Family, family_of
 from batchsystems.interface import Caller
 from batchsystems.sgeasking import known_limits

@@ -1,7 +1,7 @@
 """What the process with a DRMAA session answers, and what that means. Pure, and never raises.
 
-Owns the reading of acceptances, refusals, states and ends. Read next: drmaasession.py, which
-writes them; drmaawords.py, the tables.
+Owns the reading of acceptances, refusals, states and ends. Read next: drmaasession/session.py,
+which writes them; drmaawords.py, the tables.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned
-from batchsystems.drmaabook import submission_of
 from batchsystems.drmaascript import NOT_LAUNCHED
-from batchsystems.drmaasession import ON_ERROR
+from batchsystems.drmaasession.book import submission_of
+from batchsystems.drmaasession.session import ON_ERROR
 from batchsystems.drmaawords import DENIALS, ERRORS, LATER, PHASES, UNREACHED
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.transport import Ran

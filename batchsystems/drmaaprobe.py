@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from batchsystems.drmaa import DrmaaDialect
-from batchsystems.drmaalibrary import find
-from batchsystems.drmaaline import HOME
+from batchsystems.drmaasession.library import find
+from batchsystems.drmaasession.line import HOME
 from batchsystems.drmaawords import DrmaaSettings, family_of
 from batchsystems.errors import BatchSystemError, Unobtainable
 from batchsystems.probing import Draft, Line, Probe, Table
@@ -28,7 +28,7 @@ def tell() -> None:
     """Print what the library of this machine says of itself; fail with the reason."""
     import tempfile
 
-    from batchsystems.drmaaline import Line as Way
+    from batchsystems.drmaasession.line import Line as Way
 
     try:
         library = find(DrmaaSettings(), os.environ)

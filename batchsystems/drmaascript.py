@@ -1,7 +1,7 @@
 """The script that a DRMAA library is given to run for a job. Pure.
 
 Owns its text: environment, output, directory, number of a task, command. Must not write it to a
-file; drmaabook.py does. Read next: drmaa.py.
+file; drmaasession/book.py does. Read next: drmaa.py.
 """
 
 from __future__ import annotations

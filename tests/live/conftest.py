@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.engines import CONTRIB
+from tests.live.engines import CONTRIB, open_directory
 
 
 def _user(*names: str) -> pwd.struct_passwd:
@@ -44,10 +44,8 @@ def open_tmp_path() -> Iterator[Path]:
 
     pytest's own tmp_path is closed to everyone but the user who runs the tests.
     """
-    path = Path(tempfile.mkdtemp(prefix="jobtree-live-"))
-    path.chmod(0o1777)
-    yield path
-    shutil.rmtree(path)
+    with open_directory() as path:
+        yield path
 
 
 @pytest.fixture

@@ -43,6 +43,17 @@ def place() -> Path:
     return SHARED_MEMORY if roomy and not found.f_flag & os.ST_NOEXEC else Path("/tmp")
 
 
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """Make a directory that every user may enter and write to, as /tmp is; remove it at the end."""
+    path = Path(tempfile.mkdtemp(prefix="jobtree-live-"))
+    path.chmod(0o1777)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
 def contributed(
     program: Path, *words: str, limit_s: float = 240
 ) -> subprocess.CompletedProcess[str]:
@@ -138,23 +149,26 @@ def temporary(kind: type[Up], *options: str) -> Iterator[Up]:
     up = contributed(kind.program, "up", *words)
     if up.returncode != 0:
         pytest.fail(f"{kind.program.name} up:\n{up.stdout}{up.stderr}")
-    yield kind(top)
-    down = contributed(kind.program, "down", "--dir", str(top))
+    try:
+        yield kind(top)
+    finally:
+        down = contributed(kind.program, "down", "--dir", str(top))
     assert down.returncode == 0, down.stderr
     assert not top.exists()
 
 
-def processes_of(top: Path) -> dict[int, str]:
-    """Return pid -> command line of everything that names a directory in its environment,
-    command line or open files."""
+def processes_of(top: Path, *, open_files: bool = True) -> dict[int, str]:
+    """Return pid -> command line of everything that names a directory: in its environment or
+    command line, or by its open files if those count."""
     found, needle = {}, os.fsencode(top)
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         try:
             cmdline = (entry / "cmdline").read_bytes()
-            open_files = [os.fsencode(os.readlink(link)) for link in (entry / "fd").iterdir()]
-            told = [cmdline, (entry / "environ").read_bytes(), *open_files]
+            told = [cmdline, (entry / "environ").read_bytes()]
+            if open_files:
+                told += [os.fsencode(os.readlink(link)) for link in (entry / "fd").iterdir()]
         except OSError:
             continue
         if any(needle in text for text in told):

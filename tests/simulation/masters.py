@@ -1,7 +1,7 @@
 """Virtual masters: the real Master on virtual surroundings, killed, paused and taken over.
 
-Owns where a master may die and what is seen of its commits; decides nothing about jobs.
-Read next: checker.py, which judges the history this makes.
+Owns the succession of masters on one tree; decides nothing about jobs. Read next: lives.py, one
+of them; checker.py, which judges the history this makes.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 from jobtree import lease, live, store, tree
 from jobtree.database import copy_database
 from jobtree.errors import StoreError
 from jobtree.job import Colour, Pickle, Requirements
-from jobtree.live import Live
 from jobtree.mailbox.bundles import digest
-from jobtree.master import Master, Unwatched
 from jobtree.options import UNLIMITED, Settings
 from jobtree.store import Store
-from tests.simulation.cluster import Adapter, BatchJob, Cluster
-from tests.simulation.disk import Disk, VirtualMailbox
+from tests.simulation.cluster import BatchJob, Cluster
+from tests.simulation.disk import Disk
+from tests.simulation.lives import HISTORY, ISSUES, JOBS, Life, MasterKilled, Seen
 from tests.simulation.trees import GIB, command_for, plan_tree
 from tests.simulation.worker import Worker
-from tests.simulation.world import VirtualClock, World
+from tests.simulation.world import World
 
 LONGEST_RUN_S = 48 * 3600.0
 """Virtual time after the faults by which any tree here must have ended."""
@@ -35,137 +34,6 @@ AFTERMATH_S = 2 * 3600.0
 last_world: World
 """The one last simulated, to look at after a crash of the product."""
 MOST_TURNS = 50_000
-
-_JOBS = """select id, parent, colour, attempt, step, child_count, black_child_count, retries,
-    rescues from jobs order by id"""
-_HISTORY = "select seq, job, step, attempt, event, issue from history where seq > ? order by seq"
-_ISSUES = "select submission, task, state from issues order by submission, task"
-
-
-class MasterKilled(BaseException):
-    """The master's process is gone, here and now."""
-
-
-class VirtualStore(Store):
-    """The real store; around each commit its master may die, and what it wrote is looked at."""
-
-    def __init__(self, path: str, life: Life) -> None:
-        self._life = life
-        super().__init__(path)
-
-    def commit(self) -> None:
-        self._life.point("before commit")
-        before = self._db.total_changes
-        super().commit()
-        if self._db.total_changes != before:
-            self._life.observe()
-        self._life.point("after commit")
-
-
-class VirtualLease:
-    """A lease that is lost when another master has taken the tree; looked at as the real one."""
-
-    def __init__(self, run: Run, epoch: int) -> None:
-        self._run, self.epoch = run, epoch
-        self._renewed_at = run.world.now
-
-    def renew(self, now: float) -> bool:
-        """Tell whether the tree is still ours; looks every RENEW_S, as the real one."""
-        if now - self._renewed_at < lease.RENEW_S:
-            return True
-        self._renewed_at = now
-        return self.is_ours()
-
-    def is_ours(self) -> bool:
-        """Look whether any later epoch has begun."""
-        return self._run.epoch == self.epoch
-
-
-class Seen:
-    """What was seen of one database file at its last commit."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[int, tuple[int, ...]] = {}
-        self.seq = 0
-        self.issues: dict[str, int] = {}
-
-    def copy(self) -> Seen:
-        """Return the same for a copy of the file."""
-        other = Seen()
-        other.jobs, other.seq, other.issues = dict(self.jobs), self.seq, dict(self.issues)
-        return other
-
-
-class Life:
-    """One master from its start to its end."""
-
-    def __init__(self, run: Run, epoch: int, path: str, seen: Seen) -> None:
-        self.run, self.epoch, self.path, self.seen = run, epoch, path, seen
-        self.recovering = True
-        self.void = False
-        self.began = run.world.now
-        self.store = VirtualStore(path, self)
-        self.adapter = Adapter(run.cluster, epoch, self.point)
-        mailbox = VirtualMailbox(run.disk, epoch, self.point)
-        clock = VirtualClock(run.world)
-        systems: dict[str, Any] = {"virtual": self.adapter}
-        self.live = Live("/tree", self.store, mailbox, run.settings, epoch, clock, systems)
-        self.live.policy = self.live.policy._replace(
-            largest_memory_bytes=2**40, silent_s=run.silent_s
-        )
-        self.master = Master(self.live, cast(lease.Lease, VirtualLease(run, epoch)), Unwatched())
-
-    def point(self, where: str) -> None:
-        """Be where a master may be killed, paused, or lose its tree to another."""
-        run, world = self.run, self.run.world
-        if self.void or run.life is not self:
-            return
-        if self.recovering:
-            if world.strikes("master killed while recovering"):
-                raise MasterKilled(where)
-            return
-        if where == "fence" and world.strikes("master killed at a fence"):
-            raise MasterKilled(where)
-        if world.strikes("master killed"):
-            raise MasterKilled(where)
-        if where in ("kill only", "fence"):
-            return
-        if world.strikes("master paused"):
-            world.record("paused", epoch=self.epoch, where=where)
-            world.run_until(world.now + run.dice.choice([3.0, 30.0, 300.0]))
-        elif not run.nested and world.strikes("master taken over"):
-            run.take_over(self, where)
-
-    def observe(self) -> None:
-        """Record what a commit has changed."""
-        seen, world = self.seen, self.run.world
-        jobs = {row[0]: row for row in self.store.query(_JOBS)}
-        changed = {job: row for job, row in jobs.items() if seen.jobs.get(job) != row}
-        removed = [job for job in seen.jobs if job not in jobs]
-        rows = [tuple(row) for row in self.store.query(_HISTORY, (seen.seq,))]
-        issues = {f"{name}.{task}": state for name, task, state in self.store.query(_ISSUES)}
-        known = {i: state for i, state in issues.items() if seen.issues.get(i) != state}
-        world.record(
-            "commit",
-            epoch=self.epoch,
-            void=self.void,
-            began=self.began,
-            jobs=changed,
-            removed=removed,
-            rows=[row[1:] for row in rows],
-            issues=known,
-            forgotten=[issue for issue in seen.issues if issue not in issues],
-        )
-        if not self.void:
-            self.run.count_failures(rows)
-        seen.jobs, seen.issues = jobs, issues
-        seen.seq = rows[-1][0] if rows else seen.seq
-
-    def bury(self) -> None:
-        """Let go of all this master held; what it had not committed is gone."""
-        self.adapter.close()
-        self.master.close()
-        self.store.close()
 
 
 class Run:
@@ -431,9 +299,9 @@ class Run:
         query = life.store.query
         world.record(
             "end",
-            jobs=[tuple(row) for row in query(_JOBS)],
-            rows=[tuple(row)[1:] for row in query(_HISTORY, (0,))],
-            issues=[tuple(row) for row in query(_ISSUES)],
+            jobs=[tuple(row) for row in query(JOBS)],
+            rows=[tuple(row)[1:] for row in query(HISTORY, (0,))],
+            issues=[tuple(row) for row in query(ISSUES)],
             moves=[tuple(row) for row in query("select job, issue from moves order by job")],
             done=life.store.meta("done"),
             files=self._left(""),

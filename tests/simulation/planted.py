@@ -18,7 +18,7 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.office import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
 from jobtree.rescue import Charge, Verdict
-from tests.simulation import disk, masters, worker
+from tests.simulation import disk, lives, worker
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -156,7 +156,7 @@ def two_commits(patch: pytest.MonkeyPatch) -> None:
 
 def lease_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A master goes on though another has its tree."""
-    patch.setattr(masters.VirtualLease, "is_ours", lambda self: True)
+    patch.setattr(lives.VirtualLease, "is_ours", lambda self: True)
 
 
 def failed_step_bears(patch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from batchsystems import Reason
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Taken, Turned
 from batchsystems.drmaa import DrmaaDialect
 from batchsystems.drmaaanswers import read_end, read_look, read_submission
-from batchsystems.drmaabook import keys_of, submission_of
+from batchsystems.drmaasession.book import keys_of, submission_of
 from batchsystems.drmaawords import DrmaaSettings, family_of
 from batchsystems.sgewords import SgeSettings
 from batchsystems.slurmwords import SlurmSettings
@@ -167,7 +167,7 @@ JSON = st.recursive(
             max_size=5,
         )
     ),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 

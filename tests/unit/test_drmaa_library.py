@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems import BatchSystemError, load
-from batchsystems.drmaalibrary import TUNABLE, Library, explain, find, with_tunable
-from batchsystems.drmaaline import Line
+from batchsystems.drmaasession.library import TUNABLE, Library, explain, find, with_tunable
+from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.transport import Command
 from tests.unit.drmaafake import use
@@ -69,8 +69,8 @@ def test_a_cell_s_library_of_this_machine_is_chosen(tmp_path: Path):
 
 
 def test_no_library_at_all(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("batchsystems.drmaalibrary.PLACES", ("/no/such/place/*",) * 3)
-    monkeypatch.setattr("batchsystems.drmaalibrary.find_library", lambda name: None)
+    monkeypatch.setattr("batchsystems.drmaasession.library.PLACES", ("/no/such/place/*",) * 3)
+    monkeypatch.setattr("batchsystems.drmaasession.library.find_library", lambda name: None)
     with pytest.raises(BatchSystemError, match="JT231") as caught:
         find(DrmaaSettings(), {})
     assert "DRMAA_LIBRARY_PATH" in caught.value.why
@@ -82,16 +82,19 @@ def test_grid_engine_s_library_wants_its_root(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "gridengine" / "libdrmaa.so.1.0"
     path.write_bytes(GOOD)
     defaults = tmp_path / "defaults"
-    monkeypatch.setattr("batchsystems.drmaalibrary.ROOTS", (str(defaults),))
+    monkeypatch.setattr("batchsystems.drmaasession.library.ROOTS", (str(defaults),))
     with pytest.raises(BatchSystemError, match="JT234") as caught:
         find(DrmaaSettings(library=str(path)), {})
     assert "drmaa.sge_root" in caught.value.fix
-    defaults.write_text('# where it is\nexport SGE_ROOT="/srv/sge"\n')
-    assert find(DrmaaSettings(library=str(path)), {}).env == {"SGE_ROOT": "/srv/sge"}
+    defaults.write_text(f'# where it is\nexport SGE_ROOT="{tmp_path}"\n')
+    assert find(DrmaaSettings(library=str(path)), {}).env == {"SGE_ROOT": str(tmp_path)}
+    with pytest.raises(BatchSystemError, match="JT234") as caught:
+        find(DrmaaSettings(library=str(path)), {"SGE_ROOT": f"{tmp_path}/gone"})
+    assert f"there is no directory {tmp_path}/gone" in caught.value.why
 
 
 def test_without_the_python_package(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("batchsystems.drmaalibrary.PACKAGE", "no_such_package_as_drmaa")
+    monkeypatch.setattr("batchsystems.drmaasession.library.PACKAGE", "no_such_package_as_drmaa")
     with pytest.raises(BatchSystemError, match="JT230") as caught:
         load("drmaa")
     assert "pip install 'jobtree[drmaa]'" in caught.value.fix

@@ -1,6 +1,6 @@
 """A scheduler that exists in memory, its dialect, and an engine driven in virtual time.
 
-Owns no process, thread or clock: for tests of engine.py. Read next: test_commandline_engine.py.
+Owns no process, thread or clock: for tests of engine.py. Read next: test_commandline_submitting.py.
 """
 
 from __future__ import annotations

@@ -23,21 +23,25 @@ def temporary_cluster(*options: str) -> AbstractContextManager[Lab]:
     return temporary(Lab, *options)
 
 
-@pytest.fixture(scope="session")
-def slurm_session() -> Iterator[Lab]:
-    """Bring a cluster up for the session.
+def usual_cluster() -> AbstractContextManager[Lab]:
+    """Bring up a cluster as tests usually have one, and down at the end.
 
     JOBTREE_SLURM_UP holds further options of `local-cluster up`, such as --cgroup=0.
     """
-    with temporary_cluster(*os.environ.get("JOBTREE_SLURM_UP", "").split()) as lab:
+    return temporary_cluster(*os.environ.get("JOBTREE_SLURM_UP", "").split())
+
+
+@pytest.fixture(scope="session")
+def slurm_session() -> Iterator[Lab]:
+    """Bring a cluster up for the session."""
+    with usual_cluster() as lab:
         yield lab
 
 
 @pytest.fixture
 def slurm(slurm_session: Lab) -> Iterator[Lab]:
     """Give a test the session's cluster with idle nodes and no jobs, and clean up after it."""
-    if not slurm_session.is_calm():
-        slurm_session.calm()
+    slurm_session.calm()
     yield slurm_session
     slurm_session.calm()
 

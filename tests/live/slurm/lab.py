@@ -53,6 +53,7 @@ class Lab(Engine):
 
     def __init__(self, top: Path) -> None:
         super().__init__(top)
+        self._faults = 0
         settings = self.status()
         self.nodes: tuple[str, ...] = tuple(settings["nodes"])
         self.cgroup: bool = settings["cgroup"]
@@ -144,7 +145,18 @@ class Lab(Engine):
         idle = {line.split()[0] for line in nodes.splitlines() if line.endswith(" idle")}
         return told.returncode == 0 and not told.stdout and idle == set(self.nodes)
 
+    def fault(self, verb: str, target: str = "") -> None:
+        """Do one of the verbs of `fault`, and remember that there is something to undo."""
+        self._faults += 1
+        super().fault(verb, target)
+
     def calm(self) -> None:
-        """Undo every fault, cancel every job, kill what they left, wait for idle nodes."""
-        self.fault("reset")
-        eventually("idle nodes and no jobs", self.is_calm)
+        """Undo every fault, cancel every job, kill what they left, wait for idle nodes.
+
+        Where no fault was done and no job is there, nothing has to be: jobs that Slurm itself
+        ends leave nothing behind.
+        """
+        if self._faults or not self.is_calm():
+            super().fault("reset")
+            eventually("idle nodes and no jobs", self.is_calm)
+            self._faults = 0

@@ -33,7 +33,7 @@ from tests.conformance import Conformance, Watcher, end_all, sh
 from tests.live.slurm.lab import Lab
 from tests.live.waiting import eventually
 
-QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3)
+QUICK = Pace(20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3, poll_backoff_s=4.0)
 BRIEF = replace(Patience(), absence_s=5.0, history_pause_s=1.0, hold_s=1.0, hold_most_s=2.0)
 
 

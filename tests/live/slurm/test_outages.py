@@ -1,6 +1,7 @@
 """Slurm's services stopped, frozen or garbled under a running tree: no job is lost or run twice.
 
-Owns outages; nodes that die are in test_nodes.py. Read next: contrib/slurm/README.md.
+Owns outages; nodes that die are in test_nodes.py. The longest have clusters of their own, side by
+side: see ../errands.py. Read next: contrib/slurm/README.md.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from pwd import struct_passwd
 
 import pytest
 
-from tests.live.slurm.conftest import temporary_cluster
+from tests.live.errands import do_at_once, wanted
+from tests.live.slurm.conftest import temporary_cluster, usual_cluster
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
-from tests.live.trees import fake_client
+from tests.live.trees import fake_client, planting
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]
+Cluster = AbstractContextManager[Lab]
 
 LEAVES_BODY = """
 class Root(Target):
@@ -56,7 +62,11 @@ def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
     tree.ended_runs(count if runs is None else runs, "Leaf")
 
 
-def test_a_controller_that_is_away_for_a_minute_is_waited_for(slurm: Lab, plant: Plant) -> None:
+# ---- the longest, each on a cluster of its own ---------------------------------------------
+
+
+def away(slurm: Lab, plant: Plant) -> None:
+    """The controller is away for a minute, and waited for."""
     tree = plant()
     leaves(tree, 48)
     tree.open("gate0")
@@ -76,7 +86,8 @@ def test_a_controller_that_is_away_for_a_minute_is_waited_for(slurm: Lab, plant:
     assert_all_once(tree, 48)
 
 
-def test_a_submission_that_a_frozen_controller_accepted_is_found(slurm: Lab, plant: Plant) -> None:
+def frozen(slurm: Lab, plant: Plant) -> None:
+    """A submission that a frozen controller accepted is found."""
     tree = plant()
     leaves(tree, 8)
     tree.open("gate")
@@ -89,6 +100,89 @@ def test_a_submission_that_a_frozen_controller_accepted_is_found(slurm: Lab, pla
     ended = master.end()
     tree.assert_done(ended)
     assert_all_once(tree, 8)
+
+
+def without_munge(slurm: Lab, plant: Plant) -> None:
+    """Jobs end while munge is away."""
+    tree = plant(rescue={"published": 5})
+    leaves(tree, 6)
+    tree.open("gate0")
+    master = tree.start()
+    jobs = tree.wait_for_lines("began", 6)
+    for job in jobs[:3]:
+        slurm.run("scontrol", "update", f"job={job}", "requeue=1")
+    stopped = time.monotonic()
+    slurm.fault("stop-munge")
+    tree.open("gate")
+    tree.wait_for_lines("ran", 6)
+    while time.monotonic() - stopped < 30:
+        assert master.lives(), master.said
+        time.sleep(1)  # half a minute, in which the nodes cannot tell how their jobs ended
+    slurm.fault("start-munge")
+    ended = master.end()
+    tree.assert_done(ended)
+    assert sorted(map(int, tree.lines("ran"))) == list(range(6)), "nothing that was done is redone"
+    eventually("none of its jobs in the queue", tree.queued, lambda found: not found)
+    print(Counter(run.state for run in tree.runs("Leaf")))
+
+
+def forgotten(slurm: Lab, plant: Plant) -> None:
+    """What the queue has forgotten is known by its results, without accounting."""
+    tree = plant()
+    leaves(tree, 8)
+    tree.open("gate0")
+    master = tree.start()
+    jobs = tree.wait_for_lines("began", 8)
+    master.signal(signal.SIGSTOP)
+    slurm.run("scancel", jobs[0])  # one leaves no result, and nobody will say how it ended
+    tree.open("gate")
+    eventually(
+        "the queue has forgotten them",
+        lambda: slurm.run("squeue", "-h", "-t", "all", "-o", "%A").stdout,
+        lambda told: not told,
+    )
+    master.signal(signal.SIGCONT)
+    ended = master.end()
+    tree.assert_done(ended)
+    assert sorted(map(int, tree.lines("ran"))) == list(range(8))
+    assert "lost job=" in ended.said
+    assert len(tree.lines("began")) == 9
+
+
+FORGETFUL = ("--nodes", "2", "--accounting", "0", "--conf", "MinJobAge=2")
+"""A small cluster without accounting that forgets what has ended in seconds."""
+
+ERRANDS: Mapping[str, tuple[Callable[[], Cluster], Callable[[Lab, Plant], None]]] = {
+    "a controller that is away for a minute": (usual_cluster, away),
+    "jobs that end while munge is away": (usual_cluster, without_munge),
+    "a submission that a frozen controller accepted": (usual_cluster, frozen),
+    "ends that the queue has forgotten, without accounting": (
+        partial(temporary_cluster, *FORGETFUL),
+        forgotten,
+    ),
+}
+
+
+def on_its_own(bring_up: Callable[[], Cluster], do: Callable[[Lab, Plant], None], at: Path) -> None:
+    with bring_up() as lab, planting(Tree, lab, at) as plant:
+        do(lab, plant)
+
+
+@pytest.fixture(scope="module")
+def done(request: pytest.FixtureRequest) -> Mapping[str, Future[None]]:
+    """Return what came of those that this session's tests look at."""
+    asked = wanted(request)
+    mine = {name: partial(on_its_own, *ERRANDS[name]) for name in ERRANDS if name in asked}
+    return do_at_once(mine, len(ERRANDS))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("errand", ERRANDS)
+def test_an_outage_harms_nothing(errand: str, done: Mapping[str, Future[None]]) -> None:
+    done[errand].result()
+
+
+# ---- others ------------------------------------------------------------------------------
 
 
 def test_a_lost_job_whose_id_is_anothers_now_is_not_taken_for_ours(
@@ -135,29 +229,6 @@ def test_without_the_accounting_daemon_a_tree_runs_as_ever(slurm: Lab, plant: Pl
     assert_all_once(tree, 8, runs=9)
 
 
-def test_jobs_that_end_while_munge_is_away(slurm: Lab, plant: Plant) -> None:
-    tree = plant(rescue={"published": 5})
-    leaves(tree, 6)
-    tree.open("gate0")
-    master = tree.start()
-    jobs = tree.wait_for_lines("began", 6)
-    for job in jobs[:3]:
-        slurm.run("scontrol", "update", f"job={job}", "requeue=1")
-    stopped = time.monotonic()
-    slurm.fault("stop-munge")
-    tree.open("gate")
-    tree.wait_for_lines("ran", 6)
-    while time.monotonic() - stopped < 30:
-        assert master.lives(), master.said
-        time.sleep(1)  # half a minute, in which the nodes cannot tell how their jobs ended
-    slurm.fault("start-munge")
-    ended = master.end()
-    tree.assert_done(ended)
-    assert sorted(map(int, tree.lines("ran"))) == list(range(6)), "nothing that was done is redone"
-    eventually("none of its jobs in the queue", tree.queued, lambda found: not found)
-    print(Counter(run.state for run in tree.runs("Leaf")))
-
-
 GARBLED = r"""
 n=$(wc -l <"$0.n" 2>/dev/null || echo 0); echo >>"$0.n"
 case $((n % 4)) in
@@ -181,35 +252,3 @@ def test_answers_that_are_cut_garbled_or_none_harm_nothing(plant: Plant) -> None
     tree.open("gate")
     tree.assert_done(master.end())
     assert_all_once(tree, 20)
-
-
-@pytest.fixture
-def bare() -> Iterator[Lab]:
-    """A small cluster without accounting that forgets what has ended in seconds."""
-    with temporary_cluster("--nodes", "2", "--accounting", "0", "--conf", "MinJobAge=2") as lab:
-        yield lab
-
-
-def test_without_accounting_what_the_queue_has_forgotten_is_known_by_its_results(
-    bare: Lab, open_tmp_path: Path
-) -> None:
-    tree = Tree(bare, open_tmp_path)
-    leaves(tree, 8)
-    tree.open("gate0")
-    master = tree.start()
-    jobs = tree.wait_for_lines("began", 8)
-    master.signal(signal.SIGSTOP)
-    bare.run("scancel", jobs[0])  # one leaves no result, and nobody will say how it ended
-    tree.open("gate")
-    eventually(
-        "the queue has forgotten them",
-        lambda: bare.run("squeue", "-h", "-t", "all", "-o", "%A").stdout,
-        lambda told: not told,
-    )
-    master.signal(signal.SIGCONT)
-    ended = master.end()
-    tree.close()
-    tree.assert_done(ended)
-    assert sorted(map(int, tree.lines("ran"))) == list(range(8))
-    assert "lost job=" in ended.said
-    assert len(tree.lines("began")) == 9

@@ -1,7 +1,7 @@
 """Book: the jobs that were given to a DRMAA library, kept across the death of whoever keeps it.
 
 Owns the journal, the session's contact and the scripts of jobs, in one directory; must not speak
-to a library. Read next: drmaasession.py, which does; drmaabroker.py.
+to a library. Read next: session.py, which does; broker.py.
 """
 
 from __future__ import annotations
@@ -156,6 +156,12 @@ class Book:
             self._size = file.tell()
         os.replace(new, self._path)
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - open for long
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _append(self, entries: Iterable[dict[str, Any]], sync: bool) -> None:
         text = b"".join(map(_line, entries))

@@ -1,7 +1,7 @@
 """Line: the way to the process that holds a DRMAA session, as a transport of commands.
 
 Owns that process: its start, its environment, its time-outs and its end. A call of the library
-that hangs costs the process, never the caller. Read next: drmaabroker.py, the other end.
+that hangs costs the process, never the caller. Read next: broker.py, the other end.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from batchsystems.drmaabroker import EXIT_S
-from batchsystems.drmaalibrary import STATIC_TLS, VARIABLE, Library, explain, with_tunable
+from batchsystems.drmaasession.broker import EXIT_S
+from batchsystems.drmaasession.library import STATIC_TLS, VARIABLE, Library, explain, with_tunable
 from batchsystems.drmaawords import BEFORE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
 from batchsystems.transport import OUTPUT_CAP_BYTES, Command, Local, Ran
@@ -29,10 +29,11 @@ from batchsystems.transport import OUTPUT_CAP_BYTES, Command, Local, Ran
 log = logging.getLogger("jobtree.batchsystems")
 
 START_S = 60.0
-HOME = str(Path(__file__).resolve().parents[1])
-PROGRAM = (
-    f"import sys; sys.path.insert(0, {HOME!r}); from batchsystems.drmaabroker import main; main()"
-)
+"""Python on a busy machine, from a slow file system, may take a while to begin."""
+
+HOME = str(Path(__file__).resolve().parents[2])
+SERVE = "from batchsystems.drmaasession.broker import main; main()"
+PROGRAM = f"import sys; sys.path.insert(0, {HOME!r}); {SERVE}"
 """By its own place: whoever uses this may have found it by no path that a child inherits."""
 
 
@@ -71,15 +72,14 @@ class Line:
 
     def run(self, command: Command, timeout_s: float) -> Ran:
         """Have the process do what the command's input says; give it up at the time-out."""
-        deadline = time.monotonic() + timeout_s
         try:
-            self._begin(deadline)
+            self._begin(time.monotonic() + max(START_S, timeout_s))
         except BatchSystemError as error:
             return Ran(1, BEFORE, f"{error.what}: {error.why}")
         except Gone as gone:
             return Ran(1, BEFORE, gone.words)
         try:
-            said = self._ask(command.stdin.encode(), deadline)
+            said = self._ask(command.stdin.encode(), time.monotonic() + timeout_s)
         except Gone as gone:
             return Ran(None, OUTAGE, gone.words, timed_out=gone.timed_out)
         if "error" in said:

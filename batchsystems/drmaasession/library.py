@@ -1,7 +1,7 @@
 """The DRMAA library: where it is, whether it can be loaded here, and what to do if not.
 
 Owns the places it is looked for in, what the process that loads it needs in its environment, and
-the errors that name a cure; must not load it. Read next: drmaaline.py, whose process does.
+the errors that name a cure; must not load it. Read next: line.py, whose process does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from ctypes.util import find_library
 from typing import NamedTuple
 
-from batchsystems.drmaabroker import PACKAGE
+from batchsystems.drmaasession.broker import PACKAGE
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.errors import BatchSystemError
 
@@ -140,14 +140,15 @@ def _wrong(path: str) -> str:
 def _grid_engine(own: DrmaaSettings, environment: Mapping[str, str], path: str) -> dict[str, str]:
     """Return SGE_ROOT and SGE_CELL if Grid Engine's library needs them and the environment lacks.
 
-    Raises BatchSystemError JT234 if it needs SGE_ROOT, and nobody knows it.
+    Raises BatchSystemError JT234 if it needs SGE_ROOT, and nobody knows it or it leads nowhere.
     """
+    its_own = re.search(r"gridengine|sge|univa|uge\b", path, re.I)
     found = {"SGE_CELL": own.sge_cell} if own.sge_cell else {}
     root = own.sge_root or environment.get("SGE_ROOT") or _root_by(path)
+    if its_own and not os.path.isdir(root):
+        raise no_root(path, f"there is no directory {root}" if root else "")
     if root:
         found["SGE_ROOT"] = root
-    elif re.search(r"gridengine|sge|univa|uge\b", path, re.I):
-        raise no_root(path, "")
     return found
 
 
@@ -207,10 +208,10 @@ def _unloadable(path: str, why: str) -> BatchSystemError:
 def no_root(path: str, words: str) -> BatchSystemError:
     """Return the error that Grid Engine's library does not know where its cell is."""
     return BatchSystemError(
-        "Grid Engine's DRMAA library needs SGE_ROOT, and it is not set",
+        "Grid Engine's DRMAA library needs SGE_ROOT, the directory of a cell",
         code="JT234",
         where=path,
-        why=words,
+        why=words or "it is not set",
         fix="source the cell's settings.sh, or set drmaa.sge_root in a site file",
     )
 

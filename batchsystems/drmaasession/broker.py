@@ -1,7 +1,7 @@
 """Broker: the process that speaks to a DRMAA library, and to its parent by lines of JSON.
 
-Owns the way between the two; started by drmaaline.py, and ends when that does. It is a process
-because a library may hang or crash, and cannot be given up otherwise. Read next: drmaasession.py.
+Owns the way between the two; started by line.py, and ends when that does. It is a process
+because a library may hang or crash, and cannot be given up otherwise. Read next: session.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import signal
 import sys
 from typing import IO, Any
 
-from batchsystems.drmaabook import Book
-from batchsystems.drmaasession import Lost, Session
+from batchsystems.drmaasession.book import Book
+from batchsystems.drmaasession.session import Lost, Session
 
 PACKAGE = "drmaa"
 EXIT_S = 5

@@ -2,7 +2,7 @@
 
 Owns every call of the library once it is loaded; runs in a process of its own, as each call may
 hang. Rests on DRMAA 1.0 and on what libdrmaa of Grid Engine 8.1.9 was seen to do. Read next:
-drmaabook.py, what is kept; drmaabroker.py, who calls.
+book.py, what is kept; broker.py, who calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from batchsystems.drmaabook import Book, Job, keys_of
+from batchsystems.drmaasession.book import Book, Job, keys_of
 
 NO_USAGE = re.compile(r"^code 24\b")
 """What ended without any usage: no class of errors has this number."""
@@ -22,13 +22,15 @@ EXPIRED, UNKNOWN_JOB = "ExitTimeoutException", "InvalidJobException"
 MOST_REAPED = 20_000
 """So many ends are taken in one look."""
 
-GONE_S = 15.0
-"""Whom the cluster does not know for this long, though the session has no end of him, is gone."""
+GONE_S, UNDETERMINED_S = 45.0, 300.0
+"""A job that the cluster does not know, or nothing of, for so long is gone, though its session has
+no end of it. After a restart of qmaster Grid Engine tells sessions of ends only every 30 s."""
 
 TIME_LIMIT = "drmaa_wct_hlimit"
 """What the standard calls an attribute of a template that a library need not have."""
 
 ENDED = ("done", "failed")
+UNDETERMINED = "undetermined"
 KEPT_USAGE = (
     *("cpu", "maxvmem", "exit_status", "submission_time", "start_time", "end_time"),
     "ru_wallclock",
@@ -287,8 +289,8 @@ class Session:
                 behind.add(job.submission)
 
     def _note(self, job: Job, state: str) -> None:
-        if state == "":
-            self._note_gone(job)
+        if state in ("", UNDETERMINED):
+            self._note_gone(job, GONE_S if state == "" else UNDETERMINED_S)
             return
         job.gone_since = None
         if state in ENDED and not job.attached:
@@ -300,11 +302,12 @@ class Session:
                 job.started = time.time()
             job.state = state
 
-    def _note_gone(self, job: Job) -> None:
+    def _note_gone(self, job: Job, patience_s: float) -> None:
         """End a job that the cluster does not know, once its session can have no end of it."""
         now = time.monotonic()
         job.gone_since = now if job.gone_since is None else job.gone_since
-        if not job.attached or now - job.gone_since >= GONE_S:
+        unknown_here = not job.attached and patience_s == GONE_S
+        if unknown_here or now - job.gone_since >= patience_s:
             self._book.end(job, {"how": "gone"})
 
     # -- ending -----------------------------------------------------------------------------------
