@@ -113,17 +113,26 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
         return Verdict(Charge.CRASH, f"took its process down by signal {ending.signal}{place}")
     if ending.reason == "FAILED" and ending.signal is not None:
         return Verdict(Charge.FAULT, f"its worker was killed by signal {ending.signal}{place}")
-    if ending.exit_status == NOT_OURS:
+    told = _judge_status(ending, place)
+    if told is not None:
+        return told
+    said = ending.said if ending.reason == "ENDED" else ""
+    return Verdict(Charge.FAULT, f"{said or ending.reason.lower().replace('_', ' ')}{place}")
+
+
+def _judge_status(ending: Ending, place: str) -> Verdict | None:
+    """Return who pays by the exit status that is told of the worker, None if it tells nothing."""
+    status = ending.exit_status
+    if status == NOT_OURS:
         return Verdict(Charge.NOBODY, f"a copy of its worker lost the claim{place}")
-    if ending.exit_status == WORKER_FAILED:
+    if status == WORKER_FAILED:
         return Verdict(Charge.FAULT, f"its worker could not go on{place}")
     if ending.reason == "OK":  # a worker ends so once all is published: it is not what has ended
         return Verdict(Charge.FAULT, f"is said to have ended well{place}, but had not")
-    if ending.reason == "FAILED" and ending.exit_status is not None:
-        why = f"ended its process with exit status {ending.exit_status}{place}"
+    if ending.reason == "FAILED" and status is not None:
+        why = f"ended its process with exit status {status}{place}"
         return Verdict(Charge.CRASH, why)
-    said = ending.said if ending.reason == "ENDED" else ""
-    return Verdict(Charge.FAULT, f"{said or ending.reason.lower().replace('_', ' ')}{place}")
+    return None
 
 
 def judge_unclaimed(ending: Ending) -> Verdict:
