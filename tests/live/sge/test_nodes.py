@@ -6,15 +6,26 @@ Owns what is lost without a word. Read next: contrib/sge/README.md, for what the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import pytest
+
+from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]
+
+
+@pytest.fixture
+def sge() -> Iterator[Lab]:
+    """Give each test a cell of its own: one that has lost hosts takes a minute to be as before."""
+    with temporary_cell() as lab:
+        yield lab
+
 
 BODY = """
 class Root(Target):
