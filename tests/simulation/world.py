@@ -45,7 +45,7 @@ FAULTS: dict[str, float] = {
     "update lost": 0.05,
     "end told of a running job": 0.05,
     "outage": 0.01,
-    "kill ignored": 0.6,
+    "kill ignored": 0.4,
     "kill late": 0.9,
     "job not found again": 0.5,
     # the shared file system
@@ -56,6 +56,9 @@ FAULTS: dict[str, float] = {
     "move failed": 0.40,
 }
 """Each kind of fault, and how likely it is where it could strike, before a seed's own factor."""
+
+SELDOM = ("kill ignored", "kill late")
+"""Where these could strike few seeds come, so nearly all of them enable them."""
 
 MOST_FAULTS = 40
 """A seed's faults of all kinds: after them, or after its fault time, the world is well."""
@@ -88,7 +91,8 @@ class World:
         self.quiet_at = self.now + swarm.choice([60.0, 300.0, 1500.0])
         self.rates = {}
         for kind, rate in FAULTS.items():
-            enabled, factor = swarm.random() < 0.5, swarm.choice([0.5, 1.0, 2.0])
+            share = 0.9 if kind in SELDOM else 0.5
+            enabled, factor = swarm.random() < share, swarm.choice([0.5, 1.0, 2.0])
             if enabled and faulty:
                 self.rates[kind] = min(1.0, rate * factor)
         self.rates |= self.forced
