@@ -51,6 +51,19 @@ class Job:
         """The key's part that the tasks of an array share."""
         return submission_of(self.key)
 
+    @property
+    def may_change(self) -> bool:
+        """Tell whether its state is worth a request: of a job that runs only the end is."""
+        doubtful = not self.attached or self.killed or self.gone_since is not None
+        return doubtful or self.state != "running"
+
+    def shown(self) -> dict[str, Any]:
+        """Return what is told of it."""
+        told = {"key": self.key, "name": self.name, "at": self.submitted, "state": self.state}
+        if self.end is not None:
+            return told | {"end": self.end}
+        return told | ({"started": self.started} if self.started is not None else {})
+
 
 _TASK = re.compile(r"(.+?[.+_\[])([1-9]\d{0,8})\]?")
 

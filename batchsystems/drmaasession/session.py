@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from batchsystems.drmaasession.book import Book, Job, keys_of
+from batchsystems.drmaawords import family_of
 
 NO_USAGE = re.compile(r"^code 24\b")
 """What ended without any usage: no class of errors has this number."""
@@ -25,6 +26,14 @@ MOST_REAPED = 20_000
 GONE_S, UNDETERMINED_S = 45.0, 300.0
 """A job that the cluster does not know, or nothing of, for so long is gone, though its session has
 no end of it. After a restart of qmaster Grid Engine tells sessions of ends only every 30 s."""
+
+ENDS_HELD_BACK = (
+    "Grid Engine answers again: if its qmaster was restarted, it holds back the ends of these jobs "
+    "for up to 10 minutes, and their slots with them, so that new jobs may wait; "
+    "restarting sge_execd on the hosts cuts that short"
+)
+"""An execd that has reconnected keeps what ended of a session for 600 s, for the session to be
+gone on with first; one that was started anew does not."""
 
 TIME_LIMIT = "drmaa_wct_hlimit"
 """What the standard calls an attribute of a template that a library need not have."""
@@ -62,12 +71,13 @@ class Session:
         self._number = 0
         self._turn = 0
         self._without_usage = 0
+        self._away = False
         self.remarks: list[str] = []
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, str]:
         """Return what the library says of itself; no session is needed for it."""
         kind = self._drmaa.Session
-        found: dict[str, Any] = {}
+        found: dict[str, str] = {}
         for name in ("drmsInfo", "drmaaImplementation", "version"):
             try:
                 found[name] = str(getattr(kind, name))
@@ -88,7 +98,7 @@ class Session:
             try:
                 session.initialize(earlier)
             except Exception as error:
-                if "Communication" in kind_of(error):
+                if self._is_away(error):
                     raise Lost("before", str(error)) from error
                 self.remarks.append(
                     f"the session {earlier!r} cannot be gone on with: {error}; a new one begins"
@@ -98,11 +108,26 @@ class Session:
             try:
                 session.initialize(*([self._contact] if self._contact else []))
             except Exception as error:
+                self._is_away(error)
                 raise Lost("before", str(error)) from error
         self._session = session
         for job in self._book.jobs.values():
             job.attached, job.sure = bool(earlier), False
         self._book.meet(str(session.contact or ""))
+
+    def _is_away(self, error: Exception) -> bool:
+        """Tell whether an error means that the cluster cannot be reached, and note it if so."""
+        away = "Communication" in kind_of(error)
+        self._away = self._away or away
+        return away
+
+    def _be_back(self) -> None:
+        """Note that the cluster answers, and say what is to be expected of one that was away."""
+        if not self._away:
+            return
+        self._away = False
+        if self._book.jobs and family_of(" ".join(self.about().values())).name == "sge":
+            self.remarks.append(ENDS_HELD_BACK)
 
     def close(self) -> None:
         """End the session, once it has told what has ended; jobs live on."""
@@ -170,11 +195,13 @@ class Session:
             self._check(self._doubtful())
             self._ask_states()
         except Exception as error:
+            self._is_away(error)
             raise Lost(kind_of(error), str(error)) from error
+        self._be_back()
         self._number += 1
         ended = self._book.untold(heard, self._number)
         live = list(self._book.jobs.values())
-        return {"number": self._number, "jobs": [_shown(job) for job in (*live, *ended)]}
+        return {"number": self._number, "jobs": [job.shown() for job in (*live, *ended)]}
 
     def _reap(self) -> None:
         """Take the ends that the session knows, one call each, and none for a job that runs."""
@@ -269,8 +296,8 @@ class Session:
         Tasks begin in their order: behind one that waits the others do, too.
         """
         behind: set[str] = set()
-        wanted = [job for job in self._book.jobs.values() if _may_change(job)]
-        others = [job for job in self._book.jobs.values() if not _may_change(job)]
+        wanted = [job for job in self._book.jobs.values() if job.may_change]
+        others = [job for job in self._book.jobs.values() if not job.may_change]
         if others:
             self._turn += 1
             wanted.append(others[self._turn % len(others)])
@@ -365,18 +392,6 @@ def _is(usage: dict[str, Any], name: str, value: int) -> bool:
     return re.fullmatch(rf"{value}(\.0*)?", str(usage.get(name, ""))) is not None
 
 
-def _may_change(job: Job) -> bool:
-    """Tell whether a job's state is worth a request: of one that runs only the end is."""
-    return job.state != "running" or not job.attached or job.killed or job.gone_since is not None
-
-
 def _in_turn(jobs: Sequence[Job], start: int) -> Iterator[Job]:
     for at in range(len(jobs)):
         yield jobs[(start + at) % len(jobs)]
-
-
-def _shown(job: Job) -> dict[str, Any]:
-    shown = {"key": job.key, "name": job.name, "at": job.submitted, "state": job.state}
-    if job.end is not None:
-        return shown | {"end": job.end}
-    return shown | ({"started": job.started} if job.started is not None else {})

@@ -167,6 +167,37 @@ def test_an_outage_says_nothing_of_jobs(fake: FakeDrmaa, watcher: Watcher, tmp_p
     assert watcher.end(job).exit_status == 5
 
 
+@pytest.mark.parametrize(("drms", "told"), [("SGE 8.1.9", 1), ("PBS Professional", 0)])
+@pytest.mark.parametrize("failing", ["jobStatus", "initialize"])
+def test_that_grid_engine_holds_ends_back_after_an_outage_is_said_once(
+    fake: FakeDrmaa,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    failing: str,
+    drms: str,
+    told: int,
+):
+    """In a session that lives on, and in one that is gone on with by another process."""
+    fake.configure(drms=drms)
+    watcher = Watcher(fake.quick(patience=SLOW))
+    job = watcher.batch.issueJob(gated(tmp_path))
+    watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
+    words = "code 2: unable to contact qmaster"
+    fake.fault(failing, "raise", times=-1, kind="DrmCommunicationException", words=words)
+    if failing == "initialize":
+        fake.fault("wait", "die")
+    watcher.until(lambda: not _obtainable(watcher), "the outage")
+    assert "holds back the ends" not in caplog.text
+    fake.heal()
+    watcher.until(lambda: _obtainable(watcher), "the end of the outage")
+    looks = len(fake.calls("wait"))
+    watcher.until(lambda: len(fake.calls("wait")) >= looks + 3, "three looks")
+    assert caplog.text.count("holds back the ends") == told
+    (tmp_path / "go").touch()
+    assert watcher.end(job).exit_status == 5
+    watcher.batch.close()
+
+
 def _obtainable(watcher: Watcher) -> bool:
     try:
         watcher.batch.getIssuedJobIDs()
