@@ -69,9 +69,11 @@ class Watcher:
             assert update not in told, f"told twice: {update}"
             told.append(update)
 
-    def until(self, condition: Callable[[], object], what: str = "") -> None:
+    def until(
+        self, condition: Callable[[], object], what: str = "", patience_s: float = PATIENCE_S
+    ) -> None:
         """Take news until the condition holds."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain: {what}; news: {self.news}"
             self.poll()

@@ -53,6 +53,8 @@ BRIEF = replace(
 )
 
 GIB = 2**30
+RECONNECT_S = 200.0
+"""A library may take a minute and more to find a qmaster that has come back."""
 LIBRARY = "/usr/lib/gridengine-drmaa/lib/libdrmaa.so.1.0"
 Make = Callable[..., Drmaa]
 
@@ -380,7 +382,7 @@ def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
         "word of the submission",
     )
     sge.fault("start-master")
-    watcher.until(lambda: obtainable(watcher.batch), "the end of the outage")
+    watcher.until(lambda: obtainable(watcher.batch), "the end of the outage", RECONNECT_S)
     watcher.until(lambda: isinstance(watcher.last(during), Accepted | Refused), "its fate")
     last = watcher.last(during)
     assert isinstance(last, Accepted) or (isinstance(last, Refused) and last.transient)

@@ -16,7 +16,7 @@ import pytest
 from tests.live.examples import assert_examples_are_right
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import CLIENTS, Tree
-from tests.live.trees import calls, counting_clients
+from tests.live.trees import FIVE_LAST_S, POLL_S, calls, counting_clients
 
 Plant = Callable[..., Tree]
 
@@ -96,9 +96,6 @@ class Sum(Target):
 
 MOST_TIMES_BARE = 8.0
 """Each job of a tree starts a Python; those of the bare array start nothing of that size."""
-
-FIVE_LAST_S, POLL_S = 90.0, 30.0
-"""A busy machine that takes longer than this is looked at once more in each such interval."""
 
 
 @pytest.mark.timeout(600)
