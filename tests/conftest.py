@@ -45,13 +45,11 @@ def why_not_live() -> str | None:
     return None
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything below tests/live as live, and what shares a scheduler as one group."""
+    """Mark everything below tests/live as live."""
     for item in items:
         if item.path.is_relative_to(LIVE_DIR):
             item.add_marker(pytest.mark.live)
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
