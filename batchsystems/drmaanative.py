@@ -1,19 +1,18 @@
 """What is asked of a cluster for a job, as its DRMAA library takes it. Pure.
 
 Owns native specifications for each family of clusters; must not speak to a library.
-Read next: drmaa.py; sgeasking.py.
+Read next: drmaa.py; sgeasking.py and slurmasking.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from math import ceil
 
+from batchsystems import sgeasking, slurmasking
 from batchsystems.commandline.dialect import Check, Limits, Request
 from batchsystems.drmaawords import AMOUNT, DrmaaSettings, Family
 from batchsystems.interface import Resources
-from batchsystems.sgeasking import asking
 from batchsystems.sgewords import SgeSettings
 from batchsystems.slurmwords import SlurmSettings
 
@@ -31,38 +30,15 @@ def native_specification(
     if family.name == "sge":
         checks = sge.check and request.check is not Check.OFF
         words = ["-r", "n", "-w", "e" if checks else "n"]
-        words += asking(sge, request, limits, sge.pe or "smp")
+        words += sgeasking.asking(sge, request, limits, sge.pe or "smp")
         words += sge.directives
     elif family.name == "slurm":
-        words = _for_slurm(slurm, request, limits)
+        # as slurm-drmaa reads them: these are options of sbatch, but not all are known to it
+        words = ["--no-requeue", "--nodes=1", "--ntasks=1"]
+        words += slurmasking.asking(slurm, request, limits, "")
+        words += slurm.directives
     words += filled(own, request.resources)
     return " ".join(words)
-
-
-def _for_slurm(own: SlurmSettings, request: Request, limits: Limits) -> list[str]:
-    """Return options as slurm-drmaa reads them: those of sbatch, but not all."""
-    asked = request.resources
-    words = ["--no-requeue", "--nodes=1", "--ntasks=1", f"--cpus-per-task={asked.cpus}"]
-    if asked.memory_bytes is not None and own.memory != "none":
-        shared = asked.cpus if own.memory == "cpu" else 1
-        option = "--mem-per-cpu" if own.memory == "cpu" else "--mem"
-        words.append(f"{option}={max(1, ceil(asked.memory_bytes / 2**20 / shared))}")
-    if asked.time_s is not None:
-        words.append(f"--time={max(1, ceil(asked.time_s / 60))}")
-    if asked.gpus:
-        words.append(f"--gres={own.gres}:{asked.gpus}")
-    for name in ("account", "qos", "constraint", "reservation"):
-        if getattr(own, name):
-            words.append(f"--{name}={getattr(own, name)}")
-    chosen = limits.choose(asked)
-    if own.partition and ("," not in own.partition or chosen is None):
-        words.append(f"--partition={own.partition}")
-    elif chosen is not None:
-        words.append(f"--partition={chosen.name}")
-    nodes = [node for node in request.avoid if re.fullmatch(r"[\w.-]+", node)]
-    if nodes:
-        words.append(f"--exclude={','.join(nodes)}")
-    return [*words, *own.directives]
 
 
 def filled(own: DrmaaSettings, asked: Resources) -> list[str]:

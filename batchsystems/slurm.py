@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import ceil
 from typing import Self
 
 from batchsystems.commandline import Clock, CommandLine, habits_of
@@ -36,11 +35,8 @@ from batchsystems.slurmanswers import (
     read_queue,
     read_submission,
 )
-from batchsystems.slurmwords import (
-    HOPELESS,
-    REMEDIES,
-    SlurmSettings,
-)
+from batchsystems.slurmasking import asking
+from batchsystems.slurmwords import HOPELESS, REMEDIES, SlurmSettings
 from batchsystems.transport import Command, Ran, Transport
 
 
@@ -71,36 +67,12 @@ class SlurmDialect(Dialect):
         words = ["--parsable", f"--job-name={request.name}", "--no-requeue"]
         words += ["--open-mode=append", f"--output={_output(request.output)}"]
         words += [f"--chdir={request.cwd}", "--export=ALL", "--nodes=1", "--ntasks=1"]
-        words += self._asking(request.resources, limits)
+        words += asking(self.settings, request, limits, "M")
         if request.size is not None:
             words.append(f"--array=0-{request.size - 1}")
-        if request.avoid:
-            nodes = dict.fromkeys(node.partition(".")[0] for node in request.avoid)
-            words.append(f"--exclude={','.join(nodes)}")
         words += self.settings.directives
         argv = self._argv("sbatch", *words)
         return Command("submit", argv, self._script(request), request.env, request.cwd)
-
-    def _asking(self, asked: Resources, limits: Limits) -> list[str]:
-        own = self.settings
-        words = [f"--cpus-per-task={asked.cpus}"]
-        if asked.memory_bytes is not None and own.memory != "none":
-            shared = asked.cpus if own.memory == "cpu" else 1
-            option = "--mem-per-cpu" if own.memory == "cpu" else "--mem"
-            words.append(f"{option}={max(1, ceil(asked.memory_bytes / 2**20 / shared))}M")
-        if asked.time_s is not None:
-            words.append(f"--time={max(1, ceil(asked.time_s / 60))}")
-        if asked.gpus:
-            words.append(f"--gres={own.gres}:{asked.gpus}")
-        for name in ("account", "qos", "constraint", "reservation"):
-            if getattr(own, name):
-                words.append(f"--{name}={getattr(own, name)}")
-        chosen = limits.choose(asked)
-        if own.partition and ("," not in own.partition or chosen is None):
-            words.append(f"--partition={own.partition}")
-        elif chosen is not None and (own.queues or not chosen.preferred):
-            words.append(f"--partition={chosen.name}")
-        return words
 
     def _script(self, request: Request) -> str:
         index = f'"$((SLURM_ARRAY_TASK_ID + {request.first}))"'
