@@ -8,11 +8,13 @@ from __future__ import annotations
 import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from batchsystems.interface import BatchSystem
+from tests.conformance import Watcher, end_all
 from tests.live.engines import CONTRIB, open_directory
 
 
@@ -58,3 +60,11 @@ def own_place(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
     shutil.chown(path / "home", ordinary_user.pw_uid, ordinary_user.pw_gid)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def watcher(make: Callable[..., BatchSystem]) -> Iterator[Watcher]:
+    """Return who hears the news of an adapter, made by the `make` of the test's module."""
+    batch = make()
+    yield Watcher(batch)
+    end_all(batch)

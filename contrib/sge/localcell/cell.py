@@ -23,7 +23,7 @@ from localengines.processes import wait_for
 
 from localcell import configuration
 from localcell.clients import Clients
-from localcell.machines import END_S, SWITCH, Machines
+from localcell.machines import SWITCH, Machines
 from localcell.members import Member, members
 from localcell.programs import BINARIES, CLIENTS, RESOURCES, binary
 from localcell.settings import Places, Settings
@@ -272,8 +272,7 @@ class Cell(Engine):
                 self.machines.end(name)
         wait_for("the end of every process", self._end_members, READY_S)
         if self.settings.namespaces:
-            what = f"the end of {self.settings.link}"
-            wait_for(what, lambda: not self.machines.link_exists(), END_S)
+            self.machines.remove_link()
 
     def _end_members(self) -> bool:
         """Kill what belongs to the cell; tell whether nothing did."""

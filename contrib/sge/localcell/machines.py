@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from localengines import processes
@@ -24,7 +25,7 @@ from localcell.settings import Places, Settings
 
 SWITCH = "switch"
 BRIDGE = "br0"
-END_S = 20.0
+END_S = 60.0
 
 
 class Machines:
@@ -142,7 +143,7 @@ class Machines:
         link, ip = self.settings.link, program("ip")
         self._ip(SWITCH, f"link add {BRIDGE} type bridge")
         self._ip(SWITCH, f"link set dev {BRIDGE} up")
-        wait_for(f"the end of an earlier {link}", lambda: not self.link_exists(), END_S)
+        self.remove_link()
         self._run([ip, *f"link add {link} type veth peer name up0 netns {first.pid}".split()])
         self._run([ip, *f"addr add {self.settings.master_address}/24 dev {link}".split()])
         self._run([ip, "link", "set", "dev", link, "up"])
@@ -176,8 +177,15 @@ class Machines:
         """Tell whether a host that is on was cut off."""
         return ",UP" not in self._ip(SWITCH, f"-o link show dev {host}").partition(">")[0]
 
-    def link_exists(self) -> bool:
-        """Tell whether there is a way from this machine into the cell."""
+    def remove_link(self) -> None:
+        """Remove the way from this machine into the cell, for which the kernel takes its time."""
+        link = self.settings.link
+        if self._link_exists():
+            with suppress(Failure):  # it may be gone by now
+                self._run([program("ip"), "link", "del", "dev", link])
+        wait_for(f"the end of {link}", lambda: not self._link_exists(), END_S)
+
+    def _link_exists(self) -> bool:
         return (Path("/sys/class/net") / self.settings.link).exists()
 
 

@@ -12,6 +12,8 @@ import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
 from tests.live.engines import CONTRIB, Engine, contributed
 from tests.live.waiting import LIMIT_S, eventually
 
@@ -46,6 +48,12 @@ class Lab(Engine):
     def status(self) -> dict:
         """Return the settings, the state of each daemon and of each host's queue."""
         return json.loads(self.call("status", "--json").stdout)
+
+    def lead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have adapters of this process speak to the cell."""
+        for name, value in self.env.items():
+            if name == "PATH" or name.startswith(("SGE_", "DRMAA_")):
+                monkeypatch.setenv(name, value)
 
     # ---- jobs ----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ Owns the adapter alone; whole trees and their rescue are tested elsewhere. Read 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,29 +50,15 @@ GIB = 2**30
 Make = Callable[..., Sge]
 
 
-def lead_to(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have adapters of this process speak to a cell."""
-    for name, value in lab.env.items():
-        if name == "PATH" or name.startswith("SGE_"):
-            monkeypatch.setenv(name, value)
-
-
 @pytest.fixture
 def make(sge: Lab, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Return what makes an adapter of the test's cell."""
-    lead_to(sge, monkeypatch)
+    sge.lead(monkeypatch)
 
     def made(settings: SgeSettings | None = None, **patience: float) -> Sge:
         return Sge(settings, QUICK, replace(BRIEF, **patience))  # type: ignore[arg-type]
 
     return made
-
-
-@pytest.fixture
-def watcher(make: Make) -> Iterator[Watcher]:
-    batch = make()
-    yield Watcher(batch)
-    end_all(batch)
 
 
 class TestSge(Conformance):
@@ -311,7 +297,7 @@ class Counted(Local):
 def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
     wide: Lab, bare_thousand_s: float, monkeypatch: pytest.MonkeyPatch
 ):
-    lead_to(wide, monkeypatch)
+    wide.lead(monkeypatch)
     counted = Counted()
     batch = Sge(transport=counted)
     watcher = Watcher(batch)

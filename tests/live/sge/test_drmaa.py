@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,9 +62,7 @@ Make = Callable[..., Drmaa]
 @pytest.fixture
 def make(sge: Lab, monkeypatch: pytest.MonkeyPatch, open_tmp_path: Path) -> Make:
     """Return what makes an adapter of the test's cell; all of a test share their records."""
-    for name, value in sge.env.items():
-        if name == "PATH" or name.startswith(("SGE_", "DRMAA_")):
-            monkeypatch.setenv(name, value)
+    sge.lead(monkeypatch)
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
 
     def made(
@@ -74,13 +72,6 @@ def make(sge: Lab, monkeypatch: pytest.MonkeyPatch, open_tmp_path: Path) -> Make
         return Drmaa(settings, sge, None, QUICK, waits, str(open_tmp_path))
 
     return made
-
-
-@pytest.fixture
-def watcher(make: Make) -> Iterator[Watcher]:
-    batch = make()
-    yield Watcher(batch)
-    end_all(batch)
 
 
 class TestDrmaa(Conformance):

@@ -11,45 +11,12 @@ from collections.abc import Callable
 
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
+from tests.live.workflows import assert_ends_were_told, write_ends
 
 Plant = Callable[..., Tree]
 
 STATUSES = (1, 99, 100, 137, 255)
 SIGNALS = (9, 11, 15)
-
-STATUS_BODY = f"""
-class Root(Target):
-    def run(self):
-        for status in {STATUSES}:
-            self.addChildTarget(Leaves(status, False))
-            self.addChildTarget(Leaves(status, True))
-            note = f"echo shell{{status}} >>ran; "
-            mark = f"mkdir shell{{status}} 2>/dev/null && exit {{status}}; true"
-            self.addChildCommand(note + mark, runTime=60, memory="100M")
-        for number in {SIGNALS}:
-            self.addChildTarget(Shot(number))
-class Leaves(Target):
-    def __init__(self, status, at_once):
-        super().__init__(memory="100M", time=60)
-        self.status, self.at_once = status, at_once
-    def run(self):
-        name = f"{{'exit' if self.at_once else 'raise'}}{{self.status}}"
-        note("ran", name)
-        if first_time(name):
-            if self.at_once:
-                os._exit(self.status)
-            sys.exit(self.status)
-class Shot(Target):
-    def __init__(self, number):
-        super().__init__(memory="100M", time=60)
-        self.number = number
-    def run(self):
-        name = f"shot{{self.number}}"
-        note("ran", name)
-        if first_time(name):
-            os.kill(os.getpid(), self.number)
-            time.sleep(60)
-"""
 
 SCARCE_BODY = """
 import subprocess
@@ -72,7 +39,7 @@ class Late(Target):
     def __init__(self):
         super().__init__(memory="100M", time=4)
     def run(self):
-        note("late", sge_id())
+        note("late", batch_id())
         if first_time("late began"):
             wait_for("never")
 """
@@ -83,22 +50,14 @@ def test_no_status_or_signal_means_anything_special_and_too_little_is_answered_w
 ) -> None:
     """Both at once: a tree with one retry for its failures, and one with none, as it needs none."""
     failing, scarce = plant(), plant(jobs={"min_time": 4, "time_margin": 1})
-    failing.write(STATUS_BODY)
+    write_ends(failing, STATUSES, SIGNALS)
     scarce.write(SCARCE_BODY)
     masters = [failing.start("--retryCount", "1"), scarce.start("--retryCount", "0")]
     ended = [master.end() for master in masters]
     failing.assert_done(ended[0])
     scarce.assert_done(ended[1])
 
-    said = ended[0].said
-    names = [f"{how}{status}" for how in ("raise", "exit", "shell") for status in STATUSES]
-    names += [f"shot{number}" for number in SIGNALS]
-    assert Counter(failing.lines("ran")) == dict.fromkeys(names, 2)
-    for status in STATUSES:
-        assert f"sys.exit({status})" in said
-        assert f"exit status {status};" in said or f"exit status {status}:" in said
-    assert "by signal 11" in said, "a step that kills its worker is charged"
-    assert "by signal 9" in said
+    assert_ends_were_told(failing, ended[0].said, STATUSES, SIGNALS)
     bad = Counter(run.end for run in failing.runs() if run.end != ("0", "0"))
     assert bad == {("100", str(128 + number)): 1 for number in SIGNALS}, "its status is its own"
 

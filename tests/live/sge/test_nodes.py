@@ -38,7 +38,7 @@ class Leaf(Target):
         self.number = number
     def run(self):
         first = first_time(f"first{self.number}")
-        place = f"{self.number}/{self.getAttempt()}/{sge_id()}/{host()}"
+        place = f"{self.number}/{self.getAttempt()}/{batch_id()}/{host()}"
         note("first" if first else "second", place)
         wait_for(f"gate{self.number}" if first else f"again{self.number}")
         for _ in range(2):

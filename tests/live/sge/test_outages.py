@@ -12,44 +12,11 @@ import pytest
 
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
+from tests.live.workflows import assert_all_once, write_gated
 
 Plant = Callable[..., Tree]
 
-LEAVES_BODY = """
-class Root(Target):
-    def run(self):
-        note("root", sge_id())
-        wait_for("gate0")
-        for number in range(COUNT):
-            self.addChildTarget(Leaf(number))
-        self.setFollowOnTarget(Sum())
-class Leaf(Target):
-    def __init__(self, number):
-        super().__init__(memory="100M", time=60)
-        self.number = number
-    def run(self):
-        note("began", f"{self.number}/{sge_id()}")
-        wait_for("gate")
-        note("ran", str(self.number))
-class Sum(Target):
-    def __init__(self):
-        super().__init__(memory="100M", time=60)
-    def run(self):
-        note("sum", str(len(open("ran").readlines())))
-"""
-
 AWAY_S = 30.0
-
-
-def leaves(tree: Tree, count: int) -> None:
-    tree.write(f"COUNT = {count}\n{LEAVES_BODY}")
-
-
-def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
-    """Fail unless every leaf ran once, in so many batch jobs as there should be."""
-    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
-    assert tree.lines("sum") == [str(count)]
-    tree.ended_runs(count if runs is None else runs, "Leaf")
 
 
 def test_a_master_that_is_away_is_waited_for_and_one_that_is_frozen(
@@ -64,11 +31,11 @@ def test_a_master_that_is_away_is_waited_for_and_one_that_is_frozen(
     tree = plant(timeouts=timeouts, grace={"visibility": 10, "second_look": 2})
     late = plant(timeouts=timeouts, grace={"absence": 60})
     slots = sge.slots * len(sge.hosts)
-    leaves(tree, 4)
+    write_gated(tree, 4)
     tree.open("gate")
     master = tree.start("--retryCount", "0")
     tree.wait_for_lines("root", 1)
-    leaves(late, slots)
+    write_gated(late, slots)
     late.open("gate0")
     of_late = late.start("--retryCount", "0")
     late.wait_for_lines("began", slots - 2)
@@ -107,7 +74,7 @@ class Leaf(Target):
         super().__init__(memory="100M", time=60)
         self.number = number
     def run(self):
-        note("began", f"{self.number}/{sge_id()}")
+        note("began", f"{self.number}/{batch_id()}")
         if first_time(f"first{self.number}"):
             wait_for("never" if self.number == 0 else "gate")
         note("ran", str(self.number))

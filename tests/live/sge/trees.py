@@ -54,7 +54,7 @@ class Tree(trees.Tree[Lab, Run]):
     """
 
     added = '''
-def sge_id():
+def batch_id():
     """Return this job's id as Grid Engine shows it, an array's with the task."""
     task = os.environ["SGE_TASK_ID"]
     return os.environ["JOB_ID"] + ("" if task == "undefined" else "." + task)

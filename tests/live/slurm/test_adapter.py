@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,13 +46,6 @@ def make(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slurm]:
         return Slurm(settings, QUICK, replace(BRIEF, **patience))  # type: ignore[arg-type]
 
     return made
-
-
-@pytest.fixture
-def watcher(make: Callable[..., Slurm]) -> Iterator[Watcher]:
-    batch = make()
-    yield Watcher(batch)
-    end_all(batch)
 
 
 class TestSlurm(Conformance):

@@ -6,66 +6,26 @@ Read next: trees.py.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
 from tests.live.trees import fake_client
 from tests.live.waiting import eventually
+from tests.live.workflows import assert_ends_were_told, write_ends
 
 Plant = Callable[..., Tree]
 
 STATUSES = (1, 3, 75, 99, 100, 137, 255)
-
-STATUS_BODY = f"""
-class Root(Target):
-    def run(self):
-        for status in {STATUSES}:
-            self.addChildTarget(Leaves(status, False))
-            self.addChildTarget(Leaves(status, True))
-            note = f"echo shell{{status}} >>ran; "
-            mark = f"mkdir shell{{status}} 2>/dev/null && exit {{status}}; true"
-            self.addChildCommand(note + mark, runTime=60, memory="100M")
-        for number in (9, 11, 15):
-            self.addChildTarget(Shot(number))
-class Leaves(Target):
-    def __init__(self, status, at_once):
-        super().__init__(memory="100M", time=60)
-        self.status, self.at_once = status, at_once
-    def run(self):
-        name = f"{{'exit' if self.at_once else 'raise'}}{{self.status}}"
-        note("ran", name)
-        if first_time(name):
-            if self.at_once:
-                os._exit(self.status)
-            sys.exit(self.status)
-class Shot(Target):
-    def __init__(self, number):
-        super().__init__(memory="100M", time=60)
-        self.number = number
-    def run(self):
-        name = f"shot{{self.number}}"
-        note("ran", name)
-        if first_time(name):
-            os.kill(os.getpid(), self.number)
-            time.sleep(60)
-"""
+SIGNALS = (9, 11, 15)
 
 
 def test_no_exit_status_or_signal_of_a_step_means_anything_special(plant: Plant) -> None:
     tree = plant()
-    tree.write(STATUS_BODY)
+    write_ends(tree, STATUSES, SIGNALS)
     said = tree.run("--retryCount", "1")
-    names = [f"{how}{status}" for how in ("raise", "exit", "shell") for status in STATUSES]
-    names += [f"shot{number}" for number in (9, 11, 15)]
-    assert Counter(tree.lines("ran")) == dict.fromkeys(names, 2)
-    for status in STATUSES:
-        assert f"sys.exit({status})" in said
-        assert f"exit status {status};" in said or f"exit status {status}:" in said
-    assert "by signal 11" in said, "a step that kills its worker is charged"
-    assert "by signal 9" in said
-    expected = {f"0:{number}" for number in (9, 11, 15)}
+    assert_ends_were_told(tree, said, STATUSES, SIGNALS)
+    expected = {f"0:{number}" for number in SIGNALS}
     eventually("accounting", tree.runs, lambda runs: all(run.is_final for run in runs))
     bad = [run for run in tree.runs() if run.state != "COMPLETED"]
     assert {run.code for run in bad} == expected, "a worker's exit status is its own"
@@ -99,7 +59,7 @@ class Late(Target):
     def __init__(self):
         super().__init__(memory="50M", time=60)
     def run(self):
-        note("late", slurm_id())
+        note("late", batch_id())
         if first_time("late began"):
             wait_for("never")
 """

@@ -12,52 +12,15 @@ from collections.abc import Callable
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
+from tests.live.workflows import kill_a_master_and_restart
 
 Plant = Callable[..., Tree]
 
 MANY = 500
 
-MANY_BODY = f"""
-class Root(Target):
-    def run(self):
-        for number in range({MANY}):
-            self.addChildTarget(Leaf(number))
-        self.setFollowOnTarget(Sum())
-class Leaf(Target):
-    def __init__(self, number):
-        super().__init__(memory="100M", time=60)
-        self.number = number
-    def run(self):
-        note("began", str(self.number))
-        wait_for("early" if self.number % 2 else "late")
-        note("ran", str(self.number))
-class Sum(Target):
-    def run(self):
-        note("sum", str(sum(int(line) for line in open("ran"))))
-"""
-
 
 def test_a_killed_masters_jobs_are_adopted_and_none_runs_twice(plant: Plant) -> None:
-    tree = plant()
-    tree.write(MANY_BODY)
-    master = tree.start()
-    tree.wait_queued(MANY, "Leaf")
-    tree.wait_for_lines("began", 8)
-    master.kill()
-    tree.open("early")
-    ended_meanwhile = len(tree.wait_for_lines("ran", 4))
-    heir = tree.restart()
-    heir.wait_for_word("adopted ")
-    adopted = int(heir.said.partition("adopted ")[2].split()[0])
-    assert adopted >= MANY, heir.said
-    print(f"adopted {adopted}; {ended_meanwhile} had ended while there was no master")
-    assert len(tree.queued("Leaf", "RUNNING")) > 0
-    assert len(tree.queued("Leaf", "PENDING")) > 0
-    tree.open("late")
-    tree.assert_done(heir.end())
-    assert sorted(map(int, tree.lines("ran"))) == list(range(MANY))
-    assert tree.lines("sum") == [str(sum(range(MANY)))]
-    runs = tree.ended_runs(MANY, "Leaf")
+    runs = kill_a_master_and_restart(plant(), MANY, "RUNNING", "PENDING")
     assert Counter(run.state for run in runs) == {"COMPLETED": MANY}
 
 

@@ -95,7 +95,7 @@ class Leaf(Target):
         super().__init__(memory="100M", time=60)
         self.name = name
     def run(self):
-        note(f"{self.name}-began", f"{slurm_id()}/{os.getpid()}")
+        note(f"{self.name}-began", f"{batch_id()}/{os.getpid()}")
         if first_time(self.name):
             wait_for("gate")
         note("through", self.name)

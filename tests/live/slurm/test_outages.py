@@ -25,42 +25,10 @@ from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
 from tests.live.trees import fake_client, planting
 from tests.live.waiting import eventually
+from tests.live.workflows import assert_all_once, write_gated
 
 Plant = Callable[..., Tree]
 Cluster = AbstractContextManager[Lab]
-
-LEAVES_BODY = """
-class Root(Target):
-    def run(self):
-        note("root", slurm_id())
-        wait_for("gate0")
-        for number in range(COUNT):
-            self.addChildTarget(Leaf(number))
-        self.setFollowOnTarget(Sum())
-class Leaf(Target):
-    def __init__(self, number):
-        super().__init__(memory="100M", time=60)
-        self.number = number
-    def run(self):
-        note("began", slurm_id())
-        wait_for("gate")
-        note("ran", str(self.number))
-class Sum(Target):
-    def run(self):
-        note("sum", str(len(open("ran").readlines())))
-"""
-
-
-def leaves(tree: Tree, count: int) -> None:
-    tree.write(f"COUNT = {count}\n{LEAVES_BODY}")
-
-
-def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
-    """Fail unless every leaf ran once, in so many batch jobs as there should be."""
-    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
-    assert tree.lines("sum") == [str(count)]
-    tree.ended_runs(count if runs is None else runs, "Leaf")
-
 
 # ---- the longest, each on a cluster of its own ---------------------------------------------
 
@@ -68,7 +36,7 @@ def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
 def away(slurm: Lab, plant: Plant) -> None:
     """The controller is away for a minute, and waited for."""
     tree = plant()
-    leaves(tree, 48)
+    write_gated(tree, 48)
     tree.open("gate0")
     master = tree.start("--logLevel", "DEBUG")
     tree.wait_for_lines("began", 32)
@@ -89,7 +57,7 @@ def away(slurm: Lab, plant: Plant) -> None:
 def frozen(slurm: Lab, plant: Plant) -> None:
     """A submission that a frozen controller accepted is found."""
     tree = plant()
-    leaves(tree, 8)
+    write_gated(tree, 8)
     tree.open("gate")
     master = tree.start()
     tree.wait_for_lines("root", 1)
@@ -105,7 +73,7 @@ def frozen(slurm: Lab, plant: Plant) -> None:
 def without_munge(slurm: Lab, plant: Plant) -> None:
     """Jobs end while munge is away."""
     tree = plant(rescue={"published": 5})
-    leaves(tree, 6)
+    write_gated(tree, 6)
     tree.open("gate0")
     master = tree.start()
     jobs = tree.wait_for_lines("began", 6)
@@ -129,7 +97,7 @@ def without_munge(slurm: Lab, plant: Plant) -> None:
 def forgotten(slurm: Lab, plant: Plant) -> None:
     """What the queue has forgotten is known by its results, without accounting."""
     tree = plant()
-    leaves(tree, 8)
+    write_gated(tree, 8)
     tree.open("gate0")
     master = tree.start()
     jobs = tree.wait_for_lines("began", 8)
@@ -189,7 +157,7 @@ def test_a_lost_job_whose_id_is_anothers_now_is_not_taken_for_ours(
     slurm: Lab, plant: Plant, another_user: struct_passwd, tmp_path: Path
 ) -> None:
     tree = plant(grace={"history": 8})
-    tree.write("class Root(Target):\n    def run(self):\n        note('ran', slurm_id())\n")
+    tree.write("class Root(Target):\n    def run(self):\n        note('ran', batch_id())\n")
     for node in slurm.nodes:
         slurm.fault("drain", node)
     slurm.fault("stop-controller")
@@ -216,7 +184,7 @@ def test_a_lost_job_whose_id_is_anothers_now_is_not_taken_for_ours(
 
 def test_without_the_accounting_daemon_a_tree_runs_as_ever(slurm: Lab, plant: Plant) -> None:
     tree = plant()
-    leaves(tree, 8)
+    write_gated(tree, 8)
     slurm.fault("stop-dbd")
     tree.open("gate0")
     master = tree.start("--retryCount", "0")
@@ -242,7 +210,7 @@ esac
 
 def test_answers_that_are_cut_garbled_or_none_harm_nothing(plant: Plant) -> None:
     tree = plant()
-    leaves(tree, 20)
+    write_gated(tree, 20)
     tree.bin = tree.home / "bin"
     fake_client(tree.bin, "squeue", GARBLED)
     tree.open("gate0")

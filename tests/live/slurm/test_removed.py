@@ -30,7 +30,7 @@ class Leaf(Target):
         super().__init__(memory="100M", time=60, cpu=CPU)
         self.number = number
     def run(self):
-        note("began", f"{self.number}/{slurm_id()}/{os.environ['SLURMD_NODENAME']}")
+        note("began", f"{self.number}/{batch_id()}/{os.environ['SLURMD_NODENAME']}")
         wait_for("gate")
         note("ran", str(self.number))
 """
@@ -53,8 +53,8 @@ def test_a_preempted_job_runs_again_and_nobody_is_charged(slurm: Lab, plant: Pla
         leaves(tree, half, cpu=8)
         masters.append(tree.start())
         tree.wait_for_lines("began", half)
-    for _ in slurm.nodes:
-        slurm.submit("-p", "high", "-c", "8", "--wrap", "true")
+    for node in slurm.nodes:  # by name: one that is free again would serve the next as well
+        slurm.submit("-p", "high", "-w", node, "-c", "8", "--wrap", "true")
     for tree, master in zip(trees, masters, strict=True):
         tree.wait_for_lines("began", 2 * half)
         tree.open("gate")
@@ -129,7 +129,7 @@ class Leaf(Target):
         super().__init__(memory="100M", time=60)
         self.name = name
     def run(self):
-        note(f"{self.name}-began", slurm_id())
+        note(f"{self.name}-began", batch_id())
         if first_time(self.name):
             wait_for("never")
         note("ran", self.name)

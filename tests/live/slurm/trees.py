@@ -37,7 +37,7 @@ class Tree(trees.Tree[Lab, Run]):
 
     system = "slurm"
     added = '''
-def slurm_id():
+def batch_id():
     """Return this job's id as Slurm shows it, an array's with the task."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]

@@ -1,0 +1,188 @@
+"""Workflows that several schedulers' tests run, and what must come of them whatever runs them.
+
+Owns their scripts and what is to be seen in the files they write; must not know any scheduler.
+Read next: trees.py; examples.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tests.live.engines import Engine
+from tests.live.trees import Run, Tree
+
+E = TypeVar("E", bound=Engine)
+R = TypeVar("R", bound=Run)
+
+# ---- steps that end in every way -----------------------------------------------------------
+
+ENDS_BODY = """
+class Root(Target):
+    def run(self):
+        for status in STATUSES:
+            self.addChildTarget(Leaves(status, False))
+            self.addChildTarget(Leaves(status, True))
+            note = f"echo shell{status} >>ran; "
+            mark = f"mkdir shell{status} 2>/dev/null && exit {status}; true"
+            self.addChildCommand(note + mark, runTime=60, memory="100M")
+        for number in SIGNALS:
+            self.addChildTarget(Shot(number))
+class Leaves(Target):
+    def __init__(self, status, at_once):
+        super().__init__(memory="100M", time=60)
+        self.status, self.at_once = status, at_once
+    def run(self):
+        name = f"{'exit' if self.at_once else 'raise'}{self.status}"
+        note("ran", name)
+        if first_time(name):
+            if self.at_once:
+                os._exit(self.status)
+            sys.exit(self.status)
+class Shot(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        name = f"shot{self.number}"
+        note("ran", name)
+        if first_time(name):
+            os.kill(os.getpid(), self.number)
+            time.sleep(60)
+"""
+
+
+def write_ends(tree: Tree, statuses: Sequence[int], signals: Sequence[int]) -> None:
+    """Write steps that exit, are killed and kill themselves, each the first time only."""
+    tree.write(f"STATUSES, SIGNALS = {statuses}, {signals}\n{ENDS_BODY}")
+
+
+def assert_ends_were_told(
+    tree: Tree, said: str, statuses: Sequence[int], signals: Sequence[int]
+) -> None:
+    """Fail unless each of them ran twice, and how it ended first was told as it was."""
+    names = [f"{how}{status}" for how in ("raise", "exit", "shell") for status in statuses]
+    names += [f"shot{number}" for number in signals]
+    assert Counter(tree.lines("ran")) == dict.fromkeys(names, 2)
+    for status in statuses:
+        assert f"sys.exit({status})" in said
+        assert f"exit status {status};" in said or f"exit status {status}:" in said
+    assert "by signal 11" in said, "a step that kills its worker is charged"
+    assert "by signal 9" in said
+
+
+# ---- a level of jobs alike -----------------------------------------------------------------
+
+LEVEL_BODY = """
+class Root(Target):
+    def run(self):
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+        self.setFollowOnTarget(Sum())
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=EXPECTED)
+        self.number = number
+    def run(self):
+        note("ran", str(self.number))
+class Sum(Target):
+    def run(self):
+        note("sum", str(sum(int(line) for line in open("ran"))))
+"""
+
+
+def write_level(tree: Tree, count: int, expected: float | None) -> None:
+    """Write so many jobs alike, of which so many seconds are expected, and their follow-on."""
+    tree.write(f"COUNT, EXPECTED = {count}, {expected}\n{LEVEL_BODY}")
+
+
+def assert_level_ran_once(tree: Tree, count: int) -> None:
+    """Fail unless each of them ran once, before the follow-on."""
+    assert tree.lines("sum") == [str(sum(range(count)))]
+    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
+
+
+# ---- jobs that wait for a gate ---------------------------------------------------------------
+
+GATED_BODY = """
+class Root(Target):
+    def run(self):
+        note("root", batch_id())
+        wait_for("gate0")
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+        self.setFollowOnTarget(Sum())
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        note("began", batch_id())
+        wait_for("gate")
+        note("ran", str(self.number))
+class Sum(Target):
+    def __init__(self):
+        super().__init__(memory="100M", time=60)
+    def run(self):
+        note("sum", str(len(open("ran").readlines())))
+"""
+
+
+def write_gated(tree: Tree, count: int) -> None:
+    """Write a root that waits for gate0, and so many leaves that wait for `gate`."""
+    tree.write(f"COUNT = {count}\n{GATED_BODY}")
+
+
+def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
+    """Fail unless every leaf ran once, in so many batch jobs as there should be."""
+    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
+    assert tree.lines("sum") == [str(count)]
+    tree.ended_runs(count if runs is None else runs, "Leaf")
+
+
+# ---- a master that is killed with many jobs out ----------------------------------------------
+
+MANY_BODY = """
+class Root(Target):
+    def run(self):
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+        self.setFollowOnTarget(Sum())
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        note("began", str(self.number))
+        wait_for("early" if self.number % 2 else "late")
+        note("ran", str(self.number))
+class Sum(Target):
+    def run(self):
+        note("sum", str(sum(int(line) for line in open("ran"))))
+"""
+
+
+def kill_a_master_and_restart(tree: Tree[E, R], count: int, running: str, waiting: str) -> list[R]:
+    """Kill a master with so many jobs out; fail unless the next one adopts all and each runs once.
+
+    running, waiting: the queue's words for that. Returns the runs of the jobs.
+    """
+    tree.write(f"COUNT = {count}\n{MANY_BODY}")
+    master = tree.start()
+    tree.wait_queued(count, "Leaf")
+    tree.wait_for_lines("began", 8)
+    master.kill()
+    tree.open("early")
+    ended_meanwhile = len(tree.wait_for_lines("ran", 4))
+    heir = tree.restart()
+    heir.wait_for_word("adopted ")
+    adopted = int(heir.said.partition("adopted ")[2].split()[0])
+    assert adopted >= count, heir.said
+    print(f"adopted {adopted}; {ended_meanwhile} had ended while there was no master")
+    assert tree.queued("Leaf", running)
+    assert tree.queued("Leaf", waiting)
+    tree.open("late")
+    tree.assert_done(heir.end())
+    assert_level_ran_once(tree, count)
+    return tree.ended_runs(count, "Leaf")
