@@ -1,7 +1,7 @@
-"""What tests of whole runs are given: a shell to type into.
+"""What tests of whole runs are given: a shell to type into, a workflow to write.
 
 Owns fixtures that more than one module uses; must not check anything.
-Read next: shells.py.
+Read next: shells.py, flows.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.flows import Workflow
 from tests.integration.shells import Shell
 
 
@@ -19,3 +20,8 @@ def jobtree(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path)
     yield shell
     shell.end()
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Workflow:
+    return Workflow(tmp_path)
