@@ -1,7 +1,7 @@
 """Trees that cannot be used or written: each gets a clear error, and nothing is lost.
 
 Owns what is wrong with the tree and its disk as accidents make it; what malice makes is in
-test_hostile.py. Read next: docs/reliability.md.
+test_hostile_files.py. Read next: docs/reliability.md.
 """
 
 from __future__ import annotations
