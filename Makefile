@@ -41,7 +41,7 @@ crash: $(STAMP) strace ## hours: kill at every durable operation; ARGS="--every 
 	@"$(PY)" -m tests.crash.points $(ARGS)
 	@"$(PY)" -m tests.crash.points --victims master worker --errors ENOSPC EIO EDQUOT $(ARGS)
 	@JOBTREE_RACES=200 JOBTREE_STOPPED_S=120 JOBTREE_HOSTILE_EXAMPLES=50 "$(PY)" -m pytest \
-	  --timeout 3600 tests/integration/test_takeover.py tests/integration/test_hostile.py
+	  --timeout 3600 tests/integration/test_takeover.py tests/integration/test_hostile_*.py
 
 SEEDS ?= 10000
 simulate: $(STAMP) ## minutes: virtual runs full of faults; SEEDS=10000 of them, ARGS="--first 10000"

@@ -1,6 +1,7 @@
 """Small workflows written by a test, and run as a user would run them.
 
-Owns the script's frame and the processes; must not know what a test looks for.
+Owns the script's frame, the processes, and a flow that fails until it is mended; must not know
+what a test looks for.
 Read next: test_faults.py.
 """
 
@@ -26,6 +27,21 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     Stack.addJobTreeOptions(parser)
     sys.exit(min(1, Stack(Root()).startJobTree(parser.parse_args())))
+"""
+
+FAILS_UNLESS = """
+class Root(Target):
+    def run(self):
+        self.addChildTarget(Good())
+        self.addChildTarget(Bad())
+class Good(Target):
+    def run(self):
+        note("good", "x")
+class Bad(Target):
+    def run(self):
+        note("bad", "x")
+        if not os.path.exists("mended"):
+            raise ValueError("the reason")
 """
 
 
@@ -68,3 +84,7 @@ class Workflow:
     def lines(self, name: str) -> list[str]:
         path = self.home / name
         return path.read_text().split() if path.exists() else []
+
+
+def no_traceback(said: str) -> bool:
+    return "Traceback (most recent call last)" not in said

@@ -1,4 +1,8 @@
-"""The command line with real runs: what a user types, sees, and gets as exit status."""
+"""The command line with real runs: what a user types, sees, and gets as exit status.
+
+Owns the commands that are run to their end, and those that look at, kill or clean a tree; must
+not send the master signals. Read next: test_cli_interrupts.py, which does.
+"""
 
 from __future__ import annotations
 
@@ -6,85 +10,15 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobtree import lease
-
-ROOT = Path(__file__).resolve().parents[2]
-LONGEST_S = 60.0
+from tests.integration.shells import LONGEST_S, ROOT, Shell, start_long_run, until
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
-
-
-class Shell:
-    """A user's shell in a directory of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._started: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": -1, "stderr": -1} | more
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobtree", *arguments],
-            cwd=self.directory,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"},
-            text=True,
-            start_new_session=True,
-            **pipes,
-        )
-        self._started.append(process)
-        return process
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=LONGEST_S)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def status(self, tree: str) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(self("status", tree, "--json").stdout)
-        return said
-
-    def end(self) -> None:
-        for process in self._started:
-            if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
-
-
-@pytest.fixture
-def jobtree(tmp_path: Path) -> Iterator[Shell]:
-    shell = Shell(tmp_path)
-    yield shell
-    shell.end()
-
-
-def until(happened: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + LONGEST_S
-    while not happened():
-        assert time.monotonic() < end, f"it never came to this: {what}"
-        time.sleep(0.02)
-
-
-def start_long_run(jobtree: Shell, **more: Any) -> subprocess.Popen[str]:
-    """Start a run whose one job sleeps until it is killed, and wait until it does."""
-    command = "touch begun; exec sleep 1000 # JOB_FILE"
-    process = jobtree.start("run", "--command", command, "--jobTree", "x.jt", **more)
-    until((jobtree.directory / "begun").exists, "the job runs")
-    return process
 
 
 def grow(*children: str, follow_on: str = "") -> str:
@@ -282,89 +216,6 @@ def test_a_master_on_another_host_is_asked_through_the_tree(jobtree: Shell):
     assert "error[JT317]" in ran.stderr
 
 
-# ---- Ctrl-C ------------------------------------------------------------------------------
-
-
-def test_one_interrupt_leaves_the_jobs_and_says_how_to_go_on(jobtree: Shell):
-    process = start_long_run(jobtree)
-    os.kill(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=LONGEST_S)
-    assert process.returncode == 130
-    assert f"jobtree restart {jobtree.directory}/x.jt" in err
-    assert "1 batch job may still run" in err
-    said = jobtree.status("x.jt")
-    assert (said["state"], said["colours"]["grey"]) == ("interrupted", 1)
-    assert jobtree("kill").returncode == 0
-
-
-@contextmanager
-def hangups(handler: signal.Handlers) -> Iterator[None]:
-    """Have what is started meanwhile inherit this answer to a lost terminal."""
-    before = signal.signal(signal.SIGHUP, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_a_lost_terminal_is_an_interrupt(jobtree: Shell):
-    with hangups(signal.SIG_DFL):
-        process = start_long_run(jobtree)
-    os.kill(process.pid, signal.SIGHUP)
-    _, err = process.communicate(timeout=LONGEST_S)
-    assert process.returncode == 130
-    assert "jobtree restart" in err
-    assert jobtree("kill").returncode == 0
-
-
-def test_under_nohup_a_lost_terminal_is_nothing(jobtree: Shell):
-    with hangups(signal.SIG_IGN):
-        process = start_long_run(jobtree)
-    os.kill(process.pid, signal.SIGHUP)
-    assert jobtree("logs", "1").returncode == 0, "it answers, so it has had the signal"
-    assert process.poll() is None
-    assert jobtree("kill").returncode == 0
-
-
-def test_a_restart_takes_over_what_was_left_running(jobtree: Shell):
-    command = "echo x >> runs; until test -e go; do sleep 0.05; done # JOB_FILE"
-    process = jobtree.start("run", "--command", command, "--jobTree", "x.jt")
-    runs = jobtree.directory / "runs"
-    until(lambda: runs.exists() and runs.read_text(), "the job runs")
-    os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=LONGEST_S)
-    again = jobtree.start("restart", "x.jt")
-    until(lambda: jobtree.status("x.jt")["state"] == "running", "the second master runs")
-    (jobtree.directory / "go").touch()
-    _, err = again.communicate(timeout=LONGEST_S)
-    assert again.returncode == 0, err
-    assert runs.read_text() == "x\n"
-
-
-def test_two_interrupts_on_a_terminal_kill(jobtree: Shell):
-    ours, theirs = pty.openpty()
-    process = start_long_run(jobtree, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    seen = b""
-
-    def shows(text: bytes) -> bool:
-        nonlocal seen
-        with suppress(BlockingIOError, OSError):
-            seen += os.read(ours, 65536)
-        return text in seen
-
-    until(lambda: shows(b"running 1"), "the block of progress")
-    os.kill(process.pid, signal.SIGINT)
-    until(lambda: shows(b"interrupt again"), "the offer to kill")
-    os.kill(process.pid, signal.SIGINT)
-    until(lambda: shows(b"never") or process.poll() is not None, "the end")
-    os.close(ours)
-    assert process.returncode == 130
-    said = jobtree.status("x.jt")
-    assert (said["state"], said["colours"]["grey"]) == ("interrupted", 0)
-
-
 # ---- clean -------------------------------------------------------------------------------
 
 
@@ -419,16 +270,3 @@ def test_clean_deletes_a_tree_whose_database_is_damaged(jobtree: Shell):
     assert cleaned.returncode == 0, cleaned.stderr
     assert "JT310" in cleaned.stderr
     assert not (jobtree.directory / "x.jt").exists()
-
-
-# ---- pipes -------------------------------------------------------------------------------
-
-
-def test_a_pipe_nobody_reads_is_no_disaster(jobtree: Shell):
-    jobtree("run", "--command", "true # JOB_FILE", "--jobTree", "x.jt")
-    process = jobtree.start("status", "x.jt")
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    process.wait(LONGEST_S)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,6 @@ class Root(Target):
         open("gate").read()
         note("done", "x")
 """
-
-
-@pytest.fixture
-def flow(tmp_path: Path) -> Workflow:
-    return Workflow(tmp_path)
 
 
 def start(flow: Workflow, *options: str) -> subprocess.Popen[bytes]:

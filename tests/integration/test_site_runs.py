@@ -38,11 +38,6 @@ class Leaf(Target):
 
 
 @pytest.fixture
-def flow(tmp_path: Path) -> Workflow:
-    return Workflow(tmp_path)
-
-
-@pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return use(monkeypatch, tmp_path / "fake")
 

@@ -12,7 +12,7 @@ from jobtree import lease
 from jobtree.live import Live
 from jobtree.master import Master, Unwatched
 from jobtree.store import Store
-from tests.simulation.cluster import Adapter
+from tests.simulation.adapter import Adapter
 from tests.simulation.disk import VirtualMailbox
 from tests.simulation.world import VirtualClock
 

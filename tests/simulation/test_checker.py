@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.checker import BLUE, GREY, WHITE, check
+from tests.simulation.checker import check
+from tests.simulation.evidence import BLUE, GREY, WHITE
 from tests.simulation.world import Event
 
 History = list[Event]

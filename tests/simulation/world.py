@@ -1,7 +1,7 @@
 """The virtual world: one clock, one queue of things to come, one seed, one history.
 
 Owns time, chance and the record of what happened; knows no master, worker or scheduler.
-Read next: disk.py, cluster.py, worker.py, masters.py, in that order.
+Read next: disk.py, cluster.py, adapter.py, worker.py, masters.py, in that order.
 
 Nothing here looks at a real clock, starts a thread, or iterates over a set: a seed decides all.
 """

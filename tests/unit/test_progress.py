@@ -1,85 +1,34 @@
-"""Progress: the status file, the lines of a log, the block on a terminal, the last words."""
+"""Progress: the status file, what looking costs, the lines of a log, the last words.
+
+Owns what is told and when; must not know how it is shown. Read next: test_console.py.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import re
 import sys
 import timeit
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jobtree import options
 from jobtree.attempts import State
-from jobtree.errors import UsageError
-from jobtree.job import Colour, Command, Kind, Requirements
-from jobtree.live import Issue, Live
-from jobtree.mailbox.results import Start
+from jobtree.job import Colour
+from jobtree.live import Live
 from jobtree.packing import Measured
-from jobtree.report import block, console
-from jobtree.report.plain import indented, one_line, printable
-from jobtree.report.progress import Progress, logging_to, watching
-from jobtree.report.snapshot import Slowest, read_status
-from jobtree.rows import Record
-from jobtree.store import Store
-from jobtree.tree import Budgets, first_job
-
-NOW = 1_763_802_842.0
-LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (debug|info|warning|error) ")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def now(self) -> float:
-        return self.time
-
-    def epoch(self) -> float:
-        return NOW + self.time
+from jobtree.report.progress import Progress, watching
+from jobtree.report.snapshot import read_status
+from tests.unit.runs import NOW, add_issue, fail, later, living, paint
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
-    command = Command(Kind.SHELL, "Sort", "sort", Requirements())
-    root = first_job(1, 0, command, Budgets(0, 0))
-    store = Store.create(f"{tmp_path}/tree.db", root, {"started": NOW, "options": "{}"})
-    settings, _ = options.settle({})
-    mailbox: Any = SimpleNamespace(running=lambda _: Start(1, 1, 0, 2.0))
-    yield Live(str(tmp_path), store, mailbox, settings, 3, Clock(), {})
-    store.close()
-
-
-def paint(live: Live, colour: Colour) -> None:
-    job = live.store.get(1)
-    assert job is not None
-    live.store.put(job, job._replace(colour=colour))
-    live.store.commit()
-
-
-def fail(live: Live, why: str = "exit status 1") -> None:
-    live.store.record(Record(NOW, 1, 0, 1, "Sort", "failed", why=why))
-    paint(live, Colour.RED)
-
-
-def later(live: Live, seconds: float) -> None:
-    clock = live.clock
-    assert isinstance(clock, Clock)
-    clock.time += seconds
-
-
-def add_issue(live: Live, state: State) -> Issue:
-    issue = Issue("s1", 0, "singleMachine", Requirements(), [(1, 1, 0)], NOW, live.clock.now())
-    issue.state, issue.node, issue.started_at = state, "node007", live.clock.now()
-    live.add_issue(issue)
-    return issue
+    with living(tmp_path) as made:
+        yield made
 
 
 def status(live: Live) -> dict[str, Any]:
@@ -157,6 +106,13 @@ def test_a_damaged_status_file_is_as_none(tmp_path: Path):
         assert read_status(str(tmp_path)) is None
 
 
+def test_json_of_the_status_is_one_line(live: Live):
+    Progress(live, True).turn(live)
+    text = Path(live.directory, "status.json").read_text()
+    assert text.count("\n") == 1
+    json.loads(text)
+
+
 # ---- cost --------------------------------------------------------------------------------
 
 
@@ -212,49 +168,6 @@ def test_a_progress_line_is_keys_and_values(live: Live, caplog: pytest.LogCaptur
     assert line == "progress done=0 running=0 queued=0 ready=1 blocked=0 failed=0 elapsed_s=61"
 
 
-def test_a_log_in_a_pipe_has_iso_times_and_no_colours(capsys: pytest.CaptureFixture[str]):
-    with logging_to("INFO", ""):
-        logging.getLogger("jobtree").error("failed job=%d: %s", 7, "\x1b[31mred\r\nforged line")
-        logging.getLogger("jobtree").debug("not shown")
-    first, second = capsys.readouterr().err.splitlines()
-    assert LINE.match(first)
-    assert first.endswith(r"error failed job=7: \x1b[31mred\r")
-    assert second == "    forged line"
-
-
-def test_the_log_file_gets_the_same_and_is_appended_to(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-):
-    path = tmp_path / "log"
-    for _ in range(2):
-        with logging_to("INFO", str(path)):
-            logging.getLogger("jobtree").info("hello")
-    assert path.read_text() == capsys.readouterr().err
-    assert path.read_text().count(" info hello\n") == 2
-
-
-def test_a_log_file_that_cannot_be_written_is_a_usage_error(tmp_path: Path):
-    with pytest.raises(UsageError, match="logFile"), logging_to("INFO", f"{tmp_path}/no/log"):
-        pass
-    assert logging.getLogger("jobtree").handlers == []
-
-
-def test_a_broken_log_ends_nothing(monkeypatch: pytest.MonkeyPatch):
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    with logging_to("INFO", ""):
-        stream.close()
-        logging.getLogger("jobtree").info("nobody hears this")
-
-
-def test_logging_is_as_before_afterwards():
-    log = logging.getLogger("jobtree")
-    before = (log.level, log.propagate, list(log.handlers))
-    with logging_to("DEBUG", ""):
-        pass
-    assert (log.level, log.propagate, list(log.handlers)) == before
-
-
 # ---- last words --------------------------------------------------------------------------
 
 
@@ -301,118 +214,3 @@ def test_stats_are_printed_if_wanted(live: Live, capsys: pytest.CaptureFixture[s
     with watching(live, True):
         pass
     assert "memory max" in capsys.readouterr().err
-
-
-# ---- the terminal ------------------------------------------------------------------------
-
-
-class Tty(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Tty:
-    """Make stderr a terminal; inside a test, as pytest puts its own there before each phase."""
-    stream = Tty()
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("LINES", "30")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    return stream
-
-
-def test_a_terminal_gets_a_block_with_lines_above_it(live: Live, monkeypatch: pytest.MonkeyPatch):
-    screen = terminal(monkeypatch)
-    paint(live, Colour.GREY)
-    add_issue(live, State.RUNNING)
-    with logging_to("INFO", ""), watching(live, True) as progress:
-        later(live, 5)
-        progress.turn(live)
-        logging.getLogger("jobtree").error("failed job=1: why [bold]not[/bold]")
-    text = screen.getvalue()
-    assert "running 1  queued 0" in text
-    assert "job 1  node007  3.0s" in text
-    assert "why [bold]not[/bold]" in text
-    assert "go on:" in text
-
-
-def test_progress_lines_are_not_repeated_on_a_terminal(
-    live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    screen = terminal(monkeypatch)
-    path = tmp_path / "log"
-    with logging_to("INFO", str(path)), watching(live, True) as progress:
-        later(live, 61)
-        progress.turn(live)
-    assert "progress done=" not in screen.getvalue()
-    assert "progress done=" in path.read_text()
-    assert "\x1b" not in path.read_text()
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, wanted: bool):
-    screen = terminal(monkeypatch)
-    if not wanted:
-        monkeypatch.setenv("NO_COLOR", "1")
-    with logging_to("INFO", ""):
-        logging.getLogger("jobtree").error("plain")
-    assert ("31mplain" in screen.getvalue()) == wanted
-
-
-def test_a_dumb_terminal_is_none(monkeypatch: pytest.MonkeyPatch):
-    terminal(monkeypatch)
-    assert console.is_terminal()
-    monkeypatch.setenv("TERM", "dumb")
-    assert not console.is_terminal()
-
-
-def test_the_block_fits_its_rows_and_says_known(live: Live):
-    snapshot = {
-        "tree": "/x/align.jt",
-        "batch_system": "slurm",
-        "done": 312,
-        "remaining": 417,
-        "running": 64,
-        "colours": {"white": 4, "grey": 182, "blue": 230, "black": 0, "red": 1},
-        "classes": {f"Class{n}": {"done": n, "mean_s": 1.0} for n in range(100)},
-    }
-    text = block.render(snapshot, 6130.0, {"Class3": Slowest(17, "node031", 1320.0)}, 6).plain
-    lines = text.splitlines()
-    assert lines[0] == "align.jt  slurm   elapsed 1h42m"
-    assert "done 312  running 64  queued 118  ready 4  blocked 230  failed 1" in lines[1]
-    assert "312 of 729 jobs known" in lines[2]
-    assert len(lines) == 3 + 6
-    assert "job 17  node031  22m00s" in text
-
-
-# ---- harmless text -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("tab\tand\nline", "tab\tand\nline"),
-        ("\x1b[2J\x07", r"\x1b[2J\x07"),
-        ("über", "über"),
-        ("\u202eevil", r"\u202eevil"),
-        ("a\rb", r"a\rb"),
-        ("\x9b31m", r"\x9b31m"),
-    ],
-)
-def test_text_that_a_terminal_would_act_upon_is_escaped(text: str, shown: str):
-    assert printable(text) == shown
-
-
-def test_no_text_can_pass_for_a_line_of_the_log():
-    forged = indented("x\n2026-01-01T00:00:00Z info all done")
-    assert [bool(LINE.match(line)) for line in forged.splitlines()] == [False, False]
-    assert one_line("a\nb" * 200, 20) == "a ba ba ba ba ba ..."
-
-
-def test_json_of_the_status_is_one_line(live: Live):
-    Progress(live, True).turn(live)
-    text = Path(live.directory, "status.json").read_text()
-    assert text.count("\n") == 1
-    json.loads(text)
