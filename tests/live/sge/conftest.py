@@ -18,10 +18,25 @@ from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
 from tests.live.trees import planting
 
+SYSTEMS = ("sge", "drmaa")
+"""The batch systems of jobTree that have whole trees run by Grid Engine."""
+
 
 def temporary_cell(*options: str) -> AbstractContextManager[Lab]:
     """Bring a cell up, and down at the end, even if the tests are killed."""
     return temporary(Lab, *options)
+
+
+def on_its_own(system: str, do: Callable[[Lab, Callable[..., Tree]], None], at: Path) -> None:
+    """Do something with trees of a batch system in a directory, on a cell of its own."""
+    with temporary_cell() as cell, planting(partial(Tree, system), cell, at) as plant:
+        do(cell, plant)
+
+
+def require_machines(cell: Lab) -> None:
+    """Skip a test if the hosts of its cell are not machines of their own."""
+    if not cell.namespaces:
+        pytest.skip("the hosts are not machines of their own here")
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +59,11 @@ def sge(sge_session: Lab) -> Iterator[Lab]:
 @pytest.fixture
 def machines(sge: Lab) -> Lab:
     """Give a test the cell if its hosts are machines of their own; skip it otherwise."""
-    if not sge.namespaces:
-        pytest.skip("the hosts are not machines of their own here")
+    require_machines(sge)
     return sge
 
 
-@pytest.fixture(params=["sge", "drmaa"])
+@pytest.fixture(params=SYSTEMS)
 def system(request: pytest.FixtureRequest) -> str:
     """Return the batch system that whole trees are run by."""
     return str(request.param)

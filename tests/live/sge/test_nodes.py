@@ -1,30 +1,26 @@
 """Hosts, their daemons and shepherds that die under a tree's jobs, and hosts that err.
 
-Owns what is lost without a word. Read next: contrib/sge/README.md, for what the faults do.
+Owns what is lost without a word. Each has a cell of its own, side by side: see ../errands.py.
+Read next: contrib/sge/README.md, for what the faults do.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
 import pytest
 
-from tests.live.sge.conftest import temporary_cell
+from tests.live.errands import do_at_once, wanted
+from tests.live.sge.conftest import SYSTEMS, on_its_own, require_machines
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]
-
-
-@pytest.fixture
-def sge() -> Iterator[Lab]:
-    """Give each test a cell of its own: one that has lost hosts takes a minute to be as before."""
-    with temporary_cell() as lab:
-        yield lab
 
 
 BODY = """
@@ -83,34 +79,35 @@ def has_gone_through(tree: Tree, leaf: Begun) -> bool:
     return str(leaf) in tree.lines("through")
 
 
-def test_what_lost_hosts_and_shepherds_had_runs_again_and_each_job_counts_once(
-    machines: Lab, plant: Plant
-) -> None:
-    """A shepherd dies, a daemon is started again; then one host is cut off, and another dies.
+def lost(cell: Lab, plant: Plant) -> None:
+    """What lost hosts and shepherds had runs again, and each job counts once.
+
+    A shepherd dies, a daemon is started again; then one host is cut off, and another dies.
 
     The jobs on the host that is cut off Grid Engine itself starts a second time, elsewhere. Nobody
     waits for these hosts: none of them comes back.
     """
-    daemonless, cut, dead = machines.hosts
-    count = machines.slots * len(machines.hosts)
+    require_machines(cell)
+    daemonless, cut, dead = cell.hosts
+    count = cell.slots * len(cell.hosts)
     tree = plant(
         rescue={"silence": 10, "kill": 5, "published": 3},
         worker={"heartbeat": 1},
     )
     tree.write(f"COUNT = {count}\n{BODY}")
-    machines.fault("configure", "reschedule_unknown=00:00:05")
+    cell.fault("configure", "reschedule_unknown=00:00:05")
     master = tree.start("--retryCount", "0", "--rescueJobsFrequency", "1")
     leaves = begun(tree, "first", count)
-    on = {host: [leaf for leaf in leaves if leaf.host == host] for host in machines.hosts}
+    on = {host: [leaf for leaf in leaves if leaf.host == host] for host in cell.hosts}
 
     orphan, *others = on[daemonless]
-    machines.fault("kill-shepherd", orphan.job)
+    cell.fault("kill-shepherd", orphan.job)
     begun(tree, "second", 1)
-    machines.fault("kill-execd", daemonless)
-    machines.fault("start-execd", daemonless)
-    machines.run("qalter", "-r", "y", orphan.job.partition(".")[0])
-    machines.fault("cut-host", cut)
-    machines.fault("kill-host", dead)
+    cell.fault("kill-execd", daemonless)
+    cell.fault("start-execd", daemonless)
+    cell.run("qalter", "-r", "y", orphan.job.partition(".")[0])
+    cell.fault("cut-host", cut)
+    cell.fault("kill-host", dead)
     let_end(tree, "gate", [*others, orphan])
     let_end(tree, "again", on[dead])
     tree.open(f"again{orphan.number}")
@@ -131,24 +128,50 @@ def test_what_lost_hosts_and_shepherds_had_runs_again_and_each_job_counts_once(
     assert told["25"] >= len(on[cut]), "Grid Engine has started those a second time"
 
 
-def test_a_queue_in_error_and_a_dead_host_that_still_gets_jobs_cost_a_tree_nothing(
-    machines: Lab, plant: Plant
-) -> None:
-    """What is sent to a host between its death and its being missed stays on its way there."""
-    erring, dead, good = machines.hosts
+def erring(cell: Lab, plant: Plant) -> None:
+    """A queue in error and a dead host that still gets jobs cost a tree nothing.
+
+    What is sent to a host between its death and its being missed stays on its way there.
+    """
+    require_machines(cell)
+    failing, dead, good = cell.hosts
     tree = plant(rescue={"silence": 5, "kill": 3}, worker={"heartbeat": 1})
-    count = machines.slots + 2
+    count = cell.slots + 2
     tree.write(f"COUNT = {count}\n{BODY}")
     for number in range(count):
         tree.open(f"gate{number}")
         tree.open(f"again{number}")
-    machines.fault("fail-prolog", erring)
-    machines.fault("kill-host", dead)
+    cell.fault("fail-prolog", failing)
+    cell.fault("kill-host", dead)
     ended = tree.start("--retryCount", "0", "--rescueJobsFrequency", "1").end()
     tree.assert_done(ended)
     assert len(tree.lines("after")) == 2 * count
     assert {leaf.host for leaf in begun(tree, "through", count)} == {good}
-    assert "E" in machines.queue_state(erring)
+    assert "E" in cell.queue_state(failing)
     assert "but no worker has begun" in ended.said
     assert "failed job" not in ended.said
     assert "8" in {run.failed for run in tree.runs()}
+
+
+ERRANDS = {
+    f"{name} [{system}]": partial(on_its_own, system, do)
+    for name, do in {
+        "lost hosts and shepherds": lost,
+        "a queue in error and a host that is dead": erring,
+    }.items()
+    for system in SYSTEMS
+}
+
+
+@pytest.fixture(scope="module")
+def done(request: pytest.FixtureRequest) -> Mapping[str, Future[None]]:
+    """Return what came of those that this session's tests look at."""
+    return do_at_once({name: ERRANDS[name] for name in wanted(request)}, len(ERRANDS))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("errand", ERRANDS)
+def test_what_is_lost_without_a_word_runs_elsewhere(
+    errand: str, done: Mapping[str, Future[None]]
+) -> None:
+    done[errand].result()
