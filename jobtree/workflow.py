@@ -255,7 +255,7 @@ def _run(
 ) -> Outcome:
     with (
         _live(directory, held, store, settings, site) as live,
-        watching(live, fresh) as watcher,
+        watching(live, fresh, held.is_ours) as watcher,
         closing(Master(live, held, watcher)) as master,
         _signals(master),
     ):

@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable
 
 from jobtree.errors import StoreError
 
@@ -24,10 +25,13 @@ def random_name(length: int) -> str:
     return os.urandom(length).hex()
 
 
-def write_file(path: str, content: bytes, sync: bool = True) -> None:
+def write_file(
+    path: str, content: bytes, sync: bool = True, only_if: Callable[[], bool] | None = None
+) -> None:
     """Put `content` at `path` whole: readers see the old file, or all of the new one.
 
-    Raises OSError, also for what close or fsync report (a full disk, a quota).
+    only_if: asked last, as this process may have slept while it wrote; the old file stays if it
+    says no. Raises OSError, also for what close or fsync report (a full disk, a quota).
     """
     draft = f"{path}~{os.getpid()}"
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -38,6 +42,9 @@ def write_file(path: str, content: bytes, sync: bool = True) -> None:
                 os.fsync(fd)
         finally:
             os.close(fd)
+        if only_if is not None and not only_if():
+            remove_file(draft)
+            return
         os.rename(draft, path)
     except OSError:
         remove_file(draft)

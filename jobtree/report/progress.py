@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from shlex import quote
 
@@ -43,8 +43,8 @@ FAILURES_SHOWN = 10
 class Progress:
     """Watches one run. turn() costs nothing to speak of while nothing is due."""
 
-    def __init__(self, live: Live, fresh: bool) -> None:
-        self._publisher = Publisher(live)
+    def __init__(self, live: Live, fresh: bool, is_ours: Callable[[], bool]) -> None:
+        self._publisher = Publisher(live, is_ours)
         self._terminal: Terminal | None = terminal()
         self._began = now = live.clock.now()
         self._due = now
@@ -124,9 +124,12 @@ class Progress:
 
 
 @contextmanager
-def watching(live: Live, fresh: bool) -> Iterator[Progress]:
-    """Tell of a run from here to the end of the block, and then how it ended."""
-    progress = Progress(live, fresh)
+def watching(live: Live, fresh: bool, is_ours: Callable[[], bool]) -> Iterator[Progress]:
+    """Tell of a run from here to the end of the block, and then how it ended.
+
+    is_ours: tells whether no other master has taken the tree.
+    """
+    progress = Progress(live, fresh, is_ours)
     try:
         yield progress
     except BaseException as error:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jobtree.answers import colours, failures, site_of
@@ -47,9 +48,13 @@ class Slowest(NamedTuple):
 
 
 class Publisher:
-    """Takes snapshots of one run and writes those that tell something new."""
+    """Takes snapshots of one run and writes those that tell something new.
 
-    def __init__(self, live: Live) -> None:
+    is_ours: tells whether the tree is still this master's, as the status file is.
+    """
+
+    def __init__(self, live: Live, is_ours: Callable[[], bool]) -> None:
+        self._is_ours = is_ours
         self._path = f"{live.directory}/{STATUS}"
         self._fixed: Snapshot = {
             "format": FORMAT,
@@ -105,7 +110,8 @@ class Publisher:
         if told == self._written and now - self._written_at < LONGEST_SILENCE_S:
             return ""
         try:
-            write_file(self._path, json.dumps(snapshot).encode() + b"\n", sync=False)
+            text = json.dumps(snapshot).encode() + b"\n"
+            write_file(self._path, text, sync=False, only_if=self._is_ours)
         except OSError as error:
             return error.strerror or str(error)
         self._written, self._written_at = told, now

@@ -16,11 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def copy_jobtree(place: Path) -> Path:
-    """Copy the product, its examples and all it depends on to where everyone can read it."""
+def copy_jobtree(place: Path, *also: str) -> Path:
+    """Copy the product, its examples and all it depends on to where everyone can read it.
+
+    also: further distributions, such as those of an extra.
+    """
     for name in ("jobtree", "batchsystems", "examples"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for distribution in _needed("jobtree"):
+    for distribution in [*_needed("jobtree"), *map(metadata.distribution, also)]:
         for file in distribution.files or ():
             source = Path(str(distribution.locate_file(file)))
             if ".." not in file.parts and source.suffix != ".pyc" and source.is_file():

@@ -23,11 +23,12 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 
 
 def assert_examples_are_right(
-    plant: Callable[..., Tree], user: struct_passwd | None, place: Path
+    plant: Callable[..., Tree], user: struct_passwd | None, place: Path, *also: str
 ) -> None:
     """Run three examples at once, as root or another user; fail unless each result is right.
 
-    Another user's trees have no settings but the defaults. place: where all users may read.
+    Another user's trees have no settings but the defaults. place: where all users may read. also:
+    the distributions that jobTree needs beyond its own dependencies.
     """
     how = {} if user is None else {"user": user.pw_name, "brisk": False}
     sort, modules, count = trees = [plant(**how) for _ in range(3)]
@@ -38,7 +39,7 @@ def assert_examples_are_right(
             pytest.skip(f"no Python {sys.version_info[:2]} that {user.pw_name} can run")
         path = place / "everyone"
         path.mkdir()
-        examples = copy_jobtree(path) / "examples"
+        examples = copy_jobtree(path, *also) / "examples"
         for tree in trees:
             tree.python, tree.path = python, str(path)
     material = place / "material"

@@ -22,7 +22,7 @@ from jobtree.report import block, console
 from jobtree.report.plain import indented, one_line, printable
 from jobtree.report.progress import logging_to, watching
 from jobtree.report.snapshot import Slowest
-from tests.unit.runs import add_issue, later, living, paint
+from tests.unit.runs import add_issue, later, living, ours, paint
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (debug|info|warning|error) ")
 
@@ -102,7 +102,7 @@ def test_a_terminal_gets_a_block_with_lines_above_it(live: Live, monkeypatch: py
     screen = terminal(monkeypatch)
     paint(live, Colour.GREY)
     add_issue(live, State.RUNNING)
-    with logging_to("INFO", ""), watching(live, True) as progress:
+    with logging_to("INFO", ""), watching(live, True, ours) as progress:
         later(live, 5)
         progress.turn(live)
         logging.getLogger("jobtree").error("failed job=1: why [bold]not[/bold]")
@@ -118,7 +118,7 @@ def test_progress_lines_are_not_repeated_on_a_terminal(
 ):
     screen = terminal(monkeypatch)
     path = tmp_path / "log"
-    with logging_to("INFO", str(path)), watching(live, True) as progress:
+    with logging_to("INFO", str(path)), watching(live, True, ours) as progress:
         later(live, 61)
         progress.turn(live)
     assert "progress done=" not in screen.getvalue()

@@ -22,7 +22,7 @@ from jobtree.live import Live
 from jobtree.packing import Measured
 from jobtree.report.progress import Progress, watching
 from jobtree.report.snapshot import read_status
-from tests.unit.runs import NOW, add_issue, fail, later, living, paint
+from tests.unit.runs import NOW, add_issue, fail, later, living, ours, paint
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_status_file_has_its_versioned_form(live: Live):
     live.measured["Sort"] = Measured(1.5, 4)
     add_issue(live, State.RUNNING)
     paint(live, Colour.GREY)
-    Progress(live, True).turn(live)
+    Progress(live, True, ours).turn(live)
     said = status(live)
     assert said["format"] == 1
     assert (said["state"], said["epoch"], said["started"]) == ("running", 3, NOW)
@@ -58,7 +58,7 @@ def test_it_is_written_at_most_once_a_second_and_when_it_says_something_new(
     live: Live, mocker: Any
 ):
     written = mocker.spy(sys.modules["jobtree.report.snapshot"], "write_file")
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     for _ in range(5):
         progress.turn(live)
     assert written.call_count == 1
@@ -76,8 +76,22 @@ def test_it_is_written_at_most_once_a_second_and_when_it_says_something_new(
     assert written.call_count == 3  # a sign of life
 
 
+def test_it_is_another_masters_once_that_has_the_tree(live: Live, tmp_path: Path):
+    """Also for one that slept while it wrote."""
+    taken = False
+    with watching(live, True, lambda: not taken) as progress:
+        progress.turn(live)
+        taken = True
+        (tmp_path / "status.json").write_text('{"format": 1, "epoch": 4}')
+        fail(live)
+        later(live, 2)
+        progress.turn(live)
+    assert status(live) == {"format": 1, "epoch": 4}
+    assert not list(tmp_path.glob("status.json~*"))
+
+
 def test_failures_are_told_with_their_reason(live: Live):
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     progress.turn(live)
     fail(live)
     later(live, 2)
@@ -91,7 +105,7 @@ def test_a_status_file_that_cannot_be_written_does_not_end_the_run(
     live: Live, caplog: pytest.LogCaptureFixture, mocker: Any
 ):
     mocker.patch("jobtree.report.snapshot.write_file", side_effect=OSError(28, "No space"))
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     for _ in range(3):
         progress.turn(live)
         later(live, 2)
@@ -107,7 +121,7 @@ def test_a_damaged_status_file_is_as_none(tmp_path: Path):
 
 
 def test_json_of_the_status_is_one_line(live: Live):
-    Progress(live, True).turn(live)
+    Progress(live, True, ours).turn(live)
     text = Path(live.directory, "status.json").read_text()
     assert text.count("\n") == 1
     json.loads(text)
@@ -117,14 +131,14 @@ def test_json_of_the_status_is_one_line(live: Live):
 
 
 def test_a_turn_costs_next_to_nothing_while_nothing_is_due(live: Live):
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     progress.turn(live)
     costs_s = min(timeit.repeat(lambda: progress.turn(live), number=1000, repeat=5)) / 1000
     assert costs_s < 20e-6  # about 0.3 us; a machine that is busy gets some room
 
 
 def test_dear_looks_are_rarer(live: Live, mocker: Any):
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     take = mocker.patch.object(progress._publisher, "take", side_effect=lambda *_: later(live, 1.0))
     mocker.patch.object(progress, "_publish")
     progress.turn(live)
@@ -143,7 +157,7 @@ def test_progress_lines_are_spaced_more_widely_as_the_run_ages(
     live: Live, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, "jobtree")
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     started = live.clock.now()
     told = []
     for _ in range(40_000):
@@ -161,7 +175,7 @@ def test_progress_lines_are_spaced_more_widely_as_the_run_ages(
 
 def test_a_progress_line_is_keys_and_values(live: Live, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "jobtree")
-    progress = Progress(live, True)
+    progress = Progress(live, True, ours)
     later(live, 61)
     progress.turn(live)
     (line,) = [r.message for r in caplog.records if r.message.startswith("progress")]
@@ -173,7 +187,7 @@ def test_a_progress_line_is_keys_and_values(live: Live, caplog: pytest.LogCaptur
 
 def ended(live: Live, caplog: pytest.LogCaptureFixture) -> str:
     caplog.set_level(logging.INFO, "jobtree")
-    with watching(live, True) as progress:
+    with watching(live, True, ours) as progress:
         progress.turn(live)
     return caplog.records[-1].message
 
@@ -203,7 +217,7 @@ def test_leaving_tells_how_to_go_on(live: Live, caplog: pytest.LogCaptureFixture
 
 
 def test_an_error_leaves_word_that_the_run_was_interrupted(live: Live):
-    with pytest.raises(RuntimeError), watching(live, True):
+    with pytest.raises(RuntimeError), watching(live, True, ours):
         raise RuntimeError
     assert status(live)["state"] == "interrupted"
 
@@ -211,6 +225,6 @@ def test_an_error_leaves_word_that_the_run_was_interrupted(live: Live):
 def test_stats_are_printed_if_wanted(live: Live, capsys: pytest.CaptureFixture[str]):
     live.settings = live.settings._replace(stats=True)
     paint(live, Colour.DEAD)
-    with watching(live, True):
+    with watching(live, True, ours):
         pass
     assert "memory max" in capsys.readouterr().err

@@ -6,7 +6,6 @@ Owns its beginning and end. Read next: lab.py, what a test can do with it.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -50,29 +49,6 @@ def machines(sge: Lab) -> Lab:
     return sge
 
 
-@pytest.fixture(scope="session")
-def wide_session() -> Iterator[Lab]:
-    """Bring a cell up in which many tasks run at once."""
-    with temporary_cell("--slots", "50") as lab:
-        yield lab
-
-
-@pytest.fixture
-def wide(wide_session: Lab) -> Iterator[Lab]:
-    """Give a test the cell in which many tasks run at once, and clean up after it."""
-    yield wide_session
-    wide_session.fault("reset")
-
-
-@pytest.fixture(scope="session")
-def bare_thousand_s(wide_session: Lab) -> float:
-    """Return how long Grid Engine itself takes for an array of a thousand jobs that do nothing."""
-    began = time.monotonic()
-    job = wide_session.submit("-t", "1-1000", "/bin/true")
-    wide_session.wait_gone(job, limit_s=280)
-    return time.monotonic() - began
-
-
 @pytest.fixture(params=["sge", "drmaa"])
 def system(request: pytest.FixtureRequest) -> str:
     """Return the batch system that whole trees are run by."""
@@ -83,11 +59,4 @@ def system(request: pytest.FixtureRequest) -> str:
 def plant(sge: Lab, system: str, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
     """Return what makes trees on the test's cell; no master of theirs outlives the test."""
     with planting(partial(Tree, system), sge, open_tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def plant_wide(wide: Lab, system: str, open_tmp_path: Path) -> Iterator[Callable[..., Tree]]:
-    """Return what makes trees on the cell in which many tasks run at once."""
-    with planting(partial(Tree, system), wide, open_tmp_path) as made:
         yield made

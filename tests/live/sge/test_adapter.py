@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from batchsystems import (
-    INDEX,
     Accepted,
     Ambiguous,
     BatchSystem,
@@ -27,7 +26,6 @@ from batchsystems import (
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.sge import Sge
 from batchsystems.sgewords import SgeSettings
-from batchsystems.transport import Command, Local, Ran
 from tests.conformance import Conformance, Watcher, end_all, sh
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
@@ -278,34 +276,3 @@ def test_an_array_is_adopted_by_name_alone(watcher: Watcher, make: Make):
     assert None not in adopted
     assert [heir.accepted(job) for job in adopted if job] == natives
     heir.batch.close()
-
-
-class Counted(Local):
-    """Counts commands."""
-
-    log: list[str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log = []
-
-    def run(self, command: Command, timeout_s: float) -> Ran:
-        self.log.append(command.argv[0])
-        return super().run(command, timeout_s)
-
-
-def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
-    wide: Lab, bare_thousand_s: float, monkeypatch: pytest.MonkeyPatch
-):
-    wide.lead(monkeypatch)
-    counted = Counted()
-    batch = Sge(transport=counted)
-    watcher = Watcher(batch)
-    began = time.monotonic()
-    jobs = batch.issueJobs([JobSpec("thousand", ("true", INDEX), index=i) for i in range(1000)])
-    ends = watcher.ends(jobs)
-    took_s = time.monotonic() - began
-    print(f"bare array {bare_thousand_s:.1f} s, adapter {took_s:.1f} s, commands {counted.log}")
-    assert {end.reason for end in ends.values()} == {Reason.OK}
-    assert len(counted.log) <= 6, "five where nothing else runs"
-    batch.close()

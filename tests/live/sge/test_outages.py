@@ -6,17 +6,19 @@ Owns outages; hosts that die are in test_nodes.py. Read next: contrib/sge/README
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
+from tests.live.waiting import eventually
 from tests.live.workflows import assert_all_once, write_gated
 
 Plant = Callable[..., Tree]
 
-AWAY_S = 30.0
+AWAY_S, LATE_S = 30.0, 26.0
 
 
 def test_a_master_that_is_away_is_waited_for_and_one_that_is_frozen(
@@ -105,3 +107,46 @@ def test_without_an_accounting_file_what_is_removed_is_issued_again(sge: Lab, pl
     assert tree.queued() == []
     sge.fault("show-accounting")
     tree.ended_runs(count + 2, "Leaf")  # of a waiting task that is deleted nothing is recorded
+
+
+LIMITED_BODY = """
+class Root(Target):
+    def run(self):
+        for name in ("long", "deleted"):
+            self.addChildTarget(Leaf(name))
+class Leaf(Target):
+    def __init__(self, name):
+        super().__init__(memory="100M", time=4 if name == "long" else 60)
+        self.name = name
+    def run(self):
+        note(f"{self.name}-began", batch_id())
+        if first_time(self.name):
+            wait_for("never")
+        note("ran", self.name)
+"""
+
+
+@pytest.mark.parametrize("system", ["sge"])
+def test_what_a_record_tells_counts_though_it_comes_late(sge: Lab, plant: Plant) -> None:
+    """A limit that was reached is answered with more time, as it would be at once."""
+    tree = plant(jobs={"min_time": 4, "time_margin": 1}, grace={"absence": 60})
+    tree.write(LIMITED_BODY)
+    sge.fault("hide-accounting")
+    master = tree.start("--retryCount", "0")
+    (deleted,) = tree.wait_for_lines("deleted-began", 1)
+    sge.delete(deleted)
+    eventually("both have left the queue", lambda: tree.queued("Leaf"), lambda found: not found)
+    left = time.monotonic()
+    while time.monotonic() - left < LATE_S:
+        assert master.lives(), master.said
+        assert len(tree.lines("deleted-began")) == 1, "nothing is known of it yet"
+        time.sleep(1)  # the delay itself is what is tested
+    sge.fault("show-accounting")
+    ended = master.end()
+    tree.assert_done(ended)
+    assert "reached its time limit of 4 s" in ended.said
+    assert "its worker was killed by signal 9" in ended.said
+    assert ended.said.count("lost job=") == 2
+    assert "failed job" not in ended.said
+    limits = Counter(run.limit("h_rt") for run in tree.ended_runs(4, "Leaf"))
+    assert limits == {"60": 2, "4": 1, "8": 1}
