@@ -23,6 +23,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from experiments import EXPERIMENTS, LONG_STEP_S, MANY_SLOTS
 
+FEWEST = 3 * MANY_SLOTS
+
 
 def apart(name: str, *arguments: object) -> dict[str, Any]:
     """Run one experiment in a process of its own, so that its memory is its own."""
@@ -39,6 +41,8 @@ def main() -> None:
     parser.add_argument("--directory", default=tempfile.gettempdir())
     parser.add_argument("--experiment", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if min(given.jobs) < FEWEST:
+        parser.error(f"--jobs: {FEWEST} at least, so that they fill {MANY_SLOTS} slots")
     if given.experiment:
         name, *words = given.experiment
         arguments = [float(word) if word.replace(".", "").isdecimal() else word for word in words]
