@@ -39,8 +39,8 @@ class DrmaaSection(Section):
     contact: Word = key(
         "contact", "", "which cluster, for a library that can reach several (default: its own)"
     )
-    sge_root: Word = key("sge_root", "", "SGE_ROOT, if the environment does not say")
-    sge_cell: Word = key("sge_cell", "", "SGE_CELL, if the environment does not say")
+    sge_root: Word = key("sge_root", "", "SGE_ROOT, instead of the environment's")
+    sge_cell: Word = key("sge_cell", "", "SGE_CELL, instead of the environment's")
     native: Annotated[Words, AfterValidator(_amounts)] = key(
         "native",
         (),

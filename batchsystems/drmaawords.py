@@ -21,7 +21,7 @@ class DrmaaSettings:
     """What a site or a user says of its DRMAA library; "" has a thing looked for.
 
     library: the file. contact: where the cluster is, for libraries that can reach several.
-    sge_root, sge_cell: of Grid Engine, if the environment does not say. native: further native
+    sge_root, sge_cell: of Grid Engine, instead of those in the environment. native: further native
     specifications; {cpus}, {memory_mib}, {gpus} and {time_s} become what a job asks for.
     task_variables: the variable in which a task of an array finds its number, from 1. arrays:
     False submits each job by itself. statuses: how many single jobs are asked about in one look.

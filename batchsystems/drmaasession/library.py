@@ -35,6 +35,9 @@ ROOTS = ("/etc/default/gridengine", "/etc/default/sge")
 
 DEBIAN_ROOT = "/var/lib/gridengine"
 
+KNOWS_MASTER = "common/act_qmaster"
+"""What a cell's directory has, and every client reads first."""
+
 TUNABLE = "glibc.rtld.optional_static_tls=2048"
 """So much room a library may have for thread-local data that is loaded late, as jemalloc is."""
 
@@ -145,8 +148,9 @@ def _grid_engine(own: DrmaaSettings, environment: Mapping[str, str], path: str) 
     its_own = re.search(r"gridengine|sge|univa|uge\b", path, re.I)
     found = {"SGE_CELL": own.sge_cell} if own.sge_cell else {}
     root = own.sge_root or environment.get("SGE_ROOT") or _root_by(path)
-    if its_own and not os.path.isdir(root):
-        raise no_root(path, f"there is no directory {root}" if root else "")
+    cell = own.sge_cell or environment.get("SGE_CELL") or "default"
+    if its_own and not os.path.isfile(f"{root}/{cell}/{KNOWS_MASTER}"):
+        raise no_root(path, f"there is no {root}/{cell}/{KNOWS_MASTER}" if root else "")
     if root:
         found["SGE_ROOT"] = root
     return found
@@ -156,7 +160,7 @@ def _root_by(path: str) -> str:
     """Return the SGE_ROOT that a library lies in, or that its package tells; "" if neither."""
     top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(path))))
     if os.path.basename(os.path.dirname(os.path.dirname(path))) == "lib" and glob.glob(
-        f"{top}/*/common/act_qmaster"
+        f"{top}/*/{KNOWS_MASTER}"
     ):
         return top
     for name in ROOTS:
@@ -167,7 +171,7 @@ def _root_by(path: str) -> str:
             continue
         if said:
             return said[1]
-    debian = "gridengine-drmaa" in path and glob.glob(f"{DEBIAN_ROOT}/*/common/act_qmaster")
+    debian = "gridengine-drmaa" in path and glob.glob(f"{DEBIAN_ROOT}/*/{KNOWS_MASTER}")
     return DEBIAN_ROOT if debian else ""
 
 

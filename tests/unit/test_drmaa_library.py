@@ -87,10 +87,16 @@ def test_grid_engine_s_library_wants_its_root(tmp_path: Path, monkeypatch: pytes
         find(DrmaaSettings(library=str(path)), {})
     assert "drmaa.sge_root" in caught.value.fix
     defaults.write_text(f'# where it is\nexport SGE_ROOT="{tmp_path}"\n')
-    assert find(DrmaaSettings(library=str(path)), {}).env == {"SGE_ROOT": str(tmp_path)}
     with pytest.raises(BatchSystemError, match="JT234") as caught:
-        find(DrmaaSettings(library=str(path)), {"SGE_ROOT": f"{tmp_path}/gone"})
-    assert f"there is no directory {tmp_path}/gone" in caught.value.why
+        find(DrmaaSettings(library=str(path)), {})
+    assert caught.value.why == f"there is no {tmp_path}/default/common/act_qmaster"
+    (tmp_path / "default" / "common").mkdir(parents=True)
+    (tmp_path / "default" / "common" / "act_qmaster").touch()
+    assert find(DrmaaSettings(library=str(path)), {}).env == {"SGE_ROOT": str(tmp_path)}
+    for cell in (DrmaaSettings(library=str(path), sge_cell="gone"), DrmaaSettings(str(path))):
+        with pytest.raises(BatchSystemError, match="JT234") as caught:
+            find(cell, {"SGE_CELL": "gone"})
+        assert f"there is no {tmp_path}/gone/common" in caught.value.why
 
 
 def test_without_the_python_package(monkeypatch: pytest.MonkeyPatch):

@@ -176,6 +176,7 @@ REFUSED = {
     "unknown calendar": Kind.PERMANENT,
     "no SGE_ROOT": Kind.PERMANENT,
     "unknown cell": Kind.OUTAGE,
+    "no such root": Kind.OUTAGE,
     "no cell set up": Kind.OUTAGE,
     "wrong port": Kind.OUTAGE,
     "not a submit host": Kind.PERMANENT,
