@@ -288,6 +288,17 @@ class Tree(ABC, Generic[E, R]):
             limit_s=LONGEST_S,
         )
 
+    def wait_ended(self, *jobs: str, states: Sequence[str] = ()) -> None:
+        """Wait until none of these batch jobs is in the queue, or in these states of it.
+
+        Who was asked to end goes on for a moment, and may come to its end by itself.
+        """
+        eventually(
+            f"the end of {' '.join(jobs)}",
+            lambda: set(jobs) & set(self.queued("", *states)),
+            lambda found: not found,
+        )
+
     def ended_runs(self, count: int, label: str = "") -> list[R]:
         """Wait until accounting calls so many of them ended; fail if there are more."""
         found = eventually(

@@ -103,6 +103,7 @@ def removed(cell: Lab, plant: Plant) -> None:
     deleted = next(number for number in begun if number != "0")
     for job in (begun[deleted], waiting[0]):
         cell.delete(job)
+    tree.wait_ended(begun[deleted])
     tree.open("gate")
     master.wait_for_word("a step ran for more than --maxJobDuration (12 s)")
     ended = master.end()

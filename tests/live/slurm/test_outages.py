@@ -103,6 +103,7 @@ def forgotten(slurm: Lab, plant: Plant) -> None:
     jobs = tree.wait_for_lines("began", 8)
     master.signal(signal.SIGSTOP)
     slurm.run("scancel", jobs[0])  # one leaves no result, and nobody will say how it ended
+    tree.wait_ended(jobs[0])
     tree.open("gate")
     eventually(
         "the queue has forgotten them",

@@ -79,6 +79,7 @@ def test_requeued_cancelled_and_drained_by_an_administrator(slurm: Lab, plant: P
     slurm.fault("requeue", requeued[1])
     slurm.run("scancel", cancelled[1])
     slurm.run("scancel", pending)
+    tree.wait_ended(requeued[1], cancelled[1], states=("RUNNING", "COMPLETING"))
     tree.open("gate")
     ended = master.end()
     later = [line.split("/") for line in tree.lines("began")[32:]]
@@ -104,6 +105,7 @@ def test_ends_that_only_accounting_remembers(slurm: Lab, plant: Plant) -> None:
         begun = [line.split("/") for line in tree.wait_for_lines("began", 6)]
         master.signal(signal.SIGSTOP)
         slurm.run("scancel", begun[0][1])
+        tree.wait_ended(begun[0][1])
         tree.open("gate")
         eventually(
             "the queue has forgotten them",
