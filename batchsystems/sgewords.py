@@ -195,7 +195,7 @@ REFUSALS: tuple[tuple[str, Kind, str], ...] = (
     (r"unknown resource", Kind.PERMANENT, "name one that there is: qconf -sc lists them"),
     (r"is not a \w+ value", Kind.PERMANENT, "mend the value"),
     (r"not a submit host", Kind.PERMANENT, f"submit from another host, or {ASK}"),
-    (r"directory .* doesn't exist|act_qmaster", Kind.OUTAGE, NO_CELL),
+    (r"(cell|SGE_ROOT) directory .* doesn't exist|act_qmaster", Kind.OUTAGE, NO_CELL),
     (r"environment variable SGE_ROOT", Kind.PERMANENT, "source the cell's settings.sh first"),
     (r"[Pp]roject|access|permission", Kind.PERMANENT, ASK),
     (r"job rejected|[Jj]ob was rejected|denied:", Kind.PERMANENT, ASK),

@@ -11,19 +11,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from batchsystems import INDEX, JobSpec, Reason
 from batchsystems.sge import Sge
-from batchsystems.transport import Command, Local, Ran
-from tests.conformance import Watcher
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import CLIENTS, Tree
+from tests.live.thousand import MANY, assert_few_commands
 from tests.live.trees import FIVE_LAST_S, POLL_S, calls, counting_clients
 from tests.live.workflows import assert_level_ran_once, kill_a_master_and_restart, write_level
 
 Plant = Callable[..., Tree]
 
-RESTARTED, MANY = 300, 1000
+RESTARTED = 300
 
 MOST_TIMES_BARE = 8.0
 """Each job of a tree starts a Python; those of the bare array start nothing of that size."""
@@ -83,32 +81,8 @@ def test_a_thousand_like_jobs_take_five_commands(
     assert len(made) <= most, "from the submission of the thousand to the end of the last"
 
 
-class Counted(Local):
-    """Counts commands."""
-
-    log: list[str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log = []
-
-    def run(self, command: Command, timeout_s: float) -> Ran:
-        self.log.append(command.argv[0])
-        return super().run(command, timeout_s)
-
-
 def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
     sge: Lab, bare_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sge.lead(monkeypatch)
-    counted = Counted()
-    batch = Sge(transport=counted)
-    watcher = Watcher(batch)
-    began = time.monotonic()
-    jobs = batch.issueJobs([JobSpec("thousand", ("true", INDEX), index=i) for i in range(MANY)])
-    ends = watcher.ends(jobs)
-    took_s = time.monotonic() - began
-    print(f"bare array {bare_s:.1f} s, adapter {took_s:.1f} s, commands {counted.log}")
-    assert {end.reason for end in ends.values()} == {Reason.OK}
-    assert len(counted.log) <= 6, "five where nothing else runs"
-    batch.close()
+    assert_few_commands(lambda transport: Sge(transport=transport), bare_s)

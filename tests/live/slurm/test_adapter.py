@@ -28,9 +28,9 @@ from batchsystems import (
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
-from batchsystems.transport import Command, Local, Ran
 from tests.conformance import Conformance, Watcher, end_all, sh
 from tests.live.slurm.lab import Lab
+from tests.live.thousand import MANY, assert_few_commands
 from tests.live.waiting import eventually
 
 QUICK = Pace(20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3, poll_backoff_s=4.0)
@@ -161,23 +161,9 @@ def test_an_unknown_account_or_partition_is_refused(make: Callable[..., Slurm]):
     batch.close()
 
 
-class Counted(Local):
-    """Counts commands."""
-
-    log: list[str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log = []
-
-    def run(self, command: Command, timeout_s: float) -> Ran:
-        self.log.append(command.argv[0])
-        return super().run(command, timeout_s)
-
-
 def test_a_thousand_like_jobs_as_fast_as_slurm_itself(slurm: Lab, make: Callable[..., Slurm]):
     began = time.monotonic()
-    bare = slurm.submit("-a", "0-999", "--wrap", "true")
+    bare = slurm.submit("-a", f"0-{MANY - 1}", "--wrap", "true")
     eventually(
         "the end of a bare array",
         lambda: not slurm.run("squeue", "-h", "-j", f"{bare},{bare}").stdout,
@@ -185,17 +171,7 @@ def test_a_thousand_like_jobs_as_fast_as_slurm_itself(slurm: Lab, make: Callable
         limit_s=200,
     )
     bare_s = time.monotonic() - began
-    counted = Counted()
-    batch = Slurm(transport=counted)
-    watcher = Watcher(batch)
-    began = time.monotonic()
-    jobs = batch.issueJobs([JobSpec("thousand", ("true", INDEX), index=i) for i in range(1000)])
-    ends = watcher.ends(jobs)
-    took_s = time.monotonic() - began
-    print(f"bare array {bare_s:.1f} s, adapter {took_s:.1f} s, commands {counted.log}")
-    assert {end.reason for end in ends.values()} == {Reason.OK}
-    assert len(counted.log) <= 6, "five where nothing else runs"
-    batch.close()
+    assert_few_commands(lambda transport: Slurm(transport=transport), bare_s)
 
 
 def test_more_jobs_than_an_array_may_have_are_several_arrays(slurm: Lab, watcher: Watcher) -> None:
