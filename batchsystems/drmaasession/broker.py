@@ -53,7 +53,7 @@ def _loaded(told: dict[str, Any], answers: IO[bytes]) -> Session | None:
     except OSError as error:
         _say(answers, {"error": {"kind": "directory", "words": str(error)}})
         return None
-    session = Session(drmaa, book, told["contact"], told["statuses"])
+    session = Session(drmaa, book, told["contact"], told["statuses"], told["away"])
     about = session.about()
     remarks = [*session.remarks, *([book.complaint] if book.complaint else [])]
     session.remarks.clear()
@@ -78,7 +78,7 @@ def _answer(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - the parent has to know, and the next may do
         answer = {"error": {"kind": type(error).__name__, "words": str(error)}}
     remarks, session.remarks = session.remarks, []
-    return answer | {"remarks": remarks}
+    return answer | {"remarks": remarks, "away": session.away}
 
 
 def _say(answers: IO[bytes], said: dict[str, Any]) -> None:

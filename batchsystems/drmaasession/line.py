@@ -66,6 +66,8 @@ class Line:
         self._answers: int | None = None
         self._errors: IO[bytes] | None = None
         self._rest = b""
+        self._away = False
+        """Whether the cluster could not be reached when it was last asked."""
         self.about: dict[str, str] = {}
 
     # -- a transport ------------------------------------------------------------------------------
@@ -81,7 +83,9 @@ class Line:
         try:
             said = self._ask(command.stdin.encode(), time.monotonic() + timeout_s)
         except Gone as gone:
+            self._away = self._away or gone.timed_out
             return Ran(None, OUTAGE, gone.words, timed_out=gone.timed_out)
+        self._away = said["away"]
         if "error" in said:
             return Ran(1, said["error"]["kind"], said["error"]["words"])
         return Ran(0, json.dumps(said["answer"]))
@@ -137,13 +141,14 @@ class Line:
 
     def _try(self, cure: Mapping[str, str], deadline: float) -> dict[str, Any]:
         env = {**os.environ, **self._library.env, VARIABLE: self._library.path, **cure}
+        told = {**self._told, "away": self._away}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
         self._rest = b""
         heard, said = os.pipe2(os.O_CLOEXEC)
         self._answers = heard
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-c", PROGRAM, json.dumps({**self._told, "answers": said})],
+                [sys.executable, "-P", "-c", PROGRAM, json.dumps({**told, "answers": said})],
                 stdin=subprocess.PIPE,
                 stdout=self._errors,  # libraries print what they like
                 stderr=self._errors,

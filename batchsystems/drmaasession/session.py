@@ -62,16 +62,21 @@ def kind_of(error: BaseException) -> str:
 
 
 class Session:
-    """The one session of this process. drmaa: the loaded module."""
+    """The one session of this process. drmaa: the loaded module.
 
-    def __init__(self, drmaa: Any, book: Book, contact: str = "", statuses: int = 200) -> None:
+    away: whether the cluster could not be reached, which the process before may have found.
+    """
+
+    def __init__(
+        self, drmaa: Any, book: Book, contact: str = "", statuses: int = 200, away: bool = False
+    ) -> None:
         self._drmaa, self._book = drmaa, book
         self._contact, self._statuses = contact, statuses
         self._session: Any = None
         self._number = 0
         self._turn = 0
         self._without_usage = 0
-        self._away = False
+        self.away = away
         self.remarks: list[str] = []
 
     def about(self) -> dict[str, str]:
@@ -118,14 +123,14 @@ class Session:
     def _is_away(self, error: Exception) -> bool:
         """Tell whether an error means that the cluster cannot be reached, and note it if so."""
         away = "Communication" in kind_of(error)
-        self._away = self._away or away
+        self.away = self.away or away
         return away
 
     def _be_back(self) -> None:
         """Note that the cluster answers, and say what is to be expected of one that was away."""
-        if not self._away:
+        if not self.away:
             return
-        self._away = False
+        self.away = False
         if self._book.jobs and family_of(" ".join(self.about().values())).name == "sge":
             self.remarks.append(ENDS_HELD_BACK)
 

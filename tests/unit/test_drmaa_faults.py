@@ -15,28 +15,21 @@ from pathlib import Path
 import pytest
 
 from batchsystems import (
-    INDEX,
     Accepted,
     Ambiguous,
-    BatchSystemError,
     JobEnd,
     JobRecord,
-    JobSpec,
     Reason,
     Refused,
     Resources,
-    Unobtainable,
 )
 from batchsystems.drmaawords import DrmaaSettings
-from batchsystems.sgewords import SgeSettings
 from tests.conformance import Watcher, end_all, sh
 from tests.unit.commandfaults import kinds, refusal
-from tests.unit.drmaafake import FakeDrmaa, use
+from tests.unit.drmaafake import SLOW, FakeDrmaa, gated, use
 from tests.unit.fakecluster import BRIEF
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
-
-SLOW = replace(BRIEF, submit_s=1.5, query_s=1.5, visibility_s=1.0)
 
 
 @pytest.fixture
@@ -50,16 +43,6 @@ def watcher(fake: FakeDrmaa) -> Iterator[Watcher]:
     yield Watcher(batch)
     fake.heal()
     end_all(batch)
-
-
-def gated(tmp_path: Path, name: str = "gated") -> JobSpec:
-    """Return a job that ends with 5 once its gate is open."""
-    return sh(f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; exit 5", name)
-
-
-def native_of(fake: FakeDrmaa) -> str:
-    """Return the native specification of the last submission."""
-    return str(fake.submissions()[-1]["native"])
 
 
 # ---- submissions -----------------------------------------------------------------------------
@@ -151,59 +134,6 @@ def test_a_library_that_hangs_or_dies_is_loaded_anew_and_goes_on(
     (tmp_path / "go").touch()
     assert watcher.end(job).exit_status == 5
     assert kinds(watcher, job) == [Accepted, JobEnd]
-
-
-def test_an_outage_says_nothing_of_jobs(fake: FakeDrmaa, watcher: Watcher, tmp_path: Path):
-    job = watcher.batch.issueJob(gated(tmp_path))
-    watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
-    words = "code 2: unable to send message to qmaster: got send error"
-    fake.fault("jobStatus", "raise", times=-1, kind="DrmCommunicationException", words=words)
-    watcher.until(lambda: not _obtainable(watcher), "the outage")
-    with pytest.raises(Unobtainable, match="unable to send"):
-        watcher.batch.getIssuedJobIDs()
-    assert kinds(watcher, job) == [Accepted]
-    fake.heal()
-    (tmp_path / "go").touch()
-    assert watcher.end(job).exit_status == 5
-
-
-@pytest.mark.parametrize(("drms", "told"), [("SGE 8.1.9", 1), ("PBS Professional", 0)])
-@pytest.mark.parametrize("failing", ["jobStatus", "initialize"])
-def test_that_grid_engine_holds_ends_back_after_an_outage_is_said_once(
-    fake: FakeDrmaa,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    failing: str,
-    drms: str,
-    told: int,
-):
-    """In a session that lives on, and in one that is gone on with by another process."""
-    fake.configure(drms=drms)
-    watcher = Watcher(fake.quick(patience=SLOW))
-    job = watcher.batch.issueJob(gated(tmp_path))
-    watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
-    words = "code 2: unable to contact qmaster"
-    fake.fault(failing, "raise", times=-1, kind="DrmCommunicationException", words=words)
-    if failing == "initialize":
-        fake.fault("wait", "die")
-    watcher.until(lambda: not _obtainable(watcher), "the outage")
-    assert "holds back the ends" not in caplog.text
-    fake.heal()
-    watcher.until(lambda: _obtainable(watcher), "the end of the outage")
-    looks = len(fake.calls("wait"))
-    watcher.until(lambda: len(fake.calls("wait")) >= looks + 3, "three looks")
-    assert caplog.text.count("holds back the ends") == told
-    (tmp_path / "go").touch()
-    assert watcher.end(job).exit_status == 5
-    watcher.batch.close()
-
-
-def _obtainable(watcher: Watcher) -> bool:
-    try:
-        watcher.batch.getIssuedJobIDs()
-    except Unobtainable:
-        return False
-    return True
 
 
 def test_many_jobs_that_run_cost_no_request_each(fake: FakeDrmaa, tmp_path: Path):
@@ -336,66 +266,3 @@ def test_a_private_directory_is_gone_with_its_last_job(
     watcher.end(watcher.batch.issueJob(sh("exit 0")))
     watcher.batch.close()
     assert list(tmp_path.glob(".drmaa-*")) == []
-
-
-# ---- other clusters --------------------------------------------------------------------------
-
-
-def test_what_grid_engine_is_asked_for(fake: FakeDrmaa):
-    own = DrmaaSettings(native=("-p -10", "-l mem={memory_mib}"))
-    watcher = Watcher(fake.quick(own, sge=SgeSettings(pe="smp", project="lab")))
-    asked = Resources(cpus=2, memory_bytes=200 << 20, time_s=60)
-    watcher.end(watcher.batch.issueJob(sh("exit 0", resources=asked)))
-    said = "-r n -w e -l h_rt=60,h_vmem=100M -pe smp 2 -P lab -p -10 -l mem=200"
-    assert native_of(fake) == said
-    assert fake.submissions()[-1]["limit"] is None
-    watcher.batch.close()
-
-
-def test_what_slurm_is_asked_for(fake: FakeDrmaa, tmp_path: Path):
-    fake.configure(drms="SLURM 22.05", variable="SLURM_ARRAY_TASK_ID")
-    watcher = Watcher(fake.quick())
-    asked = Resources(cpus=2, memory_bytes=200 << 20, time_s=90, gpus=1)
-    argv = ("/bin/sh", "-c", "exit $0", INDEX)
-    jobs = watcher.batch.issueJobs([JobSpec("a", argv, asked, index=i) for i in range(3)])
-    assert [watcher.end(job).exit_status for job in jobs] == [0, 1, 2]
-    assert native_of(fake) == (
-        "--no-requeue --nodes=1 --ntasks=1 --cpus-per-task=2 --mem=200 --time=2 --gres=gpu:1"
-    )
-    watcher.batch.close()
-
-
-def test_a_cluster_nobody_knows_is_asked_in_the_site_s_words_and_job_by_job(fake: FakeDrmaa):
-    fake.configure(drms="PBS Professional")
-    own = DrmaaSettings(native=("-l mem={memory_mib}mb", "-l ngpus={gpus}"))
-    watcher = Watcher(fake.quick(own))
-    asked = Resources(memory_bytes=200 << 20, time_s=90)
-    argv = ("/bin/sh", "-c", "exit $0", INDEX)
-    jobs = watcher.batch.issueJobs([JobSpec("a", argv, asked, index=i) for i in range(3)])
-    assert [watcher.end(job).exit_status for job in jobs] == [0, 1, 2]
-    assert native_of(fake) == "-l mem=200mb"
-    assert fake.submissions()[-1]["limit"] == 90
-    assert not fake.calls("runBulkJobs")
-    watcher.batch.close()
-
-
-def test_an_array_without_a_number_says_so(fake: FakeDrmaa, tmp_path: Path):
-    fake.configure(variable="SOMETHING_ELSE")
-    watcher = Watcher(fake.quick())
-    output = tmp_path / "output"
-    specs = [sh("exit 0", index=i, output=str(output)) for i in range(2)]
-    ends = watcher.ends(watcher.batch.issueJobs(specs))
-    assert {end.exit_status for end in ends.values()} == {70}
-    assert "no number of a task in: SGE_TASK_ID" in output.read_text()
-    watcher.batch.close()
-
-
-def test_settings_that_are_wrong_are_told(fake: FakeDrmaa):
-    for wrong in (
-        {"native": ("-l mem={mem}",)},
-        {"task_variables": ("A B",)},
-        {"library": "a\nb"},
-        {"statuses": 0},
-    ):
-        with pytest.raises(BatchSystemError, match="JT203"):
-            DrmaaSettings(**wrong)

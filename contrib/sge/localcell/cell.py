@@ -90,11 +90,12 @@ class Cell(Engine):
     def create(self) -> None:
         """Write everything the daemons need; the settings last, which make it a cell."""
         settings, places = self.settings, self.places
-        for name in ("etc", "log", "run", "spool", "sge", "client", "faults"):
+        for name in ("etc", "log", "run", "spool", "sge", "client", "faults", "tmp"):
             shutil.rmtree(places / name, ignore_errors=True)  # of an attempt that failed
             (places / name).mkdir()
         for path in (*places.spools(), places.common, places.client_common):
             path.mkdir(parents=True)
+        places.scratch.chmod(0o1777)
         for path, master in ((places.hosts, False), (places.master_hosts, True)):
             write(path, configuration.hosts(settings, master=master).encode(), 0o644)
         for name in ("bin", "lib", "util", "utilbin"):
@@ -178,7 +179,7 @@ class Cell(Engine):
         self._write_all(etc / "hosts.d", hosts)
         for host in hosts:
             ask("qconf", "-Ae", str(etc / "hosts.d" / host))
-        queues = configuration.queues(settings, ask("qconf", "-sq"))
+        queues = configuration.queues(settings, self.places, ask("qconf", "-sq"))
         scheduler = configuration.scheduler(ask("qconf", "-ssconf"))
         group = configuration.host_group(settings)
         self._write_all(etc, {**queues, "scheduler": scheduler, "allhosts": group})

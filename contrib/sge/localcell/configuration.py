@@ -218,7 +218,7 @@ def host_group(settings: Settings) -> str:
     return _table({"group_name": "@allhosts", "hostlist": " ".join(settings.host_names)})
 
 
-def queues(settings: Settings, text: str) -> Mapping[str, str]:
+def queues(settings: Settings, places: Places, text: str) -> Mapping[str, str]:
     """Return the queues, made from the default one as qconf prints it.
 
     load_thresholds: a busy machine would put every queue into alarm. A job without a queue goes
@@ -232,6 +232,7 @@ def queues(settings: Settings, text: str) -> Mapping[str, str]:
         "shell": "/bin/sh",
         "shell_start_mode": "unix_behavior",
         "notify": "00:00:05",
+        "tmpdir": places.scratch,
     }
     own: Mapping[str, Mapping[str, object]] = {
         QUEUE: {"seq_no": "0"},

@@ -162,6 +162,14 @@ class Places:
         return self.top / "etc" / "hosts"
 
     @property
+    def scratch(self) -> Path:
+        """Return where jobs have directories of their own, by their numbers.
+
+        Cells side by side number their jobs alike: what one removes is not to be another's.
+        """
+        return self.top / "tmp"
+
+    @property
     def master_hosts(self) -> Path:
         """Return the master's /etc/hosts."""
         return self.top / "etc" / "hosts.master"
