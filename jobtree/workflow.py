@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -34,7 +35,7 @@ from jobtree.directory import (
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.job import Colour, Command
-from jobtree.jobfile import protocol_command
+from jobtree.jobfile import JOB_FILE, protocol_command
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
@@ -71,7 +72,18 @@ def run_target(target: Target, given: object) -> Outcome:
 
 
 def run_command(text: str, given: object) -> Outcome:
-    """Run a new tree whose root is a command of the JOB_FILE protocol."""
+    """Run a new tree whose root is a command of the JOB_FILE protocol.
+
+    Raises ReportableError for whatever the user can mend.
+    """
+    if JOB_FILE not in text:
+        raise UsageError(
+            f"the command does not contain the word {JOB_FILE}",
+            code="JT113",
+            where=text,
+            fix=f"put {JOB_FILE} where the command expects the path of the file through which it "
+            f"adds jobs\nif it adds none:  --command {shlex.quote(f'{text}  # {JOB_FILE}')}",
+        )
     directory = _directory(given)
     if is_tree(directory):
         raise StoreError(

@@ -74,6 +74,12 @@ CODES: dict[str, tuple[str, str]] = {
         "A count of processors or devices cannot be read.",
         "Write a whole number.",
     ),
+    "JT113": (
+        "The command given to `run` does not contain the word JOB_FILE: nothing was run, and no "
+        "tree was made.",
+        "Put it where the command expects the path of its JOB_FILE (docs/jobfile.md), or behind a "
+        "# if it adds no jobs.",
+    ),
     "JT120": (
         "A site file cannot be read: it is not there, or may not be read, or is no plain file.",
         "The message tells who named it: --site, $JOBTREE_SITE, or one of the usual places.",

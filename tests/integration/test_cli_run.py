@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 
@@ -110,10 +111,24 @@ def test_run_refuses_a_tree_that_exists(jobtree: Shell):
     assert "jobtree clean" in refused.stderr
 
 
-def test_a_command_without_job_file_fails_saying_so(jobtree: Shell):
-    ran = jobtree("run", "--command", "true", "--jobTree", "x.jt")
+def test_a_command_without_job_file_is_refused_and_as_advised_it_runs(jobtree: Shell):
+    ran = jobtree("run", "--command", "echo 'a b' > out", "--jobTree", "x.jt")
+    assert ran.returncode == 2
+    assert "error[JT113]: the command does not contain the word JOB_FILE" in ran.stderr
+    assert not (jobtree.directory / "x.jt").exists()
+    advised = ran.stderr.partition("adds none:")[2].splitlines()[0]
+    assert jobtree("run", *shlex.split(advised), "--jobTree", "x.jt").returncode == 0
+    assert (jobtree.directory / "out").read_text() == "a b\n"
+
+
+def test_a_child_without_job_file_that_is_not_plain_fails_unrun(jobtree: Shell):
+    command = (
+        """sed -i 's|<children/>|<children><child command="touch out"/></children>|' JOB_FILE"""
+    )
+    ran = jobtree("run", "--command", command, "--jobTree", "x.jt")
     assert ran.returncode == 1
-    assert "does not contain the word JOB_FILE" in ran.stderr
+    assert "does not contain the word JOB_FILE: nothing was run" in ran.stderr
+    assert not (jobtree.directory / "out").exists()
 
 
 def test_the_log_file_gets_what_stderr_gets(jobtree: Shell):
