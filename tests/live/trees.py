@@ -149,10 +149,12 @@ class Tree(ABC, Generic[E, R]):
 
     brisk: its site is that of BRISK; settings: tables of its site file, added to that. user: who
     runs it. cwd: where. bin: a directory before all others on PATH. added: what each script
-    begins with.
+    begins with. running, waiting: the queue's words for that.
     """
 
     system: str
+    running: ClassVar[str]
+    waiting: ClassVar[str]
     added: ClassVar[str]
 
     def __init__(

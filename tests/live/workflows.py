@@ -6,12 +6,14 @@ Read next: trees.py; examples.py.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tests.live.engines import Engine
-from tests.live.trees import Run, Tree
+from tests.live.trees import LONGEST_S, Master, Run, Tree
+from tests.live.waiting import eventually
 
 E = TypeVar("E", bound=Engine)
 R = TypeVar("R", bound=Run)
@@ -163,10 +165,10 @@ class Sum(Target):
 """
 
 
-def kill_a_master_and_restart(tree: Tree[E, R], count: int, running: str, waiting: str) -> list[R]:
+def kill_a_master_and_restart(tree: Tree[E, R], count: int) -> list[R]:
     """Kill a master with so many jobs out; fail unless the next one adopts all and each runs once.
 
-    running, waiting: the queue's words for that. Returns the runs of the jobs.
+    Returns the runs of the jobs.
     """
     tree.write(f"COUNT = {count}\n{MANY_BODY}")
     master = tree.start()
@@ -180,9 +182,94 @@ def kill_a_master_and_restart(tree: Tree[E, R], count: int, running: str, waitin
     adopted = int(heir.said.partition("adopted ")[2].split()[0])
     assert adopted >= count, heir.said
     print(f"adopted {adopted}; {ended_meanwhile} had ended while there was no master")
-    assert tree.queued("Leaf", running)
-    assert tree.queued("Leaf", waiting)
+    assert tree.queued("Leaf", tree.running)
+    assert tree.queued("Leaf", tree.waiting)
     tree.open("late")
     tree.assert_done(heir.end())
     assert_level_ran_once(tree, count)
     return tree.ended_runs(count, "Leaf")
+
+
+# ---- trees that are killed -------------------------------------------------------------------
+
+KILL_BODY = """
+class Root(Target):
+    def run(self):
+        for number in range(COUNT):
+            self.addChildTarget(Leaf(number))
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        note("began", str(self.number))
+        wait_for("gate")
+        note("ran", str(self.number))
+"""
+
+KILLED_WITHIN_S = 60.0
+
+
+def start_and_await_running(tree: Tree, count: int) -> Master:
+    """Start jobs that run until they are killed, and return once some of them do and some wait."""
+    tree.write(f"COUNT = {count}\n{KILL_BODY}")
+    master = tree.start()
+    tree.wait_queued(count, "Leaf")
+    tree.wait_queued(count // 3, "Leaf", tree.running)
+    assert tree.queued("Leaf", tree.waiting)
+    return master
+
+
+def kill(tree: Tree) -> None:
+    """Kill a tree; fail unless soon none of its batch jobs is in the queue."""
+    asked = time.monotonic()
+    killed = tree.verb("kill").end()
+    took_s = time.monotonic() - asked
+    print(f"killed in {took_s:.1f} s")
+    assert killed.status == 0, killed.said
+    assert tree.queued() == []
+    assert took_s < KILLED_WITHIN_S
+
+
+def go_on_after_kill(tree: Tree, count: int) -> None:
+    """Go on with a tree that was killed; fail unless each of its jobs comes to its end once."""
+    tree.open("gate")
+    tree.assert_done(tree.restart().end())
+    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
+
+
+def kill_with_and_without_a_master(tree: Tree, count: int) -> None:
+    """Kill a tree of so many jobs while its master lives, and again when it has died."""
+    master = start_and_await_running(tree, count)
+    kill(tree)
+    assert master.end().status == 1
+    start_and_await_running(tree, count).kill()
+    kill(tree)
+    go_on_after_kill(tree, count)
+
+
+def kill_while_the_scheduler_is_away(
+    tree: Tree,
+    count: int,
+    stop: Callable[[], Any],
+    start: Callable[[], Any],
+) -> None:
+    """Kill a tree whose scheduler cannot be reached: it says what is open, and ends it later.
+
+    A scheduler that has just returned may take longer than is waited for: then again.
+    """
+    master = start_and_await_running(tree, count)
+    stop()
+    told = tree.verb("kill").end()
+    assert told.status == 4, told.said
+    assert "could not be confirmed" in told.said
+    assert len([line for line in told.said.splitlines() if line.startswith("  j-Leaf-")]) == count
+    assert master.end().status == 1
+    start()
+    assert len(tree.queued("Leaf")) == count, "nothing of it has ended by itself"
+    began = tree.wait_for_lines("began", len(tree.queued("Leaf", tree.running)))
+    again = "its end, asked for again"
+    eventually(again, lambda: tree.verb("kill").end().status == 0, limit_s=LONGEST_S)
+    assert tree.queued() == []
+    assert tree.lines("began") == began, "what was to be killed began nothing more"
+    go_on_after_kill(tree, count)

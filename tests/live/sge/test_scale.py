@@ -51,7 +51,7 @@ def bare_s(cell: Lab) -> float:
 
 
 def test_a_killed_masters_jobs_are_adopted_and_none_runs_twice(plant: Plant) -> None:
-    runs = kill_a_master_and_restart(plant(), RESTARTED, "r", "qw")
+    runs = kill_a_master_and_restart(plant(), RESTARTED)
     assert Counter(run.end for run in runs) == {("0", "0"): RESTARTED}
 
 

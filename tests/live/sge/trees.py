@@ -53,6 +53,7 @@ class Tree(trees.Tree[Lab, Run]):
     system: the batch system of jobTree that they are submitted by.
     """
 
+    running, waiting = "r", "qw"
     added = '''
 def batch_id():
     """Return this job's id as Grid Engine shows it, an array's with the task."""

@@ -36,6 +36,7 @@ class Tree(trees.Tree[Lab, Run]):
     """A tree whose batch jobs are Slurm's."""
 
     system = "slurm"
+    running, waiting = "RUNNING", "PENDING"
     added = '''
 def batch_id():
     """Return this job's id as Slurm shows it, an array's with the task."""
