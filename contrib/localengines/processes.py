@@ -48,13 +48,18 @@ def process(pid: int) -> Process | None:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """Return state letter and start time of a pid, None if there is no such process."""
+    """Return state letter and start time of a pid, None if there is no such process.
+
+    A killed process of several threads is a zombie as soon as its first has ended: until the last
+    has, it still holds its ports, and is called running here.
+    """
     try:
         text = (PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()
-    return fields[0], int(fields[19])
+    letter, threads = fields[0], int(fields[17])
+    return "R" if letter in "ZX" and threads > 1 else letter, int(fields[19])
 
 
 def wait_for(what: str, done: Callable[[], bool], limit_s: float) -> None:
