@@ -269,6 +269,8 @@ class Cell(Engine):
         self.end("guard", 0)
         self.end(MASTER, 0)
         if self.settings.namespaces:
+            with suppress(Failure):
+                self.machines.remove_link()  # now, as the kernel is slow to remove it with a switch
             for name in (*self.settings.host_names, SWITCH):
                 self.machines.end(name)
         wait_for("the end of every process", self._end_members, READY_S)

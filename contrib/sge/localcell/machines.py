@@ -113,17 +113,20 @@ class Machines:
         return self._run(self.entering(name, argv))
 
     def _run(self, argv: Sequence[str]) -> str:
-        done = subprocess.run(
-            argv,
-            env=self.engine.environ(),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=30,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                argv,
+                env=self.engine.environ(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=END_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{' '.join(argv)}: not within {END_S:g} s") from None
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
             raise Failure(f"{' '.join(argv)}: {said or done.returncode}")
@@ -162,8 +165,13 @@ class Machines:
 
     def _unplug(self, host: str) -> None:
         """Remove the cable of an earlier boot, which the kernel removes in its own time."""
-        if f" {host}@" in self._ip(SWITCH, "-o link show"):
-            self._ip(SWITCH, f"link del dev {host}")
+        if self._is_plugged(host):
+            with suppress(Failure):  # it may be gone by now
+                self._ip(SWITCH, f"link del dev {host}")
+        wait_for(f"the end of {host}'s old cable", lambda: not self._is_plugged(host), END_S)
+
+    def _is_plugged(self, host: str) -> bool:
+        return f" {host}@" in self._ip(SWITCH, "-o link show")
 
     def cut(self, host: str) -> None:
         """Cut a host off from all others; what runs there goes on."""
