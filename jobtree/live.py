@@ -46,7 +46,8 @@ class Issue:
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
     fared_well: as far as that speaks for or against its node, None if it does not. overstayed:
-    it was still in the queue long after its results were read, so its end was asked for.
+    it was still in the queue long after its results were read, so its end was asked for. silent:
+    it was for too long when last looked at.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Issue:
         "progress_at",
         "ran_at_beat_s",
         "recalled_at",
+        "silent",
         "since",
         "started_at",
         "state",
@@ -100,7 +102,7 @@ class Issue:
         self.ran_at_beat_s: float | None = None
         self.recalled_at: float | None = None
         self.fared_well: bool | None = None
-        self.overstayed = False
+        self.overstayed = self.silent = False
 
     @property
     def occupies(self) -> bool:

@@ -97,7 +97,7 @@ def _compare(live: Live, issue: Issue, present: bool) -> None:
 
 def _check_unclaimed(live: Live, issue: Issue, running_s: float) -> None:
     """End an issue that is said to run, and that no worker has begun for very long."""
-    if not rescue.silent_too_long(running_s, live.policy):
+    if not _silent_twice(live, issue, running_s):
         return
     take_lines(live, issue)
     if issue.state == State.QUEUED:
@@ -125,11 +125,21 @@ def _check_running(live: Live, issue: Issue, running_s: float | None) -> None:
     beat = live.mailbox.beat(issue.name)
     if beat != issue.beat:
         issue.beat, issue.beat_at = beat if beat is not None else -1, now
-        issue.ran_at_beat_s = running_s
+        issue.ran_at_beat_s, issue.silent = running_s, False
         return
     silent_s = now - issue.beat_at
     if running_s is not None and issue.ran_at_beat_s is not None:
         silent_s = min(silent_s, running_s - issue.ran_at_beat_s)
-    if rescue.silent_too_long(silent_s, live.policy):
+    if _silent_twice(live, issue, silent_s):
         issue.fared_well = False
         kill(live, issue, f"no heartbeat for {live.policy.silent_s:.0f} s")
+
+
+def _silent_twice(live: Live, issue: Issue, silent_s: float) -> bool:
+    """Tell whether an issue is silent for too long, and was when it was last looked at.
+
+    What has stalled this master for that long, as a file server does that is away, has stalled its
+    workers, too: they have until the next look to be heard.
+    """
+    before, issue.silent = issue.silent, rescue.silent_too_long(silent_s, live.policy)
+    return before and issue.silent

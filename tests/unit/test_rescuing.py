@@ -55,7 +55,22 @@ def test_silence_counts_only_while_the_job_runs(monkeypatch: pytest.MonkeyPatch)
     assert look.after(10) == ""
     assert look.after(10_000, running_s=0) == "", "suspended: it cannot beat"
     assert look.after(99) == ""
-    assert look.after(2) == "no heartbeat for 100 s"
+    assert look.after(2) == ""
+    assert look.after(1) == "no heartbeat for 100 s", "silent at two looks"
+
+
+def test_a_master_that_was_stalled_hears_its_workers_before_it_judges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file server that was away for long stalls master and workers alike."""
+    look = Look(monkeypatch, State.RUNNING, POLICY)
+    assert look.after(10) == ""
+    for _ in range(2):
+        assert look.after(1000) == "", "the master may be the first to go on"
+        look.beat += 1
+        assert look.after(1) == ""
+    assert look.after(101) == ""
+    assert look.after(1) == "no heartbeat for 100 s"
 
 
 def test_a_step_is_no_longer_for_being_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +86,8 @@ def test_a_step_is_no_longer_for_being_suspended(monkeypatch: pytest.MonkeyPatch
 def test_what_is_said_to_run_and_never_begins_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     look = Look(monkeypatch, State.QUEUED, POLICY)
     assert look.after(100) == ""
-    assert look.after(1) == NEVER_BEGAN
+    assert look.after(1) == ""
+    assert look.after(1) == NEVER_BEGAN, "at two looks"
 
 
 def test_what_stays_in_the_queue_after_its_results_is_killed_and_given_up_at_last(
