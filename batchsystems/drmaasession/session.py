@@ -273,6 +273,7 @@ class Session:
 
     def _end(self, job: Job, info: Any) -> None:
         """Take in how a job ended, as the session tells it."""
+        job.sure = False  # it is told once: should what is asked now fail, the next look asks anew
         usage = {k: v for k, v in dict(info.resourceUsage or {}).items() if k in KEPT_USAGE}
         how: dict[str, Any] = {"usage": usage}
         if info.wasAborted:

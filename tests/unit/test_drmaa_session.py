@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from batchsystems.drmaasession.book import Book
-from batchsystems.drmaasession.session import GONE_S, UNDETERMINED_S, Session
+from batchsystems.drmaasession.session import GONE_S, UNDETERMINED_S, Lost, Session
 
 
 class ExitTimeoutException(Exception):
@@ -78,4 +79,37 @@ def test_what_nobody_knows_is_gone_after_a_while(
     now[0] += 1
     assert session.look(0)["jobs"][0]["end"]["how"] == "gone"
     assert job.key not in book.jobs
+    book.close()
+
+
+class Forgetful(Library):
+    """Tells once that a job was aborted, and cannot be reached when that is to be deleted."""
+
+    JobControlAction = SimpleNamespace(TERMINATE="terminate")
+    waits = deletions = 0
+
+    def wait(self, native: str, timeout: int) -> Any:
+        self.waits += 1
+        if self.waits > 1:
+            raise InvalidJobException
+        usage = {"submission_time": "1"}
+        return SimpleNamespace(jobId="1", wasAborted=True, resourceUsage=usage)
+
+    def control(self, native: str, action: str) -> None:
+        self.deletions += 1
+        if self.deletions == 1:
+            raise ConnectionError
+
+
+def test_an_end_that_is_told_while_the_cluster_goes_away_is_not_waited_for_for_ever(tmp_path: Path):
+    book = Book(str(tmp_path))
+    book.open()
+    library = Forgetful("failed")
+    session = Session(library, book)
+    session.submit({**ASKED, "native": "", "limit_s": None})
+    with pytest.raises(Lost):
+        session.look(0)
+    end = session.look(0)["jobs"][0]["end"]
+    assert (end["how"], end["word"]) == ("gone", "failed")
+    assert library.deletions == 2, "it does not stay in the queue in error"
     book.close()
