@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from batchsystems.errors import Unobtainable
 from batchsystems.interface import (
     INDEX,
     Accepted,
@@ -36,7 +37,7 @@ from batchsystems.interface import (
     Update,
 )
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def wait_for(
@@ -89,9 +90,9 @@ class Watcher:
         assert isinstance(first, Accepted), first
         return first.native
 
-    def end(self, job: int) -> JobEnd:
+    def end(self, job: int, patience_s: float = PATIENCE_S) -> JobEnd:
         """Wait for the end of the job."""
-        self.until(lambda: isinstance(self.last(job), JobEnd), f"end of {job}")
+        self.until(lambda: isinstance(self.last(job), JobEnd), f"end of {job}", patience_s)
         last = self.last(job)
         assert isinstance(last, JobEnd)
         return last
@@ -287,9 +288,22 @@ class Conformance:
 
 
 def end_all(batch: BatchSystem) -> None:
-    """Kill whatever the instance still has, and close it."""
-    batch.killJobs(batch.getIssuedJobIDs())
-    wait_for(lambda: batch.getUpdatedJobs() is None or not batch.getIssuedJobIDs())
+    """Kill whatever the instance still has, and close it; an outage is waited out."""
+    asked: frozenset[int] = frozenset()
+
+    def ended() -> bool:
+        nonlocal asked
+        batch.getUpdatedJobs()
+        try:
+            left = batch.getIssuedJobIDs()
+        except Unobtainable:
+            return False
+        if left - asked:
+            batch.killJobs(left - asked)
+            asked |= left
+        return not left
+
+    wait_for(ended, "the end of all jobs")
     batch.close()
 
 

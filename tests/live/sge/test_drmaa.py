@@ -337,7 +337,8 @@ def test_a_frozen_master_hangs_the_library_and_harms_no_job(
     frozen = watcher.batch.issueJob(sh("exit 6", "frozen"))
     watcher.until(lambda: not obtainable(watcher.batch), "the outage")
     sge.fault("thaw-master")
-    gate.touch()
+    watcher.until(lambda: obtainable(watcher.batch), "the session", RECONNECT_S)
+    gate.touch()  # only now: of what ends while nobody has the session, it tells nothing
     assert watcher.end(job).exit_status == 5
     watcher.until(lambda: isinstance(watcher.last(frozen), JobEnd | Refused), "an end of it")
     last = watcher.last(frozen)
@@ -359,6 +360,7 @@ def obtainable(batch: BatchSystem) -> bool:
     return True
 
 
+@pytest.mark.timeout(900)
 def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
     """Of jobs on hold, as hosts take minutes to report ends to a new master."""
     held = DrmaaSettings(native=("-h",))
@@ -366,20 +368,23 @@ def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
     job = watcher.batch.issueJob(sh("exit 0", "before"))
     watcher.until(lambda: "release it" in watcher.batch.explain([job]).get(job, ""), "its hold")
     sge.fault("kill-master")
-    watcher.until(lambda: not obtainable(watcher.batch), "the outage")
+    watcher.until(lambda: not obtainable(watcher.batch), "the outage", RECONNECT_S)
     during = watcher.batch.issueJob(sh("exit 0", "during"))
-    watcher.until(
-        lambda: watcher.last(during) or "qmaster" in watcher.batch.explain([during])[during],
-        "word of the submission",
-    )
+
+    def said() -> str:
+        return watcher.batch.explain([during]).get(during, "")
+
+    what = "word of the submission"
+    watcher.until(lambda: watcher.last(during) or "qmaster" in said(), what, RECONNECT_S)
     sge.fault("start-master")
     watcher.until(lambda: obtainable(watcher.batch), "the end of the outage", RECONNECT_S)
-    watcher.until(lambda: isinstance(watcher.last(during), Accepted | Refused), "its fate")
+    fate = "the fate of the submission"
+    watcher.until(lambda: isinstance(watcher.last(during), Accepted | Refused), fate, RECONNECT_S)
     last = watcher.last(during)
     assert isinstance(last, Accepted) or (isinstance(last, Refused) and last.transient)
     assert kinds(watcher, job) == [Accepted]
-    watcher.batch.killJobs(watcher.batch.getIssuedJobIDs())
-    assert watcher.end(job).reason is Reason.CANCELLED
+    watcher.batch.killJobs([job, during])
+    assert watcher.end(job, RECONNECT_S).reason is Reason.CANCELLED
     end_all(watcher.batch)
 
 
