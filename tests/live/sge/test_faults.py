@@ -27,6 +27,11 @@ def running(lab: Lab, mark: str) -> list[int]:
     return found
 
 
+def gated(gate: Path) -> tuple[str, str, str]:
+    """Return the command of a job that waits for a file, and exits with 4; its path is a mark."""
+    return ("/bin/sh", "-c", f"until [ -e {gate} ]; do sleep 0.1; done; exit 4")
+
+
 def wait_running(lab: Lab, mark: str, count: int) -> None:
     """Wait until so many of a cell's processes have a mark in their command line."""
     eventually(f"{count} of {mark}", lambda: len(running(lab, mark)), count.__eq__)
@@ -35,12 +40,15 @@ def wait_running(lab: Lab, mark: str, count: int) -> None:
 # ---- the master --------------------------------------------------------------------------
 
 
-def test_the_master_stopped_killed_and_frozen(sge: Lab) -> None:
-    job = sge.submit("/bin/sh", "-c", "sleep 3; exit 4")
+def test_the_master_stopped_killed_and_frozen(sge: Lab, open_tmp_path: Path) -> None:
+    gate = open_tmp_path / "go"
+    job = sge.submit(*gated(gate))
     sge.wait(job, "r")
     sge.fault("stop-master")
     assert sge.status()["daemons"]["qmaster"] == "gone"
     assert "Connection refused" in sge.refusal("qstat")
+    gate.touch()
+    wait_running(sge, str(gate), 0)
     sge.fault("start-master")
     assert sge.wait_records(job) == [("0", "4")]  # hosts look for a master every half minute
     sge.fault("kill-master")
@@ -89,13 +97,15 @@ def test_a_killed_host_takes_its_jobs_along_and_says_so_when_it_is_back(sge: Lab
     sge.wait_gone(job)
 
 
-def test_a_job_outlives_its_killed_execd(sge: Lab) -> None:
-    host = sge.hosts[1]
-    job = sge.submit("-l", f"h={host}", "/bin/sh", "-c", "sleep 5; exit 4")
-    wait_running(sge, "sleep 5; exit 4", 1)
+def test_a_job_outlives_its_killed_execd(sge: Lab, open_tmp_path: Path) -> None:
+    host, gate = sge.hosts[1], open_tmp_path / "go"
+    job = sge.submit("-l", f"h={host}", *gated(gate))
+    sge.wait(job, "r")
     sge.fault("kill-execd", host)
     assert sge.status()["daemons"][host] == "gone"
-    wait_running(sge, "sleep 5; exit 4", 0)
+    wait_running(sge, str(gate), 1)
+    gate.touch()
+    wait_running(sge, str(gate), 0)
     assert sge.records(job) == []
     sge.fault("start-execd", host)
     assert sge.wait_records(job) == [("0", "4")]
@@ -138,25 +148,25 @@ def test_jobs_of_an_unknown_host_run_a_second_time_beside_the_first(
     script = f"hostname >> {open_tmp_path}/began; exec sleep 300.75"
     job = machines.submit("-r", "y", "/bin/sh", "-c", script)
     machines.wait(job, "r")
-    host = machines.host_of(job)
+    host, began = machines.host_of(job), open_tmp_path / "began"
+    eventually("its start", began.exists)
     machines.fault("cut-host", host)
-    began = eventually(
-        "a second start", (open_tmp_path / "began").read_text, lambda text: text.count("\n") == 2
-    )
-    first, second = began.split()
+    starts = eventually("a second start", began.read_text, lambda text: text.count("\n") == 2)
+    first, second = starts.split()
     assert first == host != second
     wait_running(machines, "300.75", 2)
-    assert machines.records(job)[0]["failed"] == "25"
+    assert machines.wait_records(job)[0][0] == "25"
     machines.fault("heal-host", host)
     wait_running(machines, "300.75", 1)
 
 
 def test_a_frozen_host_goes_on_where_it_was(sge: Lab, open_tmp_path: Path) -> None:
-    host = sge.hosts[0]
-    job = sge.submit("-l", f"h={host}", "/bin/sh", "-c", "sleep 1; exit 4")
+    host, gate = sge.hosts[0], open_tmp_path / "go"
+    job = sge.submit("-l", f"h={host}", *gated(gate))
     sge.wait(job, "r")
     sge.fault("freeze-host", host)
     assert sge.status()["daemons"][host] == "frozen"
+    gate.touch()
     sge.fault("thaw-host", host)
     assert sge.wait_records(job) == [("0", "4")]
 
@@ -191,7 +201,7 @@ def test_a_failing_prolog_puts_the_queue_into_error(sge: Lab) -> None:
     job = sge.submit("-l", f"h={host}", "/bin/true")
     eventually("queue in error", lambda: sge.queue_state(host), lambda state: state == "E")
     assert sge.wait_records(job) == [("8", "0")]
-    assert sge.state(job) == "qw"
+    sge.wait(job, "qw")
     sge.fault("mend-prolog", host)
     assert sge.wait_records(job, 2)[-1] == ("0", "0")
 

@@ -83,8 +83,11 @@ def host():
         return [f"{job}.{task}" if task else str(job) for job, task in sorted(ids)]
 
     def runs(self, label: str = "") -> list[Run]:
-        """Return every record of its batch jobs, in the order of their ends."""
-        lines = self.accounting.read_text().splitlines()
+        """Return every record of its batch jobs, in the order of their ends.
+
+        A last line without an end is still being written.
+        """
+        lines = self.accounting.read_text().rpartition("\n")[0].splitlines()
         cells = [line.split(":") for line in lines if not line.startswith("#")]
         return [
             Run(
