@@ -31,13 +31,13 @@ class Hungry(Target):
         note("hungry", str(self.getAvailableMemory() >> 20))
         part = [sys.executable, "-ISc", "x = bytearray(120 << 20); input()"]
         parts = [subprocess.Popen(part, stdin=subprocess.PIPE) for _ in range(2)]
-        time.sleep(4)  # hosts look every second
+        time.sleep(50 if first_time("hungry began") else 4)  # hosts look every second
         for each in parts:
             each.communicate(b"go on")
         note("hungry", "through" if all(each.returncode == 0 for each in parts) else "not")
 class Late(Target):
     def __init__(self):
-        super().__init__(memory="100M", time=4)
+        super().__init__(memory="100M", time=10)
     def run(self):
         note("late", batch_id())
         if first_time("late began"):
@@ -49,7 +49,7 @@ def test_no_status_or_signal_means_anything_special_and_too_little_is_answered_w
     plant: Plant,
 ) -> None:
     """Both at once: a tree with one retry for its failures, and one with none, as it needs none."""
-    failing, scarce = plant(), plant(jobs={"min_time": 4, "time_margin": 1})
+    failing, scarce = plant(), plant(jobs={"min_time": 10, "time_margin": 1})
     write_ends(failing, STATUSES, SIGNALS)
     scarce.write(SCARCE_BODY)
     masters = [failing.start("--retryCount", "1"), scarce.start("--retryCount", "0")]
@@ -65,10 +65,10 @@ def test_no_status_or_signal_means_anything_special_and_too_little_is_answered_w
     assert "failed job" not in said
     assert scarce.lines("hungry") == ["200", "400", "through"]
     assert "out of memory at 0.195 GiB" in said
-    assert "reached its time limit of 4 s" in said
+    assert "reached its time limit of 10 s" in said
     first, second = scarce.ended_runs(2, "Late")
-    assert (first.end, first.limit("h_rt")) == (("37", "137"), "4")
-    assert (second.end, second.limit("h_rt")) == (("0", "0"), "8")
+    assert (first.end, first.limit("h_rt")) == (("37", "137"), "10")
+    assert (second.end, second.limit("h_rt")) == (("0", "0"), "20")
     first, second = scarce.ended_runs(2, "Hungry")
     assert (first.end, second.end) == (("37", "137"), ("0", "0"))
     assert int(second.limit("h_vmem")[:-1]) == int(first.limit("h_vmem")[:-1]) + 200
@@ -115,7 +115,7 @@ def test_a_missing_output_or_working_directory_is_named_and_its_jobs_tried_again
     for tree in trees:
         (tree.cwd / "gate").touch()
     for master in masters:
-        master.wait_for_word("its directory", limit_s=60)
+        master.wait_for_word("its directory")
     away.rename(logs)
     for host in machines.hosts:
         machines.fault("remount", f"{host}:{mounted}")

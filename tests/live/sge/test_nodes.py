@@ -91,7 +91,7 @@ def lost(cell: Lab, plant: Plant) -> None:
     daemonless, cut, dead = cell.hosts
     count = cell.slots * len(cell.hosts)
     tree = plant(
-        rescue={"silence": 10, "kill": 5, "published": 3},
+        rescue={"silence": 20, "kill": 5, "published": 3},
         worker={"heartbeat": 1},
     )
     tree.write(f"COUNT = {count}\n{BODY}")
@@ -135,7 +135,9 @@ def erring(cell: Lab, plant: Plant) -> None:
     """
     require_machines(cell)
     failing, dead, good = cell.hosts
-    tree = plant(rescue={"silence": 5, "kill": 3}, worker={"heartbeat": 1})
+    only_queue_in_error = {"use_queue": "all.q"}  # there is another, of the same hosts
+    rescue = {"silence": 10, "kill": 3}
+    tree = plant(sge=only_queue_in_error, rescue=rescue, worker={"heartbeat": 1})
     count = cell.slots + 2
     tree.write(f"COUNT = {count}\n{BODY}")
     for number in range(count):

@@ -34,7 +34,7 @@ def away(cell: Lab, plant: Plant) -> None:
     What ends while the master is away is recorded only half a minute after it is back; of jobs
     that came by DRMAA only ten minutes after, unless their hosts' daemons are started again.
     """
-    timeouts = {"submit": 4, "query": 4}
+    timeouts = {"submit": 8, "query": 8}
     tree = plant(timeouts=timeouts, grace={"visibility": 10, "second_look": 2})
     late = plant(timeouts=timeouts, grace={"absence": 60})
     slots = cell.slots * len(cell.hosts)
@@ -81,8 +81,9 @@ class Leaf(Target):
         super().__init__(memory="100M", time=60)
         self.number = number
     def run(self):
+        first = first_time(f"first{self.number}")
         note("began", f"{self.number}/{batch_id()}")
-        if first_time(f"first{self.number}"):
+        if first:
             wait_for("never" if self.number == 0 else "gate")
         note("ran", str(self.number))
 """
@@ -97,7 +98,8 @@ def removed(cell: Lab, plant: Plant) -> None:
     count = cell.slots * len(cell.hosts) + 2
     tree.write(f"COUNT = {count}\n{LONG_BODY}")
     cell.fault("hide-accounting")
-    master = tree.start("--maxJobDuration", "12", "--rescueJobsFrequency", "1")
+    longest_s = "40"  # of the others none waits for so long: not until all have begun, and the gate
+    master = tree.start("--maxJobDuration", longest_s, "--rescueJobsFrequency", "1")
     begun = dict(line.split("/") for line in tree.wait_for_lines("began", count - 2))
     waiting = tree.wait_queued(1, "Leaf", "qw")
     deleted = next(number for number in begun if number != "0")
@@ -105,7 +107,7 @@ def removed(cell: Lab, plant: Plant) -> None:
         cell.delete(job)
     tree.wait_ended(begun[deleted])
     tree.open("gate")
-    master.wait_for_word("a step ran for more than --maxJobDuration (12 s)")
+    master.wait_for_word(f"a step ran for more than --maxJobDuration ({longest_s} s)")
     ended = master.end()
     tree.assert_done(ended)
     assert sorted(map(int, tree.lines("ran"))) == list(range(count))
@@ -147,11 +149,12 @@ class Root(Target):
             self.addChildTarget(Leaf(name))
 class Leaf(Target):
     def __init__(self, name):
-        super().__init__(memory="100M", time=4 if name == "long" else 60)
+        super().__init__(memory="100M", time=10 if name == "long" else 60)
         self.name = name
     def run(self):
+        first = first_time(self.name)
         note(f"{self.name}-began", batch_id())
-        if first_time(self.name):
+        if first:
             wait_for("never")
         note("ran", self.name)
 """
@@ -162,7 +165,7 @@ def recorded_late(cell: Lab, plant: Plant) -> None:
 
     A limit that was reached is answered with more time, as it would be at once.
     """
-    tree = plant(jobs={"min_time": 4, "time_margin": 1}, grace={"absence": 60})
+    tree = plant(jobs={"min_time": 10, "time_margin": 1}, grace={"absence": 180})
     tree.write(LIMITED_BODY)
     cell.fault("hide-accounting")
     master = tree.start("--retryCount", "0")
@@ -177,12 +180,12 @@ def recorded_late(cell: Lab, plant: Plant) -> None:
     cell.fault("show-accounting")
     ended = master.end()
     tree.assert_done(ended)
-    assert "reached its time limit of 4 s" in ended.said
+    assert "reached its time limit of 10 s" in ended.said
     assert "its worker was killed by signal 9" in ended.said
     assert ended.said.count("lost job=") == 2
     assert "failed job" not in ended.said
     limits = Counter(run.limit("h_rt") for run in tree.ended_runs(4, "Leaf"))
-    assert limits == {"60": 2, "4": 1, "8": 1}
+    assert limits == {"60": 2, "10": 1, "20": 1}
 
 
 ERRANDS = {
