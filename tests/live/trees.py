@@ -41,9 +41,6 @@ BRISK: Mapping[str, Mapping[str, Any]] = {
 """A site whose scheduler may be asked often, and is waited for briefly."""
 
 LONGEST_S = 180.0
-FIVE_LAST_S, POLL_S = 90.0, 30.0
-"""A thousand like jobs take five commands; on a machine so busy that they take longer than the
-first, a scheduler is asked once more in each of the second, as where a site says nothing."""
 
 ADDED = '''
 def wait_for(path):

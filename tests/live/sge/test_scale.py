@@ -15,8 +15,8 @@ from batchsystems.sge import Sge
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import CLIENTS, Tree
-from tests.live.thousand import MANY, assert_few_commands
-from tests.live.trees import FIVE_LAST_S, POLL_S, calls, counting_clients
+from tests.live.thousand import MANY, assert_few_commands, most_commands
+from tests.live.trees import calls, counting_clients
 from tests.live.workflows import assert_level_ran_once, kill_a_master_and_restart, write_level
 
 Plant = Callable[..., Tree]
@@ -77,8 +77,7 @@ def test_a_thousand_like_jobs_take_five_commands(
     if system == "sge":
         _, level, follow_on = (at for at, name in enumerate(made) if name == "qsub")
         made = made[level:follow_on]
-    most = 5 + max(0.0, took_s - FIVE_LAST_S) / POLL_S
-    assert len(made) <= most, "from the submission of the thousand to the end of the last"
+    assert len(made) <= most_commands(took_s), "from the submission of all to the end of the last"
 
 
 def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
