@@ -143,6 +143,7 @@ def erring(cell: Lab, plant: Plant) -> None:
     for number in range(count):
         tree.open(f"gate{number}")
         tree.open(f"again{number}")
+    cell.fault("configure", "max_unheard=00:10:00")  # it is not missed, however slow all this is
     cell.fault("fail-prolog", failing)
     cell.fault("kill-host", dead)
     ended = tree.start("--retryCount", "0", "--rescueJobsFrequency", "1").end()
