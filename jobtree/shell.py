@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,11 @@ SHELL = "/bin/sh"
 MOST_SAID_BYTES = 256 * 1024
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+
+_KILLS = (signal.SIGKILL, signal.SIGTERM)
+_AS_KILLED = frozenset(code for number in _KILLS for code in (-number, 128 + number))
+LINGER_S = 1.0
+"""Who ends a batch job signals its processes one after the other, on a busy node not at once."""
 
 
 class Outcome(NamedTuple):
@@ -119,7 +124,9 @@ def _spawn_and_wait(text: str, terms: Terms) -> tuple[Outcome, Usage]:
         return Outcome(why), Usage(monotonic() - began, 0.0, None)
     status, used = wait_for_group(pid, terms.on_group)
     usage = usage_of_child(monotonic() - began, used)
-    return _verdict(text, os.waitstatus_to_exitcode(status)), usage
+    code = os.waitstatus_to_exitcode(status)
+    linger_if_killed(code)
+    return _verdict(text, code), usage
 
 
 def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]:
@@ -146,6 +153,16 @@ def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]
     for signalled in received:
         os.kill(os.getpid(), signalled)
     return status, used
+
+
+def linger_if_killed(code: object) -> None:
+    """Wait for a moment if a child ended as the killed do: this process may be the next.
+
+    If it is, nobody is told of a failed step: what was ended was the batch job. code: of the
+    child's end, or minus a signal.
+    """
+    if code in _AS_KILLED:
+        sleep(LINGER_S)
 
 
 def _verdict(text: str, code: int) -> Outcome:

@@ -19,7 +19,7 @@ from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import Meter, usage_of_child
 from jobtree.pickling import Script
-from jobtree.shell import Outcome, Terms, run_command, signal_name, wait_for_group
+from jobtree.shell import Outcome, Terms, linger_if_killed, run_command, signal_name, wait_for_group
 from jobtree.surroundings import Surroundings
 
 leave_process = os._exit
@@ -107,6 +107,7 @@ def _failure(error: BaseException) -> Outcome:
 
     from batchsystems.errors import ReportableError
 
+    linger_if_killed(getattr(error, "returncode", getattr(error, "code", None)))  # its child's
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else 1
         said = "" if isinstance(error.code, int) else f": {error.code}"
@@ -169,7 +170,9 @@ def _run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[O
         outcome, own_usage = told
         return outcome, usage._replace(memory_bytes=own_usage.memory_bytes)
     context.has_directory = os.path.lexists(job_directory(context.tree, context.job))
-    return _crash(os.waitstatus_to_exitcode(status)), usage
+    code = os.waitstatus_to_exitcode(status)
+    linger_if_killed(code)
+    return _crash(code), usage
 
 
 def _crash(code: int) -> Outcome:

@@ -268,14 +268,15 @@ class Job:
         """Send SIGKILL to every descendant; False if none of them can be reached.
 
         Whole groups first: the kernel signals a group in one go, so that a group that forks
-        cannot outrun it.
+        cannot outrun it. Parents before their children, as when they are asked.
         """
         me = os.getpid()
         tree = descendants(read_table(), [me])[me]
         if self.left_behind == -1:
             self.left_behind = len(tree)
-        for group in {process.group for process in tree} - {me, 0, 1}:
-            _send(-group, signal.SIGKILL)
+        for group in dict.fromkeys(process.group for process in tree):
+            if group not in (me, 0, 1):
+                _send(-group, signal.SIGKILL)
         reached = [_send(process.pid, signal.SIGKILL) for process in tree]
         if tree and not any(reached):
             self.evidence.append(f"{len(tree)} of its processes cannot be signalled by this user")

@@ -136,6 +136,35 @@ class Leaf(Target):
     assert "signal 11" in said
 
 
+KILLED_BODY = """
+import subprocess
+KILL = "(sleep 0.5; kill -9 $PPID) & kill -9 $$"
+class Root(Target):
+    def run(self):
+        self.addChildCommand(f"mkdir shell 2>/dev/null && {{ {KILL}; }}; echo shell >> ran")
+        for name, check in (("checks", True), ("exits", False)):
+            self.addChildTarget(Leaf(name, check))
+class Leaf(Target):
+    def __init__(self, name, check):
+        super().__init__()
+        self.name, self.check = name, check
+    def run(self):
+        if not os.path.exists(self.name):
+            note(self.name, "x")
+            sys.exit(subprocess.run(KILL, shell=True, check=self.check).returncode)
+        note("ran", self.name)
+"""
+
+
+def test_a_step_whose_worker_is_killed_after_its_child_is_lost_not_failed(flow: Workflow) -> None:
+    """Who ends a batch job may come to the child first; that is no failure of the step."""
+    flow.write(KILLED_BODY)
+    said = flow.run("--retryCount", "0")
+    assert sorted(flow.lines("ran")) == ["checks", "exits", "shell"]
+    assert said.count("lost job=") == 3
+    assert "failed job=" not in said
+
+
 def test_outputs_are_published_before_dependants_start(flow: Workflow) -> None:
     flow.write(
         """
