@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 LIVE_DIR = Path(__file__).parent / "live"
-GRACE_S = 5.0
+GRACE_S = 20.0
 
 
 # ---- the site ----------------------------------------------------------------------------

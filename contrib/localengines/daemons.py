@@ -25,7 +25,7 @@ from localengines.files import write
 from localengines.packages import program
 from localengines.processes import Process, wait_for
 
-READY_S = 60.0
+READY_S = 120.0
 """How long a daemon may take to answer, on a machine that is busy with other things."""
 
 

@@ -24,9 +24,9 @@ from tests.integration.killing import environment, kill, kill_all
 HERE = Path(__file__).resolve().parent
 FLOW = HERE / "flow.py"
 OPTIONS = ("--jobTree", "tree", "--retryCount", "4", "--maxCpus", "3")
-LONGEST_S = 90.0
+LONGEST_S = 300.0
 MOST_STARTS = 6
-GRACE_S = 5.0
+GRACE_S = 20.0
 
 MASTER, GROUP = "master", "group"
 STARTED = ("worker", "companion", "launcher")

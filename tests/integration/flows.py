@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST_S = 300.0
 
 HEAD = """
 import argparse, os, sys, time
@@ -72,7 +73,7 @@ class Workflow:
             env=env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LONGEST_S,
             check=False,
             **kwargs,  # type: ignore[call-overload]
         )

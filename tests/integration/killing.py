@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 WORKFLOWS = Path(__file__).resolve().parent / "workflows"
 ROUNDS = int(os.environ.get("JOBTREE_KILL_ROUNDS", "3"))
-LONGEST_S = 120.0
+LONGEST_S = 300.0
 
 MASTER, GROUP, WORKER = "master", "group", "worker"
 """What is killed: the master alone; all there is, as when a machine fails; one of the others."""

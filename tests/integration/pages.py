@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LONGEST_S = 280.0
+LONGEST_S = 600.0
 SAVED = ("python", "toml")
 """Kinds of blocks that are files."""
 

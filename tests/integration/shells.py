@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_S = 60.0
+LONGEST_S = 180.0
 
 
 class Shell:

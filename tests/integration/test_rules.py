@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.conformance import wait_for
-from tests.integration.flows import ROOT, Workflow
+from tests.integration.flows import LONGEST_S, ROOT, Workflow
 
 GATED = """
 class Root(Target):
@@ -47,7 +47,7 @@ def test_jobs_alive_at_a_restart_are_adopted_whatever_system_is_chosen_now(
     first.wait()
     second = start(flow, "--batchSystem", system)
     open_gate(flow)
-    assert second.wait(60) == 0
+    assert second.wait(LONGEST_S) == 0
     assert len(flow.lines("pid")) == 1
     assert flow.lines("done") == ["x"]
 
@@ -67,7 +67,7 @@ class Quick(Target):
 class Slow(Target):
     def run(self):
         note("slow", str(os.getpid()))
-        time.sleep(0.5)
+        time.sleep(1)
 """
     )
     flow.run("--maxCpus", "2")

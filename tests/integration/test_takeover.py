@@ -20,7 +20,15 @@ import pytest
 from jobtree import lease
 from jobtree.errors import StoreError
 from jobtree.workflow import opened
-from tests.integration.killing import assert_complete, environment, jobtree, python, run, start
+from tests.integration.killing import (
+    LONGEST_S,
+    assert_complete,
+    environment,
+    jobtree,
+    python,
+    run,
+    start,
+)
 
 MASTERS = Path(__file__).with_name("masters.py")
 RACES = int(os.environ.get("JOBTREE_RACES", "10"))
@@ -98,13 +106,13 @@ def test_a_master_that_wakes_up_late_changes_nothing(tmp_path: Path) -> None:
     stopped = time.monotonic()
     second = master(tmp_path, "--host", "beta", *patience, log="second")
     os.close(gate)  # child-0 ends, and nobody but the second master may hear of it
-    assert second.wait(240) == 0, (tmp_path / "second").read_text()
+    assert second.wait(LONGEST_S) == 0, (tmp_path / "second").read_text()
     assert "watching its lease" in (tmp_path / "second").read_text()
     before = fingerprint(tmp_path / "tree")
     while time.monotonic() - stopped < STOPPED_S:
         time.sleep(0.1)
     os.kill(first.pid, signal.SIGCONT)
-    assert first.wait(60) == 5
+    assert first.wait(LONGEST_S) == 5
     said = (tmp_path / "first").read_text()
     assert "JT304" in said
     assert "Traceback" not in said
@@ -202,7 +210,7 @@ def test_of_two_masters_started_at_once_one_wins(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_an_hour_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(FLOW.replace('open("gate").read()', "pass"))
     jumpy = master(tmp_path, "--jumps", log="said")
-    assert jumpy.wait(60) == 0, (tmp_path / "said").read_text()
+    assert jumpy.wait(LONGEST_S) == 0, (tmp_path / "said").read_text()
     assert sorted((tmp_path / "ran").read_text().split()) == ALL
     with closing(sqlite3.connect(tmp_path / "tree" / "tree.db")) as db:
         assert db.execute("select count(*) from history where event != 'done'").fetchone() == (0,)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.flows import FAILS_UNLESS, ROOT, Workflow, no_traceback
+from tests.integration.flows import FAILS_UNLESS, LONGEST_S, ROOT, Workflow, no_traceback
 
 
 def test_a_second_master_is_refused_naming_the_first(flow: Workflow) -> None:
@@ -45,7 +45,7 @@ class Root(Target):
         assert no_traceback(said)
     finally:
         os.close(gate)
-        assert first.wait(60) == 0
+        assert first.wait(LONGEST_S) == 0
 
 
 def test_a_newer_tree_is_refused(flow: Workflow) -> None:

@@ -48,10 +48,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(home),
         str(ROOT),
     ]
-    subprocess.run(build, check=True, timeout=120)
+    subprocess.run(build, check=True, timeout=300)
     (wheel,) = home.glob("*.whl")
     target = ["--no-deps", "--no-index", "--target", str(home / "site")]
-    subprocess.run([*pip, "install", *target, str(wheel)], check=True, timeout=120)
+    subprocess.run([*pip, "install", *target, str(wheel)], check=True, timeout=300)
     return home / "site"
 
 
@@ -62,7 +62,7 @@ def python(installed: Path, home: Path, *words: str) -> str:
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -55,7 +55,7 @@ def open_directory() -> Iterator[Path]:
 
 
 def contributed(
-    program: Path, *words: str, limit_s: float = 240
+    program: Path, *words: str, limit_s: float = 400
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of contrib/ with this Python, bare of packages, whatever it returns."""
     return subprocess.run(

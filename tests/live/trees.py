@@ -40,12 +40,12 @@ BRISK: Mapping[str, Mapping[str, Any]] = {
 }
 """A site whose scheduler may be asked often, and is waited for briefly."""
 
-LONGEST_S = 180.0
+LONGEST_S = 400.0
 
 ADDED = '''
 def wait_for(path):
     """Wait for a file, but not for ever: a test that has failed leaves no job behind."""
-    end = time.time() + 300
+    end = time.time() + 600
     while not os.path.exists(path):
         assert time.time() < end, path
         time.sleep(0.05)

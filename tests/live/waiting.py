@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 """Long enough for a busy machine of two cores; only failures ever wait that long."""
 
 Found = TypeVar("Found")

@@ -210,12 +210,16 @@ class Leaf(Target):
 KILLED_WITHIN_S = 60.0
 
 
-def start_and_await_running(tree: Tree, count: int) -> Master:
-    """Start jobs that run until they are killed, and return once some of them do and some wait."""
+def start_and_await_running(tree: Tree, count: int, at_once: int) -> Master:
+    """Start jobs that run until they are killed; return once as many of them do as can at once.
+
+    That is when they have begun: those whose workers have yet to will find the fence, and end.
+    """
+    before = len(tree.lines("began"))
     tree.write(f"COUNT = {count}\n{KILL_BODY}")
     master = tree.start()
     tree.wait_queued(count, "Leaf")
-    tree.wait_queued(count // 3, "Leaf", tree.running)
+    tree.wait_for_lines("began", before + at_once)
     assert tree.queued("Leaf", tree.waiting)
     return master
 
@@ -238,12 +242,12 @@ def go_on_after_kill(tree: Tree, count: int) -> None:
     assert sorted(map(int, tree.lines("ran"))) == list(range(count))
 
 
-def kill_with_and_without_a_master(tree: Tree, count: int) -> None:
+def kill_with_and_without_a_master(tree: Tree, count: int, at_once: int) -> None:
     """Kill a tree of so many jobs while its master lives, and again when it has died."""
-    master = start_and_await_running(tree, count)
+    master = start_and_await_running(tree, count, at_once)
     kill(tree)
     assert master.end().status == 1
-    start_and_await_running(tree, count).kill()
+    start_and_await_running(tree, count, at_once).kill()
     kill(tree)
     go_on_after_kill(tree, count)
 
@@ -251,6 +255,7 @@ def kill_with_and_without_a_master(tree: Tree, count: int) -> None:
 def kill_while_the_scheduler_is_away(
     tree: Tree,
     count: int,
+    at_once: int,
     stop: Callable[[], Any],
     start: Callable[[], Any],
 ) -> None:
@@ -258,7 +263,7 @@ def kill_while_the_scheduler_is_away(
 
     A scheduler that has just returned may take longer than is waited for: then again.
     """
-    master = start_and_await_running(tree, count)
+    master = start_and_await_running(tree, count, at_once)
     stop()
     told = tree.verb("kill").end()
     assert told.status == 4, told.said
@@ -267,7 +272,8 @@ def kill_while_the_scheduler_is_away(
     assert master.end().status == 1
     start()
     assert len(tree.queued("Leaf")) == count, "nothing of it has ended by itself"
-    began = tree.wait_for_lines("began", len(tree.queued("Leaf", tree.running)))
+    began = tree.lines("began")
+    assert len(began) == at_once
     again = "its end, asked for again"
     eventually(again, lambda: tree.verb("kill").end().status == 0, limit_s=LONGEST_S)
     assert tree.queued() == []

@@ -71,9 +71,14 @@ def _is_up(cluster: Cluster, node: str) -> bool:
 
 def _freeze_node(cluster: Cluster, node: str) -> None:
     cluster.signal(_node(cluster, node), signal.SIGSTOP)
-    for one in _steps(cluster):
-        if one.node == node:
-            one.process.signal(signal.SIGSTOP)
+    steps = [one.process for one in _steps(cluster) if one.node == node]
+    for one in steps:
+        one.signal(signal.SIGSTOP)
+    wait_for(
+        f"{node} frozen",
+        lambda: "running" not in {cluster.state(node), *(one.state for one in steps)},
+        10,
+    )
 
 
 def _thaw_node(cluster: Cluster, node: str) -> None:

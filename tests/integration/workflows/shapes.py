@@ -14,7 +14,7 @@ import time
 
 from jobtree import Stack, Target
 
-WORK_S = 0.15
+WORK_S = 0.5
 SHAPES: dict[str, dict[int, list[int]]] = {
     "comb": {0: [1], 1: [2], 2: [3], 3: [4], 4: [5]},
     "star": {0: list(range(1, 9))},

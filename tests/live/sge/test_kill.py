@@ -18,9 +18,9 @@ COUNT = 20
 
 
 def test_kill_leaves_none_in_the_queue_whether_a_master_lives_or_not(
-    plant: Callable[..., Tree],
+    sge: Lab, plant: Callable[..., Tree]
 ) -> None:
-    kill_with_and_without_a_master(plant(), COUNT)
+    kill_with_and_without_a_master(plant(), COUNT, len(sge.hosts) * sge.slots)
 
 
 def test_kill_without_a_qmaster_says_what_is_open_and_finishes_when_it_is_back(
@@ -30,4 +30,5 @@ def test_kill_without_a_qmaster_says_what_is_open_and_finishes_when_it_is_back(
     with planting(partial(Tree, "sge"), sge, open_tmp_path) as plant:
         tree = plant(rescue={"kill": 12})
         stop, start = (partial(sge.fault, f"{verb}-master") for verb in ("kill", "start"))
-        kill_while_the_scheduler_is_away(tree, COUNT, stop, start)
+        at_once = len(sge.hosts) * sge.slots
+        kill_while_the_scheduler_is_away(tree, COUNT, at_once, stop, start)

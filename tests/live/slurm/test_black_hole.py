@@ -11,7 +11,8 @@ from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
 
 MANY = 120
-"""So many that enough are left once the node is found, however slow that is."""
+"""So many that enough are left once the node is found, however slow that is. Eight of them, of four
+processors each, are what four nodes of eight hold: none of these is spared."""
 
 BODY = """
 class Root(Target):
@@ -20,7 +21,7 @@ class Root(Target):
             self.addChildTarget(Leaf(number))
 class Leaf(Target):
     def __init__(self, number):
-        super().__init__(memory=(100 + number) * 2**20, time=60)
+        super().__init__(memory=(100 + number) * 2**20, time=60, cpu=4)
         self.number = number
     def run(self):
         node = os.environ["SLURMD_NODENAME"]

@@ -21,6 +21,8 @@ from tests.live.workflows import (
 Plant = Callable[..., Tree]
 
 MANY = 500
+AT_ONCE = 32
+"""As many jobs of one processor as the nodes have."""
 
 
 def test_a_killed_masters_jobs_are_adopted_and_none_runs_twice(plant: Plant) -> None:
@@ -29,7 +31,7 @@ def test_a_killed_masters_jobs_are_adopted_and_none_runs_twice(plant: Plant) -> 
 
 
 def test_kill_leaves_none_in_the_queue_whether_a_master_lives_or_not(plant: Plant) -> None:
-    kill_with_and_without_a_master(plant(), 60)
+    kill_with_and_without_a_master(plant(), 60, AT_ONCE)
 
 
 def test_kill_without_a_controller_says_what_is_open_and_finishes_when_it_is_back(
@@ -37,4 +39,4 @@ def test_kill_without_a_controller_says_what_is_open_and_finishes_when_it_is_bac
 ) -> None:
     tree = plant(rescue={"kill": 12})
     stop, start = (partial(slurm.fault, f"{verb}-controller") for verb in ("stop", "start"))
-    kill_while_the_scheduler_is_away(tree, 60, stop, start)
+    kill_while_the_scheduler_is_away(tree, 60, AT_ONCE, stop, start)

@@ -19,6 +19,9 @@ from tests.live.waiting import eventually, is_running
 
 Plant = Callable[..., Tree]
 
+SILENCE_S = 12
+"""Longer than a worker takes to begin, or to be seen suspended, on a busy machine."""
+
 NODE_BODY = """
 from jobtree.target import node_of
 class Root(Target):
@@ -105,7 +108,7 @@ class Leaf(Target):
 def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
     slurm: Lab, plant: Plant
 ) -> None:
-    tree = plant(rescue={"published": 3, "silence": 5}, worker={"heartbeat": 1})
+    tree = plant(rescue={"published": 3, "silence": SILENCE_S}, worker={"heartbeat": 1})
     tree.write(STEPD_BODY)
     master = tree.start("--rescueJobsFrequency", "1")
     (spared,) = tree.wait_for_lines("spared-began", 1)
@@ -115,7 +118,7 @@ def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
     for line in (spared, silent):
         slurm.fault("kill-stepd", line.split("/")[0])
     os.kill(int(silent.split("/")[1]), signal.SIGKILL)
-    master.wait_for_word("no heartbeat for 5 s")
+    master.wait_for_word(f"no heartbeat for {SILENCE_S} s")
     tree.wait_for_lines("silent-began", 2)
     assert is_running(int(spared.split("/")[1])), "it beats, so it is left alone"
     slurm.run("scontrol", "resume", suspended.split("/")[0])
@@ -133,7 +136,7 @@ def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
 
 def test_a_job_that_runs_and_never_begins_is_rescued(plant: Plant, open_tmp_path: Path) -> None:
     hangs_once = f"mkdir {open_tmp_path}/hung 2>/dev/null && exec sleep 300"
-    tree = plant(rescue={"silence": 5}, worker={"setup": hangs_once, "heartbeat": 1})
+    tree = plant(rescue={"silence": SILENCE_S}, worker={"setup": hangs_once, "heartbeat": 1})
     tree.write("class Root(Target):\n    def run(self):\n        note('ran', 'x')\n")
     ended = tree.start("--rescueJobsFrequency", "1").end()
     tree.assert_done(ended)
