@@ -360,7 +360,6 @@ def obtainable(batch: BatchSystem) -> bool:
     return True
 
 
-@pytest.mark.timeout(900)
 def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
     """Of jobs on hold, as hosts take minutes to report ends to a new master."""
     held = DrmaaSettings(native=("-h",))

@@ -172,7 +172,6 @@ def done(request: pytest.FixtureRequest) -> Mapping[str, Future[None]]:
     return do_at_once({name: ERRANDS[name] for name in wanted(request)}, len(ERRANDS))
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("errand", ERRANDS)
 def test_what_is_lost_without_a_word_runs_elsewhere(
     errand: str, done: Mapping[str, Future[None]]

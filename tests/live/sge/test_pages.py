@@ -14,7 +14,6 @@ from tests.live.sge.lab import Lab
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", ["docs/sge.md", "docs/drmaa.md"])
 def test_a_page_does_what_it_says(page: str, sge: Lab, open_tmp_path: Path) -> None:
     home = open_tmp_path / "home"

@@ -55,7 +55,6 @@ def test_a_killed_masters_jobs_are_adopted_and_none_runs_twice(plant: Plant) -> 
     assert Counter(run.end for run in runs) == {("0", "0"): RESTARTED}
 
 
-@pytest.mark.timeout(600)
 def test_a_thousand_like_jobs_take_five_commands(
     sge: Lab, system: str, bare_s: float, plant: Plant
 ) -> None:
