@@ -155,13 +155,13 @@ def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]
     return status, used
 
 
-def linger_if_killed(code: object) -> None:
+def linger_if_killed(*codes: object) -> None:
     """Wait for a moment if a child ended as the killed do: this process may be the next.
 
-    If it is, nobody is told of a failed step: what was ended was the batch job. code: of the
-    child's end, or minus a signal.
+    If it is, nobody is told of a failed step: what was ended was the batch job. codes: of ends of
+    children, or minus a signal; what is no number says nothing.
     """
-    if code in _AS_KILLED:
+    if any(isinstance(code, int) and code in _AS_KILLED for code in codes):
         sleep(LINGER_S)
 
 

@@ -26,6 +26,7 @@ leave_process = os._exit
 """The real one: in a worker os._exit is watched, lest it end with a Target's status."""
 
 MOST_DETAIL_CHARACTERS = 16 * 1024
+MOST_CAUSES = 20
 _OWN_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -107,7 +108,7 @@ def _failure(error: BaseException) -> Outcome:
 
     from batchsystems.errors import ReportableError
 
-    linger_if_killed(getattr(error, "returncode", getattr(error, "code", None)))  # its child's
+    linger_if_killed(*_codes(error))
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else 1
         said = "" if isinstance(error.code, int) else f": {error.code}"
@@ -126,6 +127,18 @@ def _failure(error: BaseException) -> Outcome:
         half = MOST_DETAIL_CHARACTERS // 2
         detail = f"{detail[:half]}\n[...]\n{detail[-half:]}"
     return Outcome(why[:1000], detail=detail)
+
+
+def _codes(error: BaseException) -> list[object]:
+    """Return how children ended, as far as an exception and its causes tell."""
+    codes: list[object] = []
+    link: BaseException | None = error
+    with suppress(Exception):  # an exception's own attributes may raise anything
+        while link is not None and len(codes) < MOST_CAUSES:
+            left = isinstance(link, SystemExit)
+            codes.append(getattr(link, "code" if left else "returncode", None))
+            link = link.__cause__ or link.__context__
+    return codes
 
 
 def _trim(told: Any, seen: set[int]) -> None:

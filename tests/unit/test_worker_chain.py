@@ -108,11 +108,17 @@ def test_a_failed_steps_children_are_not_told(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [(0, None), (None, None), (3, 3), (99, 99), ("words", 1)]
+    ("code", "status"), [(0, None), (None, None), (3, 3), (99, 99), ("words", 1), (["odd"], 1)]
 )
 def test_sys_exit_is_taken_at_its_word(tree: Tree, code: object, status: int | None) -> None:
     tree.run([Call("leave", code)], [Call("nothing")])
     assert [failed.exit_status for failed in tree.failed()] == ([] if status is None else [status])
+    assert tree.done()[-1].job == 2
+
+
+def test_an_exception_with_hostile_attributes_is_told(tree: Tree) -> None:
+    tree.run([Call("raise_hostile")], [Call("nothing")])
+    assert [failed.why for failed in tree.failed()] == ["tests.unit.worker_targets.Hostile: words"]
     assert tree.done()[-1].job == 2
 
 

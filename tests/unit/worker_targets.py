@@ -206,6 +206,18 @@ def wait_for_file(target: Target, began: str, until: str) -> None:
         time.sleep(0.01)
 
 
+class Hostile(Exception):
+    """Its attributes cannot be looked at."""
+
+    @property
+    def returncode(self) -> int:
+        raise OSError("no")
+
+
+def raise_hostile(target: Target) -> None:
+    raise Hostile("words")
+
+
 def raise_group(target: Target) -> None:
     try:
         raise KeyError("inner")
