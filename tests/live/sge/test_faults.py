@@ -198,7 +198,7 @@ def test_a_missing_directory_puts_jobs_of_one_host_into_error(
 def test_a_failing_prolog_puts_the_queue_into_error(sge: Lab) -> None:
     host = sge.hosts[1]
     sge.fault("fail-prolog", host)
-    job = sge.submit("-l", f"h={host}", "/bin/true")
+    job = sge.submit("-q", f"all.q@{host}", "/bin/true")  # or another queue of it would run it next
     eventually("queue in error", lambda: sge.queue_state(host), lambda state: state == "E")
     assert sge.wait_records(job) == [("8", "0")]
     sge.wait(job, "qw")
