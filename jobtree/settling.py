@@ -15,7 +15,7 @@ from jobtree.attempts import Action, News, State, advance
 from jobtree.job import Job
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
-from jobtree.mailbox.results import GAVE_UP
+from jobtree.mailbox.results import GAVE_UP, Hello
 from jobtree.rescue import Charge, Ending, Verdict, hold_s, judge, judge_unclaimed
 from jobtree.steering import blame, note_end
 
@@ -64,7 +64,10 @@ def take_lines(live: Live, issue: Issue) -> None:
         issue.node, issue.started_at = hello.host, live.clock.now()
         issue.progress_at = issue.started_at
         take_news(live, issue, News.CLAIMED)
-    if live.failed_launches and (lines or live.mailbox.running(issue.name) is not None):
+    if live.failed_launches and (
+        live.mailbox.running(issue.name) is not None
+        or any(not isinstance(line, Hello) for line in lines)  # with that they begin who give up
+    ):
         live.failed_launches = 0
     if adopt(live, issue, lines):
         take_news(live, issue, News.PUBLISHED)
