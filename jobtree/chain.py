@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from typing import NoReturn
 
 from jobtree.companion import Companion
@@ -20,12 +20,14 @@ from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start, Usage
 from jobtree.outofmemory import KillCount
-from jobtree.shell import Outcome
+from jobtree.shell import Outcome, seems_killed
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, leave_process, run_step
 
 FENCE_EVERY_S = 0.1
 FENCED_OFF = 75
+LINGER_S = 1.0
+"""Who ends a batch job signals its processes one after the other, on a busy node not at once."""
 
 
 class Left(BaseException):
@@ -183,7 +185,13 @@ def _publish_success(
 def publish_failure(
     shift: Shift, context: StepContext, outcome: Outcome, usage: Usage, log: Log
 ) -> None:
-    """Publish a failed step, keeping a copy of what it printed."""
+    """Publish a failed step, keeping a copy of what it printed.
+
+    Where a child was killed this process may be next: then nobody is to hear of a failed step, for
+    what was ended was the batch job.
+    """
+    if outcome.killed:
+        sleep(LINGER_S)
     kept = failed_log_path(shift.desk.tree, context.job, context.step, context.attempt)
     log_kept = shift.log.copy(log, kept)
     shift.ledger.append(
@@ -221,7 +229,7 @@ def guard_exit(shift: Shift, finish: Callable[[], NoReturn]) -> Callable[[int], 
         usage = shift.desk.meter.stop()
         log = shift.settle()
         why = f"the Target ended its own process with exit status {status}"
-        outcome = Outcome(why, exit_status=status, crashed=True)
+        outcome = Outcome(why, exit_status=status, crashed=True, killed=seems_killed(status))
         publish_failure(shift, context, outcome, usage, log)
         finish()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import monotonic, sleep
+from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,12 +32,13 @@ _BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ,
 
 _KILLS = (signal.SIGKILL, signal.SIGTERM)
 _AS_KILLED = frozenset(code for number in _KILLS for code in (-number, 128 + number))
-LINGER_S = 1.0
-"""Who ends a batch job signals its processes one after the other, on a busy node not at once."""
 
 
 class Outcome(NamedTuple):
-    """How a step ended. why: "" if it succeeded; the rest as in results.Done and Failed."""
+    """How a step ended. why: "" if it succeeded; the rest as in results.Done and Failed.
+
+    killed: a child ended as those do that are killed, so this process may be the next.
+    """
 
     why: str = ""
     children: list[Command] = []  # noqa: RUF012 - never changed
@@ -47,6 +48,7 @@ class Outcome(NamedTuple):
     signal: int | None = None
     detail: str = ""
     crashed: bool = False
+    killed: bool = False
 
 
 class Terms(NamedTuple):
@@ -124,9 +126,7 @@ def _spawn_and_wait(text: str, terms: Terms) -> tuple[Outcome, Usage]:
         return Outcome(why), Usage(monotonic() - began, 0.0, None)
     status, used = wait_for_group(pid, terms.on_group)
     usage = usage_of_child(monotonic() - began, used)
-    code = os.waitstatus_to_exitcode(status)
-    linger_if_killed(code)
-    return _verdict(text, code), usage
+    return _verdict(text, os.waitstatus_to_exitcode(status)), usage
 
 
 def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]:
@@ -155,22 +155,21 @@ def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]
     return status, used
 
 
-def linger_if_killed(*codes: object) -> None:
-    """Wait for a moment if a child ended as the killed do: this process may be the next.
+def seems_killed(*codes: object) -> bool:
+    """Tell whether one of these ends of children, or minus their signals, is that of the killed.
 
-    If it is, nobody is told of a failed step: what was ended was the batch job. codes: of ends of
-    children, or minus a signal; what is no number says nothing.
+    What is no number says nothing.
     """
-    if any(isinstance(code, int) and code in _AS_KILLED for code in codes):
-        sleep(LINGER_S)
+    return any(isinstance(code, int) and code in _AS_KILLED for code in codes)
 
 
 def _verdict(text: str, code: int) -> Outcome:
     """Return what an exit code, or minus a signal, says of a command."""
     if code == 0:
         return Outcome()
+    killed = seems_killed(code)
     if code < 0:
-        return Outcome(f"killed by {signal_name(-code)}", signal=-code)
+        return Outcome(f"killed by {signal_name(-code)}", signal=-code, killed=killed)
     word = text.split(None, 1)[0][:80]
     why = f"exit status {code}"
     if code == 127:
@@ -179,7 +178,7 @@ def _verdict(text: str, code: int) -> Outcome:
         why += f": the command cannot be executed (it begins with {word!r})"
     elif 128 < code < 128 + signal.NSIG:
         why += f": the way a shell tells of {signal_name(code - 128)}"
-    return Outcome(why, exit_status=code)
+    return Outcome(why, exit_status=code, killed=killed)
 
 
 def signal_name(number: int) -> str:

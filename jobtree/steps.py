@@ -19,7 +19,7 @@ from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import Meter, usage_of_child
 from jobtree.pickling import Script
-from jobtree.shell import Outcome, Terms, linger_if_killed, run_command, signal_name, wait_for_group
+from jobtree.shell import Outcome, Terms, run_command, seems_killed, signal_name, wait_for_group
 from jobtree.surroundings import Surroundings
 
 leave_process = os._exit
@@ -108,11 +108,11 @@ def _failure(error: BaseException) -> Outcome:
 
     from batchsystems.errors import ReportableError
 
-    linger_if_killed(*_codes(error))
+    killed = seems_killed(*_codes(error))
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else 1
         said = "" if isinstance(error.code, int) else f": {error.code}"
-        return Outcome(f"sys.exit({status}){said}"[:1000], exit_status=status)
+        return Outcome(f"sys.exit({status}){said}"[:1000], exit_status=status, killed=killed)
     told = TracebackException(type(error), error, error.__traceback__)
     seen: set[int] = set()
     _trim(told, seen)
@@ -126,7 +126,7 @@ def _failure(error: BaseException) -> Outcome:
     if len(detail) > MOST_DETAIL_CHARACTERS:
         half = MOST_DETAIL_CHARACTERS // 2
         detail = f"{detail[:half]}\n[...]\n{detail[-half:]}"
-    return Outcome(why[:1000], detail=detail)
+    return Outcome(why[:1000], detail=detail, killed=killed)
 
 
 def _codes(error: BaseException) -> list[object]:
@@ -183,17 +183,20 @@ def _run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[O
         outcome, own_usage = told
         return outcome, usage._replace(memory_bytes=own_usage.memory_bytes)
     context.has_directory = os.path.lexists(job_directory(context.tree, context.job))
-    code = os.waitstatus_to_exitcode(status)
-    linger_if_killed(code)
-    return _crash(code), usage
+    return _crash(os.waitstatus_to_exitcode(status)), usage
 
 
 def _crash(code: int) -> Outcome:
     if code < 0:
-        return Outcome(f"killed by {signal_name(-code)}", signal=-code, crashed=True)
-    return Outcome(
-        f"the Target ended its own process with exit status {code}", exit_status=code, crashed=True
-    )
+        why, status, number = f"killed by {signal_name(-code)}", None, -code
+    else:
+        why, status, number = (
+            f"the Target ended its own process with exit status {code}",
+            code,
+            None,
+        )
+    killed = seems_killed(code)
+    return Outcome(why, exit_status=status, signal=number, crashed=True, killed=killed)
 
 
 def _paper(desk: Desk) -> int:

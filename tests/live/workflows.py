@@ -143,7 +143,7 @@ def assert_all_once(tree: Tree, count: int, runs: int | None = None) -> None:
     tree.ended_runs(count if runs is None else runs, "Leaf")
 
 
-# ---- a master that is killed with many jobs out ----------------------------------------------
+# ---- masters and trees that are killed with many jobs out ------------------------------------
 
 MANY_BODY = """
 class Root(Target):
@@ -190,23 +190,6 @@ def kill_a_master_and_restart(tree: Tree[E, R], count: int) -> list[R]:
     return tree.ended_runs(count, "Leaf")
 
 
-# ---- trees that are killed -------------------------------------------------------------------
-
-KILL_BODY = """
-class Root(Target):
-    def run(self):
-        for number in range(COUNT):
-            self.addChildTarget(Leaf(number))
-class Leaf(Target):
-    def __init__(self, number):
-        super().__init__(memory="100M", time=60)
-        self.number = number
-    def run(self):
-        note("began", str(self.number))
-        wait_for("gate")
-        note("ran", str(self.number))
-"""
-
 KILLED_WITHIN_S = 60.0
 
 
@@ -216,7 +199,7 @@ def start_and_await_running(tree: Tree, count: int, at_once: int) -> Master:
     That is when they have begun: those whose workers have yet to will find the fence, and end.
     """
     before = len(tree.lines("began"))
-    tree.write(f"COUNT = {count}\n{KILL_BODY}")
+    tree.write(f"COUNT = {count}\n{MANY_BODY}")
     master = tree.start()
     tree.wait_queued(count, "Leaf")
     tree.wait_for_lines("began", before + at_once)
@@ -237,9 +220,10 @@ def kill(tree: Tree) -> None:
 
 def go_on_after_kill(tree: Tree, count: int) -> None:
     """Go on with a tree that was killed; fail unless each of its jobs comes to its end once."""
-    tree.open("gate")
+    for gate in ("early", "late"):
+        tree.open(gate)
     tree.assert_done(tree.restart().end())
-    assert sorted(map(int, tree.lines("ran"))) == list(range(count))
+    assert_level_ran_once(tree, count)
 
 
 def kill_with_and_without_a_master(tree: Tree, count: int, at_once: int) -> None:
