@@ -15,7 +15,7 @@ from typing import Any
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned
 from batchsystems.drmaascript import NOT_LAUNCHED
 from batchsystems.drmaasession.book import submission_of
-from batchsystems.drmaasession.session import ON_ERROR
+from batchsystems.drmaasession.ends import ON_ERROR
 from batchsystems.drmaawords import DENIALS, ERRORS, LATER, PHASES, UNREACHED
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.transport import Ran

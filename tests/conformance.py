@@ -79,6 +79,14 @@ class Watcher:
             assert time.monotonic() < deadline, f"waited in vain: {what}; news: {self.news}"
             self.poll()
 
+    def obtainable(self) -> bool:
+        """Tell whether the batch system has an answer that is not too old."""
+        try:
+            self.batch.getIssuedJobIDs()
+        except Unobtainable:
+            return False
+        return True
+
     def last(self, job: int) -> Update | None:
         """Return the newest update of the job."""
         return self.news[job][-1] if job in self.news else None
@@ -105,6 +113,11 @@ class Watcher:
 def sh(script: str, name: str = "job", **more: object) -> JobSpec:
     """Return the spec of a shell command."""
     return JobSpec(name, ("/bin/sh", "-c", script), **more)  # type: ignore[arg-type]
+
+
+def gated(gate: Path, status: int, name: str = "job", **more: object) -> JobSpec:
+    """Return the spec of a command that waits for a file, and ends with a status."""
+    return sh(f"while [ ! -e {gate} ]; do sleep 0.05; done; exit {status}", name, **more)
 
 
 @pytest.mark.usefixtures("no_stray_processes")

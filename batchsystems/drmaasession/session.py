@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from batchsystems.drmaasession.book import Book, Job, keys_of
+from batchsystems.drmaasession.ends import how_of, in_error
 from batchsystems.drmaawords import family_of
 
 NO_USAGE = re.compile(r"^code 24\b")
@@ -40,12 +41,6 @@ TIME_LIMIT = "drmaa_wct_hlimit"
 
 ENDED = ("done", "failed")
 UNDETERMINED = "undetermined"
-KEPT_USAGE = (
-    *("cpu", "maxvmem", "exit_status", "submission_time", "start_time", "end_time"),
-    "ru_wallclock",
-)
-ON_ERROR = 100
-"""With this a job asks Grid Engine to hold it in error."""
 
 
 class Lost(Exception):
@@ -274,17 +269,11 @@ class Session:
     def _end(self, job: Job, info: Any) -> None:
         """Take in how a job ended, as the session tells it."""
         job.sure = False  # it is told once: should what is asked now fail, the next look asks anew
-        usage = {k: v for k, v in dict(info.resourceUsage or {}).items() if k in KEPT_USAGE}
-        how: dict[str, Any] = {"usage": usage}
-        if info.wasAborted:
-            how["how"] = "aborted"
-            if not job.killed and (_in_error(usage) or self._state(job) not in ("", "done")):
-                how["how"] = "stuck"  # it may sit in the queue for ever
-                self._terminate(job.native)
-        elif info.hasSignal:
-            how |= {"how": "signal", "signal": str(info.terminatedSignal)}
-        else:
-            how |= {"how": "exit", "status": int(info.exitStatus)}
+        how = how_of(info)
+        unasked = how["how"] == "aborted" and not job.killed
+        if unasked and (in_error(how["usage"]) or self._state(job) not in ("", "done")):
+            how["how"] = "stuck"  # it may sit in the queue for ever
+            self._terminate(job.native)
         self._book.end(job, how)
 
     def _state(self, job: Job) -> str:
@@ -383,19 +372,6 @@ class Session:
                 return False
             raise
         return True
-
-
-def _in_error(usage: dict[str, Any]) -> bool:
-    """Tell whether a cluster that aborted a job holds it in error, by what it used.
-
-    Of one that never began Grid Engine tells no time of its beginning.
-    """
-    began = usage.get("start_time")
-    return (began is None and "submission_time" in usage) or _is(usage, "exit_status", ON_ERROR)
-
-
-def _is(usage: dict[str, Any], name: str, value: int) -> bool:
-    return re.fullmatch(rf"{value}(\.0*)?", str(usage.get(name, ""))) is not None
 
 
 def _in_turn(jobs: Sequence[Job], start: int) -> Iterator[Job]:

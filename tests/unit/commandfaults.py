@@ -31,10 +31,9 @@ from batchsystems import (
     JobSpec,
     Reason,
     Refused,
-    Unobtainable,
 )
 from batchsystems.commandline.pacing import Patience
-from tests.conformance import Watcher, end_all, sh, wait_for
+from tests.conformance import Watcher, end_all, gated, sh, wait_for
 from tests.unit.fakecluster import BRIEF, FakeCluster
 
 Quick = Callable[..., BatchSystem]
@@ -142,23 +141,14 @@ class CommandFaults:
     def test_an_answer_that_is_none_says_nothing_of_jobs(
         self, fake: FakeCluster, watcher: Watcher, do: str, tmp_path: Path
     ):
-        script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; exit 4"
-        job = watcher.batch.issueJob(sh(script))
+        job = watcher.batch.issueJob(gated(tmp_path / "go", 4))
         watcher.accepted(job)
         watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
         if do == "unreachable":
             self.down(fake, self.lister, times=-1)
         else:
             fake.fault(self.lister, do, times=-1, bytes=self.cut_bytes)
-
-        def unobtainable() -> bool:
-            try:
-                watcher.batch.getIssuedJobIDs()
-            except Unobtainable:
-                return True
-            return False
-
-        watcher.until(unobtainable, "the outage to be told")
+        watcher.until(lambda: not watcher.obtainable(), "the outage to be told")
         (tmp_path / "go").touch()
         time.sleep(0.5)  # an outage during which the job ends; nothing can be waited for
         watcher.poll()

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import JobSpec
 from batchsystems.commandline.pacing import Patience
 from batchsystems.drmaa import Drmaa
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import sh
 from tests.unit.fakecluster import BRIEF, FAKEBIN, QUICK, FakeCluster
 
 SLOW = replace(BRIEF, submit_s=1.5, query_s=1.5, visibility_s=1.0)
@@ -45,11 +43,6 @@ class FakeDrmaa(FakeCluster):
     def asked(self) -> str:
         """Return the native specification of the last submission."""
         return str(self.submissions()[-1]["native"])
-
-
-def gated(place: Path, name: str = "gated") -> JobSpec:
-    """Return a job that ends with 5 once its gate is open."""
-    return sh(f"while [ ! -e {place}/go ]; do sleep 0.02; done; exit 5", name)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, top: Path) -> FakeDrmaa:

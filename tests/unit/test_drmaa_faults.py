@@ -9,7 +9,6 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,9 @@ from batchsystems import (
     Resources,
 )
 from batchsystems.drmaawords import DrmaaSettings
-from tests.conformance import Watcher, end_all, sh
+from tests.conformance import Watcher, end_all, gated, sh
 from tests.unit.commandfaults import kinds, refusal
-from tests.unit.drmaafake import SLOW, FakeDrmaa, gated, use
+from tests.unit.drmaafake import SLOW, FakeDrmaa, use
 from tests.unit.fakecluster import BRIEF
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -127,7 +126,7 @@ def test_a_session_that_cannot_begin_has_submissions_wait(fake: FakeDrmaa, watch
 def test_a_library_that_hangs_or_dies_is_loaded_anew_and_goes_on(
     fake: FakeDrmaa, watcher: Watcher, tmp_path: Path, do: str
 ):
-    job = watcher.batch.issueJob(gated(tmp_path))
+    job = watcher.batch.issueJob(gated(tmp_path / "go", 5))
     watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
     fake.fault("wait", do)
     watcher.until(lambda: len(fake.calls("initialize")) >= 2, "another session")
@@ -139,7 +138,7 @@ def test_a_library_that_hangs_or_dies_is_loaded_anew_and_goes_on(
 def test_many_jobs_that_run_cost_no_request_each(fake: FakeDrmaa, tmp_path: Path):
     fake.configure(slots=40)
     watcher = Watcher(fake.quick())
-    jobs = watcher.batch.issueJobs([replace(gated(tmp_path), index=i) for i in range(40)])
+    jobs = watcher.batch.issueJobs([gated(tmp_path / "go", 5, index=i) for i in range(40)])
     watcher.until(lambda: len(watcher.batch.getRunningJobIDs()) == 40, "all running")
     before, looks = len(fake.calls("jobStatus")), len(fake.calls("wait"))
     watcher.until(lambda: len(fake.calls("wait")) >= looks + 3, "three looks")
@@ -211,7 +210,7 @@ def test_a_session_that_cannot_be_gone_on_with_costs_no_job(
     fake: FakeDrmaa, tmp_path: Path, spoil: str, caplog: pytest.LogCaptureFixture
 ):
     first = Watcher(fake.quick())
-    job = first.batch.issueJob(gated(tmp_path))
+    job = first.batch.issueJob(gated(tmp_path / "go", 5, "gated"))
     first.until(lambda: job in first.batch.getRunningJobIDs(), "running")
     native = first.accepted(job)
     first.batch.close()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, Unobtainable
-from tests.conformance import Watcher, end_all
+from tests.conformance import Watcher, end_all, gated
 from tests.unit.commandfaults import kinds
-from tests.unit.drmaafake import SLOW, FakeDrmaa, gated, use
+from tests.unit.drmaafake import SLOW, FakeDrmaa, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
@@ -33,14 +33,6 @@ def watcher(fake: FakeDrmaa) -> Iterator[Watcher]:
     end_all(batch)
 
 
-def obtainable(watcher: Watcher) -> bool:
-    try:
-        watcher.batch.getIssuedJobIDs()
-    except Unobtainable:
-        return False
-    return True
-
-
 def break_off(fake: FakeDrmaa, call: str) -> None:
     """Let a call find no master from now on."""
     words = "code 2: unable to contact qmaster"
@@ -48,18 +40,18 @@ def break_off(fake: FakeDrmaa, call: str) -> None:
 
 
 def await_outage(watcher: Watcher) -> None:
-    watcher.until(lambda: not obtainable(watcher), "the outage")
+    watcher.until(lambda: not watcher.obtainable(), "the outage")
 
 
 def see_it_end(fake: FakeDrmaa, watcher: Watcher) -> None:
     """Wait for the outage's end, and for three looks more."""
-    watcher.until(lambda: obtainable(watcher), "the end of the outage")
+    watcher.until(watcher.obtainable, "the end of the outage")
     looks = len(fake.calls("wait"))
     watcher.until(lambda: len(fake.calls("wait")) >= looks + 3, "three looks")
 
 
 def test_an_outage_says_nothing_of_jobs(fake: FakeDrmaa, watcher: Watcher, tmp_path: Path):
-    job = watcher.batch.issueJob(gated(tmp_path))
+    job = watcher.batch.issueJob(gated(tmp_path / "go", 5))
     watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
     break_off(fake, "jobStatus")
     await_outage(watcher)
@@ -84,7 +76,7 @@ def test_that_grid_engine_holds_ends_back_after_an_outage_is_said_once(
     """Whichever process of the library sees it end: one may hang on a master that just returns."""
     fake.configure(drms=drms)
     watcher = Watcher(fake.quick(patience=SLOW))
-    job = watcher.batch.issueJob(gated(tmp_path))
+    job = watcher.batch.issueJob(gated(tmp_path / "go", 5))
     watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
     break_off(fake, "initialize" if process == "is another" else "jobStatus")
     if process == "is another":
@@ -105,7 +97,7 @@ def test_a_library_that_hung_on_a_frozen_master_says_so_too(
     fake: FakeDrmaa, watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     """It may have been restarted before anything but the silence was seen."""
-    job = watcher.batch.issueJob(gated(tmp_path))
+    job = watcher.batch.issueJob(gated(tmp_path / "go", 5))
     watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
     fake.fault("wait", "hang")
     watcher.until(lambda: HELD_BACK in caplog.text, "the word")

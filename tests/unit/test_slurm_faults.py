@@ -11,7 +11,7 @@ import pytest
 from batchsystems import Accepted, BatchSystem, JobEnd, Reason
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
-from tests.conformance import Watcher, end_all, sh
+from tests.conformance import Watcher, end_all, gated, sh
 from tests.unit.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.fakecluster import BRIEF
 from tests.unit.slurmfake import FakeSlurm, quick, use
@@ -94,7 +94,7 @@ def test_a_clear_refusal_is_told_in_slurm_s_words(fake: FakeSlurm):
 def test_a_list_cut_between_two_lines_loses_no_job(
     fake: FakeSlurm, watcher: Watcher, tmp_path: Path
 ):
-    job = watcher.batch.issueJob(sh(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; exit 4"))
+    job = watcher.batch.issueJob(gated(tmp_path / "go", 4))
     watcher.accepted(job)
     watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
     fake.fault("squeue", "truncate", times=-1, lines=1)

@@ -26,7 +26,7 @@ from batchsystems import (
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.sge import Sge
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Conformance, Watcher, end_all, sh
+from tests.conformance import Conformance, Watcher, end_all, gated, sh
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 from tests.unit.commandfaults import kinds, refusal
@@ -238,7 +238,7 @@ def test_a_failing_prolog_costs_a_job_nothing(machines: Lab, watcher: Watcher):
 def test_a_master_that_is_away_for_a_while_loses_nothing(sge: Lab, make: Make, tmp_path: Path):
     watcher = Watcher(make(stale_s=1.0, **LATE))
     gate = tmp_path / "go"
-    job = watcher.batch.issueJob(sh(f"while [ ! -e {gate} ]; do sleep 0.1; done; exit 5", "before"))
+    job = watcher.batch.issueJob(gated(gate, 5, "before"))
     sge.wait(watcher.accepted(job), "r")
     sge.fault("kill-master")
     gate.touch()

@@ -27,7 +27,6 @@ from batchsystems import (
     Reason,
     Refused,
     Resources,
-    Unobtainable,
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.drmaa import Drmaa
@@ -35,7 +34,7 @@ from batchsystems.drmaasession.library import Library
 from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Conformance, Watcher, end_all, sh
+from tests.conformance import Conformance, Watcher, end_all, gated, sh
 from tests.integration.flows import ROOT
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
@@ -290,7 +289,7 @@ def test_a_process_that_dies_is_started_again_and_nothing_is_lost(
     watcher: Watcher, open_tmp_path: Path
 ):
     gate = open_tmp_path / "go"
-    job = watcher.batch.issueJob(sh(f"while [ ! -e {gate} ]; do sleep 0.1; done; exit 5"))
+    job = watcher.batch.issueJob(gated(gate, 5))
     running(watcher, job)
     before = broker_of()
     before.kill()
@@ -306,7 +305,7 @@ def test_a_contact_that_is_refused_costs_no_job(make: Make, open_tmp_path: Path)
     """Jobs of the session before are followed by their states; their ends have no verdict."""
     gate = open_tmp_path / "go"
     first = Watcher(make())
-    job = first.batch.issueJob(sh(f"while [ ! -e {gate} ]; do sleep 0.1; done; exit 5", "old"))
+    job = first.batch.issueJob(gated(gate, 5, "old"))
     running(first, job)
     native = first.accepted(job)
     first.batch.close()
@@ -331,13 +330,13 @@ def test_a_frozen_master_hangs_the_library_and_harms_no_job(
 ):
     watcher = Watcher(make(submit_s=3.0, query_s=3.0, stale_s=1.0, visibility_s=6, two_looks_s=1))
     gate = open_tmp_path / "go"
-    job = watcher.batch.issueJob(sh(f"while [ ! -e {gate} ]; do sleep 0.1; done; exit 5", "long"))
+    job = watcher.batch.issueJob(gated(gate, 5, "long"))
     running(watcher, job)
     sge.fault("freeze-master")
     frozen = watcher.batch.issueJob(sh("exit 6", "frozen"))
-    watcher.until(lambda: not obtainable(watcher.batch), "the outage")
+    watcher.until(lambda: not watcher.obtainable(), "the outage")
     sge.fault("thaw-master")
-    watcher.until(lambda: obtainable(watcher.batch), "the session", RECONNECT_S)
+    watcher.until(watcher.obtainable, "the session", RECONNECT_S)
     gate.touch()  # only now: of what ends while nobody has the session, it tells nothing
     assert watcher.end(job).exit_status == 5
     watcher.until(lambda: isinstance(watcher.last(frozen), JobEnd | Refused), "an end of it")
@@ -351,15 +350,6 @@ def test_a_frozen_master_hangs_the_library_and_harms_no_job(
     end_all(watcher.batch)
 
 
-def obtainable(batch: BatchSystem) -> bool:
-    """Tell whether the adapter has an answer that is not too old."""
-    try:
-        batch.getIssuedJobIDs()
-    except Unobtainable:
-        return False
-    return True
-
-
 def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
     """Of jobs on hold, as hosts take minutes to report ends to a new master."""
     held = DrmaaSettings(native=("-h",))
@@ -367,7 +357,7 @@ def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
     job = watcher.batch.issueJob(sh("exit 0", "before"))
     watcher.until(lambda: "release it" in watcher.batch.explain([job]).get(job, ""), "its hold")
     sge.fault("kill-master")
-    watcher.until(lambda: not obtainable(watcher.batch), "the outage", RECONNECT_S)
+    watcher.until(lambda: not watcher.obtainable(), "the outage", RECONNECT_S)
     during = watcher.batch.issueJob(sh("exit 0", "during"))
 
     def said() -> str:
@@ -376,7 +366,7 @@ def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
     what = "word of the submission"
     watcher.until(lambda: watcher.last(during) or "qmaster" in said(), what, RECONNECT_S)
     sge.fault("start-master")
-    watcher.until(lambda: obtainable(watcher.batch), "the end of the outage", RECONNECT_S)
+    watcher.until(watcher.obtainable, "the end of the outage", RECONNECT_S)
     fate = "the fate of the submission"
     watcher.until(lambda: isinstance(watcher.last(during), Accepted | Refused), fate, RECONNECT_S)
     last = watcher.last(during)
