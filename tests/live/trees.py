@@ -58,6 +58,9 @@ def first_time(name):
     return True
 '''
 
+NO_ORPHAN = ("setpriv", "--pdeathsig", "KILL", "--")
+"""A master does not outlive tests that are killed: its batch system goes down with them."""
+
 _numbers = itertools.count(1)
 
 
@@ -217,7 +220,7 @@ class Tree(ABC, Generic[E, R]):
         log = self.home / f"{self.name}.log{len(self._masters)}"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [self.python, *words],
+                [*NO_ORPHAN, self.python, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
