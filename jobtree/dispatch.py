@@ -7,7 +7,6 @@ Read next: rescuing.py.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -22,6 +21,7 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
+from jobtree.naming import submission_name
 from jobtree.packing import GROWTH, Pack, Ready, plan
 from jobtree.settling import give_up, take_lines
 
@@ -214,10 +214,9 @@ def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
 
 
 def _name(live: Live, label: str, name_of_tree: str) -> str:
-    """Return a submission's name: readable, unique, searchable, fit for every scheduler."""
+    """Return the next submission's name, which no other of any tree has."""
     live.submissions += 1
-    words = [re.sub(r"[^A-Za-z0-9_-]", "", word)[:20] for word in (label, name_of_tree)]
-    return f"j-{'-'.join(word for word in words if word)}.{live.epoch}-{live.submissions}"
+    return submission_name(label, name_of_tree, live.tree_id, live.epoch, live.submissions)
 
 
 def _recall(live: Live, free: int) -> None:

@@ -185,6 +185,7 @@ class Live:
     ) -> None:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
+        self.tree_id = store.identity()
         self.budgets = tree.Budgets(settings.retries, settings.rescues)
         self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
         self.issues: dict[str, Issue] = {}

@@ -17,7 +17,7 @@ from typing import Any
 from jobtree import schema
 from jobtree.database import check, connect, explained
 from jobtree.job import Colour, Command, Job
-from jobtree.mailbox.files import sync_directory
+from jobtree.mailbox.files import random_name, sync_directory
 from jobtree.rows import (
     ADD_CLASS,
     ADD_RECORD,
@@ -40,6 +40,9 @@ from jobtree.rows import (
 
 JOBS_IN_MEMORY = 20_000
 BIRTHS_IN_MEMORY = 1_000
+
+ID_BYTES = 6
+"""Random bytes of a tree's id."""
 
 
 class Store:
@@ -297,6 +300,14 @@ class Store:
         with explained(self.path):
             self._begin()
             self._db.execute("insert or replace into meta values (?, ?)", (key, value))
+
+    def identity(self) -> str:
+        """Return the tree's random id; one that has none yet gets it with the next commit."""
+        known: str = self.meta("id", "")
+        if not known:
+            known = random_name(ID_BYTES)
+            self.put_meta("id", known)
+        return known
 
     def commit(self) -> None:
         """Make all changes since the last commit durable, in one transaction."""

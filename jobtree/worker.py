@@ -83,6 +83,9 @@ def _work(order: str, index: int) -> int:
         return NOT_OURS
     except (ValueError, KeyError, TypeError) as error:
         raise WorkerFailure(f"the order cannot be read: {error}") from error
+    if terms.submission != os.path.basename(order):
+        _tell_order_is_anothers(order, terms.submission)
+        return NOT_OURS
     tree, issue = os.path.dirname(os.path.dirname(order)), issue_name(terms.submission, index)
     if read_fence(tree, issue) == Fence.STOP:
         return NOT_OURS
@@ -112,6 +115,13 @@ def _work(order: str, index: int) -> int:
         local.remove()
     _leave_behind(shift)
     return PUBLISHED
+
+
+def _tell_order_is_anothers(order: str, submission: str) -> None:
+    """Say why a batch job that was submitted for one order does not run another."""
+    said = f"jobtree: {order} is the order of {submission}: it is not run, and nothing is charged\n"
+    with suppress(OSError):
+        os.write(2, said.encode(errors="replace"))
 
 
 def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:

@@ -43,7 +43,7 @@ from jobtree.mailbox.files import random_name, write_file
 from jobtree.mailbox.office import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
-from jobtree.store import Store
+from jobtree.store import ID_BYTES, Store
 from jobtree.target import Target
 
 log = logging.getLogger("jobtree")
@@ -137,7 +137,9 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
         bundle.sync()
         bundle.close()
         budgets = tree.Budgets(settings.retries, settings.rescues)
+        identity = random_name(ID_BYTES)
         meta = {
+            "id": identity,
             "options": saved,
             "root_label": command.label,
             "started": time.time(),
@@ -146,7 +148,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
         Store.create(
             f"{draft}/{layout.DATABASE}", tree.first_job(1, 0, command, budgets), meta
         ).close()
-        marker = {"format": FORMAT, "id": random_name(6)}
+        marker = {"format": FORMAT, "id": identity}
         write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")
         if os.path.isdir(directory):
             os.rmdir(directory)

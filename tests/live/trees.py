@@ -313,7 +313,7 @@ class Tree(ABC, Generic[E, R]):
 
     def is_ours(self, name: str, label: str) -> bool:
         """Tell by its name whether a batch job is of this tree, and of a class if one is named."""
-        found = re.fullmatch(r"j-(?:(.*)-)?([^-.]+)\.\d+-\d+(?:\.\d+)?", name)
+        found = re.fullmatch(r"j-(?:(.*)-)?([^-.]+)-[0-9a-f]{8}\.\d+-\d+(?:\.\d+)?", name)
         return found is not None and found[2] == self.name and label in ("", found[1] or "")
 
 

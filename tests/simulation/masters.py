@@ -31,6 +31,7 @@ LONGEST_RUN_S = 48 * 3600.0
 """Virtual time after the faults by which any tree here must have ended."""
 
 AFTERMATH_S = 2 * 3600.0
+OUR_ID = "0123456789ab"
 last_world: World
 """The one last simulated, to look at after a crash of the product."""
 MOST_TURNS = 50_000
@@ -121,7 +122,7 @@ class Run:
             where = Pickle("root", 0, len(pickled), digest(pickled))
         budgets = tree.Budgets(self.settings.retries, self.settings.rescues)
         first = tree.first_job(1, 0, command_for(root, where), budgets)
-        Store.create(path, first, {"started": 0.0}).close()
+        Store.create(path, first, {"id": OUR_ID, "started": 0.0}).close()
         self._seen = Seen()
 
     # Masters.

@@ -231,6 +231,14 @@ def test_a_withdrawn_order_is_left_alone(tree: Tree) -> None:
     assert os.listdir(tree.path / "claims") == []
 
 
+def test_an_order_that_is_not_the_one_submitted_for_is_left_alone_and_told(tree: Tree) -> None:
+    tree.order([Call("nothing")], submission="j-another.1-1")
+    os.rename(tree.path / "orders" / "j-another.1-1", tree.path / "orders" / SUBMISSION)
+    tree.work(75)
+    assert f"{SUBMISSION} is the order of j-another.1-1" in tree.errors
+    assert os.listdir(tree.path / "claims") == os.listdir(tree.path / "results") == []
+
+
 def test_a_claim_lost_is_left_alone(tree: Tree) -> None:
     tree.order([Call("nothing")])
     fd = take_claim(str(tree.path), ISSUE, Claim("other", 1, "abc", 0.0, 0))
