@@ -230,10 +230,7 @@ def _tell_failure(
         outlook = "failed for good: no retries left"
     else:
         outlook = f"retried, {after.retries} retries left"
-    shown = [
-        f"    {label}.{job.id} | {line.encode('unicode_escape').decode('ascii', 'replace')}"
-        for line in tail.splitlines()[-SHOWN_LINES:]
-    ]
+    shown = [f"    {label}.{job.id} | {line}" for line in tail.splitlines()[-SHOWN_LINES:]]
     if where:
         shown.append(f"    {label}.{job.id} | (log: {where})")
     log.error(

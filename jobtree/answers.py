@@ -137,7 +137,11 @@ def failures(store: Store, most: int = MOST_FAILURES) -> list[dict[str, Any]]:
 
 
 def job_logs(store: Store, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the history of one job, each entry with where its output lies."""
+    """Return the history of one job, each entry with where its output lies.
+
+    `directory` among the arguments is the tree as the asker spells it: its locale, or its mount
+    of the file system, may be another.
+    """
     try:
         job_id = int(arguments["job"])
         wanted = arguments.get("attempt")
@@ -158,7 +162,10 @@ def job_logs(store: Store, directory: str, arguments: dict[str, Any]) -> dict[st
         "class": job.stack[-1].label if job is not None and job.stack else "",
         "attempts": 0 if job is None else attempt_count(job.attempt),
         "left_out": max(0, len(chosen) - MOST_ENTRIES),
-        "entries": [_entry(directory, record) for record in chosen[-MOST_ENTRIES:]],
+        "entries": [
+            _entry(arguments.get("directory", directory), record)
+            for record in chosen[-MOST_ENTRIES:]
+        ],
     }
 
 

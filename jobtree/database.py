@@ -20,12 +20,20 @@ from jobtree import schema
 from jobtree.errors import StoreError
 from jobtree.mailbox.files import sync_directory
 
+LONGEST_PATH = 504
+"""Bytes: SQLite takes paths of 512, and appends up to eight characters for its log."""
+
 CHECKED_UP_TO_BYTES = 64 * 2**20
 COPY_TRIES = 5
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open or make a database for this process alone, durable at every commit."""
+    """Open or make a database for this process alone, durable at every commit.
+
+    Raises StoreError JT309 if its path is too long, sqlite3.Error.
+    """
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise path_too_long(os.path.dirname(path))
     if not os.access(os.path.dirname(path), os.W_OK):
         raise sqlite3.OperationalError("attempt to write a readonly database")
     umask = os.umask(0o077)
@@ -41,6 +49,17 @@ def connect(path: str) -> sqlite3.Connection:
     finally:
         os.umask(umask)
     return db
+
+
+def path_too_long(directory: str) -> StoreError:
+    """Return the refusal of a tree in a directory whose path SQLite cannot take."""
+    return StoreError(
+        f"the path of the job tree is too long: {len(os.fsencode(directory))} bytes",
+        code="JT309",
+        where=directory,
+        why="SQLite, which keeps the tree, opens files by paths of at most 512 bytes",
+        fix="give a shorter path with --jobTree",
+    )
 
 
 def _quoted(path: str) -> str:

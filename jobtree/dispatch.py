@@ -191,9 +191,12 @@ def _submission(
 
 
 def worker_argv(python: str, order: str) -> tuple[str, ...]:
-    """Return the command that starts a worker on a task of an order, by the site's Python."""
+    """Return the command that starts a worker on a task of an order, by the site's Python.
+
+    UTF-8 is its encoding of paths and output, whatever the node's locale: see environment.py.
+    """
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
-    return (python or sys.executable, "-I", "-S", start, order, INDEX)
+    return (python or sys.executable, "-I", "-S", "-X", "utf8", start, order, INDEX)
 
 
 def _terms(live: Live, submission: str, granted: Requirements) -> Terms:

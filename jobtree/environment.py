@@ -51,14 +51,24 @@ def capture() -> Environment:
     os.umask(umask)
     path, module = main_script()
     return Environment(
-        dict(os.environ),
-        directory,
+        {_as_utf8(name): _as_utf8(value) for name, value in os.environ.items()},
+        _as_utf8(directory),
         umask,
-        [os.path.join(directory, entry) for entry in sys.path],
-        path,
+        [_as_utf8(os.path.join(directory, entry)) for entry in sys.path],
+        _as_utf8(path),
         module,
-        sys.executable,
+        _as_utf8(sys.executable),
     )
+
+
+def _as_utf8(text: str) -> str:
+    """Return what the system calls by this text here, as a worker reads it: workers take UTF-8.
+
+    In a locale of ISO-8859-1 or ASCII the bytes of a name are other characters.
+    """
+    if text.isascii():
+        return text
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def main_script() -> tuple[str, str]:

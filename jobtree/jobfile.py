@@ -11,6 +11,7 @@ as a stream, so that a file of a million children needs no tree of elements.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import Any, NamedTuple
 
@@ -20,6 +21,11 @@ from jobtree.job import Command, Kind, Requirements
 from jobtree.units import parse_requirements
 
 JOB_FILE = "JOB_FILE"
+"""The word that the path takes the place of, and the variable that has it too."""
+
+_MENTIONED = re.compile(r"(?<!\w)JOB_FILE(?!\w)", re.ASCII)
+_REPLACED = re.compile(r"(?<![\w$])(?<!\$\{)JOB_FILE(?!\w)", re.ASCII)
+_NEEDS_NO_QUOTES = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 MOST_BYTES = 64 * 1024 * 1024
 LABEL_CHARACTERS = 40
 UNSET = ("9223372036854775807", "2147483647")
@@ -100,9 +106,49 @@ def _escape(value: str) -> str:
     return value
 
 
+def speaks_protocol(text: str) -> bool:
+    """Tell whether a command asks for its JOB_FILE: by the word, or as `$JOB_FILE`."""
+    return _MENTIONED.search(text) is not None
+
+
 def with_job_file(text: str, path: str) -> str:
-    """Return the command with the path, quoted for the shell, in the place of JOB_FILE."""
-    return text.replace(JOB_FILE, "'" + path.replace("'", "'\"'\"'") + "'")
+    """Return the command with the path in the place of each word JOB_FILE, quoted for the shell.
+
+    Where the word stands within quotes of the command's own, these go on around the path.
+    `$JOB_FILE` and names that only contain the word stay as they are.
+    """
+    if _NEEDS_NO_QUOTES.fullmatch(path):
+        return _REPLACED.sub(lambda _: path, text)
+    parts, at, quote = [], 0, ""
+    for found in _REPLACED.finditer(text):
+        before = text[at : found.start()]
+        quote = _open_quote(before, quote)
+        parts += [before, _quoted(path, quote)]
+        at = found.end()
+    return "".join([*parts, text[at:]])
+
+
+def _open_quote(text: str, quote: str) -> str:
+    """Return which quote is open behind a piece of shell text that began within `quote`."""
+    escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif character == quote:
+            quote = ""
+        elif not quote and character in "'\"":
+            quote = character
+    return quote
+
+
+def _quoted(path: str, quote: str) -> str:
+    """Return a path for the shell, to stand where `quote` is open, or none is."""
+    if quote == '"':
+        return re.sub(r'([\\"$`])', r"\\\1", path)
+    inner = path.replace("'", "'\\''")
+    return inner if quote else f"'{inner}'"
 
 
 # ---- what the command made of it ---------------------------------------------------------

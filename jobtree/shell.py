@@ -27,6 +27,9 @@ else:
 
 SHELL = "/bin/sh"
 MOST_SAID_BYTES = 256 * 1024
+LONGEST_ARGUMENT = 128 * 1024
+"""Bytes that one argument of a program may have on Linux, its last zero among them."""
+
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
@@ -63,10 +66,10 @@ class Terms(NamedTuple):
 def run_command(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
     """Run a command to its end."""
     if command.kind == Kind.SHELL:
-        return _spawn_and_wait(command.text, terms)
-    from jobtree.jobfile import JOB_FILE
+        return _spawn_and_wait(command.text, context, terms)
+    from jobtree.jobfile import JOB_FILE, speaks_protocol
 
-    if JOB_FILE not in command.text:
+    if not speaks_protocol(command.text):
         why = f"the command does not contain the word {JOB_FILE}: nothing was run"
         fix = f'put {JOB_FILE} where it expects the path, or mark it plain="1" (docs/jobfile.md)'
         return Outcome(why, detail=fix), Usage(0.0, 0.0, None)
@@ -74,7 +77,7 @@ def run_command(command: Command, context: StepContext, terms: Terms) -> tuple[O
 
 
 def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
-    from jobtree.jobfile import job_file_text, read_growth, with_job_file
+    from jobtree.jobfile import JOB_FILE, job_file_text, read_growth, with_job_file
 
     local = context.local.ask()
     job_file, stats = f"{local}/job.xml", f"{local}/stats.xml"
@@ -84,7 +87,9 @@ def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple
         return Outcome(error.what, detail=str(error)), Usage(0.0, 0.0, None)
     with open(job_file, "w", encoding="utf-8") as file:
         file.write(content)
-    outcome, usage = _spawn_and_wait(with_job_file(command.text, job_file), terms)
+    environ = {**terms.environ, JOB_FILE: job_file}
+    text = with_job_file(command.text, job_file)
+    outcome, usage = _spawn_and_wait(text, context, terms._replace(environ=environ))
     if not outcome.why:
         try:
             growth = read_growth(job_file)
@@ -108,12 +113,13 @@ def _read_stats(path: str) -> str:
     return said.decode(errors="replace") if len(said) <= MOST_SAID_BYTES else ""
 
 
-def _spawn_and_wait(text: str, terms: Terms) -> tuple[Outcome, Usage]:
+def _spawn_and_wait(text: str, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
     began = monotonic()
     try:
+        script = _script_of(text, context)
         pid = os.posix_spawn(
             SHELL,
-            [SHELL, "-c", text],
+            [SHELL, script] if script else [SHELL, "-c", text],
             terms.environ,
             setpgroup=0,
             setsigmask=(),
@@ -121,12 +127,30 @@ def _spawn_and_wait(text: str, terms: Terms) -> tuple[Outcome, Usage]:
         )
     except OSError as error:
         why = f"the command could not be started: {error.strerror}"
-        if error.errno == 7:  # E2BIG: of one argument, or of it and the environment
-            why = f"the command is too long for this system ({len(text):,} characters)"
+        if error.errno == 7:  # E2BIG: not of the command, which lies in a file if it is long
+            size = sum(len(name) + len(value) for name, value in terms.environ.items())
+            why = f"the environment is too large for this system ({size:,} characters)"
         return Outcome(why), Usage(monotonic() - began, 0.0, None)
     status, used = wait_for_group(pid, terms.on_group)
+    if script:
+        with suppress(OSError):
+            os.unlink(script)
     usage = usage_of_child(monotonic() - began, used)
     return _verdict(text, os.waitstatus_to_exitcode(status)), usage
+
+
+def _script_of(text: str, context: StepContext) -> str:
+    """Write a command to a file if it is too long for an argument; return its path, else ""."""
+    if len(text) < LONGEST_ARGUMENT // 4:  # a character takes four bytes at most
+        return ""
+    content = os.fsencode(text)
+    if len(content) < LONGEST_ARGUMENT:
+        return ""
+    script = f"{context.local.ask()}/command.sh"
+    fd = os.open(script, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "wb") as file:
+        file.write(content)
+    return script
 
 
 def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]:

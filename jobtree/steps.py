@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.context import StepContext
 from jobtree.job import Command, Kind, command_from_wire
@@ -21,6 +21,9 @@ from jobtree.measure import Meter, usage_of_child
 from jobtree.pickling import Script
 from jobtree.shell import Outcome, Terms, run_command, seems_killed, signal_name, wait_for_group
 from jobtree.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from traceback import TracebackException
 
 leave_process = os._exit
 """The real one: in a worker os._exit is watched, lest it end with a Target's status."""
@@ -122,11 +125,20 @@ def _failure(error: BaseException) -> Outcome:
     if isinstance(error, ReportableError):
         why = f"error[{error.code}]: {error.what}"
     else:
-        why = "".join(told.format_exception_only()).strip().rpartition("\n")[2]
+        why = _reason(told)
     if len(detail) > MOST_DETAIL_CHARACTERS:
         half = MOST_DETAIL_CHARACTERS // 2
         detail = f"{detail[:half]}\n[...]\n{detail[-half:]}"
     return Outcome(why[:1000], detail=detail, killed=killed)
+
+
+def _reason(told: TracebackException) -> str:
+    """Return an exception's type and its whole message as one line, without its notes.
+
+    Of a SyntaxError the lines that quote the source come first, and are left out.
+    """
+    said = [text for text in told.format_exception_only() if not text.startswith(" ")]
+    return " ".join("".join(said[:1]).split())
 
 
 def _codes(error: BaseException) -> list[object]:

@@ -93,9 +93,9 @@ class Target:
         gpus: float | str | None = None,
     ) -> None:
         """Run a shell command as a child; with JOB_FILE in it, it speaks that protocol."""
-        from jobtree.jobfile import JOB_FILE, protocol_command, shell_command
+        from jobtree.jobfile import protocol_command, shell_command, speaks_protocol
 
-        make = protocol_command if JOB_FILE in cmd else shell_command
+        make = protocol_command if speaks_protocol(cmd) else shell_command
         node_of(self).children.append(make(cmd, _requirements(memory, cpu, gpus, runTime)))
 
     def setFollowOnTarget(self, follow_on: Target) -> None:

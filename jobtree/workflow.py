@@ -22,7 +22,7 @@ from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree import environment, lease, options, tree
-from jobtree.database import copy_database
+from jobtree.database import LONGEST_PATH, copy_database, path_too_long
 from jobtree.directory import (
     check_parent,
     check_tree,
@@ -35,7 +35,7 @@ from jobtree.directory import (
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.job import Colour, Command
-from jobtree.jobfile import JOB_FILE, protocol_command
+from jobtree.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
@@ -76,7 +76,7 @@ def run_command(text: str, given: object) -> Outcome:
 
     Raises ReportableError for whatever the user can mend.
     """
-    if JOB_FILE not in text:
+    if not speaks_protocol(text):
         raise UsageError(
             f"the command does not contain the word {JOB_FILE}",
             code="JT113",
@@ -114,9 +114,15 @@ def _directory(given: object) -> str:
     return os.path.abspath(os.path.expanduser(directory))
 
 
+LONGEST_NAME = len("~") + 64 + len(".4194304-99999999999999/tree.1000000.db~new")
+"""Bytes of what may follow a tree's path: a draft is named after host and process."""
+
+
 def _start(directory: str, given: object, root: Callable[[BundleWriter], Command]) -> Outcome:
     """Make the tree, all of it or nothing, and run it."""
     settings, saved, _ = _settle(given)
+    if len(os.fsencode(directory)) + LONGEST_NAME > LONGEST_PATH:
+        raise path_too_long(directory)
     if os.path.lexists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):
         raise StoreError(
             f"{directory} exists and is not a job tree",

@@ -202,6 +202,11 @@ CODES: dict[str, tuple[str, str]] = {
         "`clean` was asked to delete a tree whose master lives.",
         "Stop it first: `jobtree kill DIR`. Nothing was deleted.",
     ),
+    "JT309": (
+        "The path of the tree is longer than its database can be opened by: SQLite takes paths of "
+        "at most 512 bytes.",
+        "Give a shorter one with --jobTree. A tree that exists may be moved: mv, then restart.",
+    ),
     "JT310": (
         "The tree's database is damaged. Nothing was changed: going on could lose or repeat "
         "finished work.",

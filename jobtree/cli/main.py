@@ -7,6 +7,7 @@ running.py, reading.py, ending.py, one for each kind of verb.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _escape_what_cannot_be_shown()
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()
@@ -47,6 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"error[JT000]: {type(error).__name__}: {error}")
         _say("  this is a fault of jobTree: please report it, with the lines above")
         return OWN_FAULT
+
+
+def _escape_what_cannot_be_shown() -> None:
+    r"""Have characters that the terminal's encoding lacks written as `\\xe9`, not raise.
+
+    cron and old terminals have ASCII or ISO-8859-1; names of files may be no text at all.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -83,7 +83,7 @@ def logs(given: argparse.Namespace) -> int:
         )
     given.directory = directory
     tree = tree_of(given)
-    found = ask(tree, "log", {"job": int(job), "attempt": given.attempt})
+    found = ask(tree, "log", {"job": int(job), "attempt": given.attempt, "directory": tree})
     if given.json:
         print(json.dumps(found, indent=1))
     else:

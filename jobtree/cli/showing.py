@@ -146,8 +146,9 @@ def _output(entry: dict[str, Any]) -> Iterator[str]:
     kept = _read(entry["log"], 0, None)
     if kept:
         yield kept
-    if entry["detail"] and entry["detail"] not in kept:
-        yield printable(entry["detail"])
+    detail = printable(entry["detail"] or "").rstrip("\n")
+    if detail and detail not in kept:
+        yield detail
     for name, what in (("worker_log", "its worker's log"), ("output", "its batch job's output")):
         tail = "" if kept or name not in entry else _tail(entry[name])
         if tail:

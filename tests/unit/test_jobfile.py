@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobtree.context import LocalDirectory, StepContext
@@ -19,6 +20,7 @@ from jobtree.jobfile import (
     protocol_command,
     read_growth,
     shell_command,
+    speaks_protocol,
     with_job_file,
 )
 
@@ -155,8 +157,43 @@ def test_what_is_no_command(text: str) -> None:
             make(text)
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_the_path_is_one_word_of_the_shell(path: str) -> None:
-    import shlex
+PATHS = st.text(
+    alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1
+)
+SPOKEN = (
+    """printf '%s\\0' JOB_FILE "JOB_FILE" 'JOB_FILE' "it's JOB_FILE" --to=JOB_FILE a\\'JOB_FILE"""
+)
 
-    assert shlex.split(with_job_file("cmd JOB_FILE", path)) == ["cmd", path]
+
+@settings(max_examples=100, deadline=None)
+@given(PATHS)
+@example("/tmp/plain/job.xml")
+@example('/tmp/it\'s "quoted" $HOME `id` \\\\ !')
+def test_the_path_is_one_word_within_any_quotes(path: str) -> None:
+    command = ["/bin/sh", "-c", with_job_file(SPOKEN, path)]
+    said = subprocess.run(command, capture_output=True, check=True)
+    assert not said.stderr
+    expected = [path, path, path, f"it's {path}", f"--to={path}", f"a'{path}"]
+    assert said.stdout.decode().split("\0")[:-1] == expected
+
+
+def test_only_whole_words_become_the_path() -> None:
+    text = "MY_JOB_FILES=1 JOB_FILE2 $JOB_FILE ${JOB_FILE} $MY_JOB_FILES JOB_FILE.bak _JOB_FILE"
+    assert with_job_file(text, "/p") == text.replace(" JOB_FILE.bak", " /p.bak")
+
+
+@pytest.mark.parametrize(
+    ("text", "speaks"),
+    [
+        ("cmd JOB_FILE", True),
+        ("cmd --job=JOB_FILE", True),
+        ('cmd "$JOB_FILE"', True),
+        ("cmd ${JOB_FILE}", True),
+        ("cmd # JOB_FILE", True),
+        ("cmd $MY_JOB_FILES", False),
+        ("cmd MY_JOB_FILE", False),
+        ("cmd JOB_FILES", False),
+    ],
+)
+def test_who_asks_for_a_job_file(text: str, speaks: bool) -> None:
+    assert speaks_protocol(text) is speaks

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobtree import worker
+from jobtree import environment, worker
 from jobtree.job import Requirements
 from jobtree.jobfile import protocol_command, shell_command
 from jobtree.mailbox import layout
@@ -58,9 +58,36 @@ def test_kill_0_in_a_command_spares_the_worker(tree: Tree) -> None:
     assert [done.job for done in tree.done()] == [2]
 
 
-def test_a_command_too_long_for_the_system(tree: Tree) -> None:
-    tree.run([shell_command("true " + "x" * 200_000)])
-    assert "too long" in tree.failed()[0].why
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001d11e"])
+def test_a_command_longer_than_an_argument_may_be(tree: Tree, letter: str) -> None:
+    said = tree.home / "said"
+    long = letter * 200_000
+    tree.run([shell_command(f": {long}; printf %s {long} | wc -c > {said}")])
+    assert not tree.failed()
+    assert int(said.read_text()) == len(long.encode())
+
+
+def test_a_long_command_with_a_job_file(tree: Tree) -> None:
+    said = tree.home / "said"
+    tree.run([protocol_command(f": {'x' * 200_000}; grep -c children JOB_FILE > {said}")])
+    assert not tree.failed()
+    assert said.read_text() == "1\n"
+
+
+def test_the_job_file_is_a_variable_too(tree: Tree) -> None:
+    said = tree.home / "said"
+    text = f'MY_JOB_FILES=mine; echo "$MY_JOB_FILES" "$JOB_FILE" "JOB_FILE" > {said}'
+    tree.run([protocol_command(text)])
+    assert not tree.failed()
+    mine, variable, word = said.read_text().split()
+    assert (mine, variable) == ("mine", word)
+
+
+def test_an_environment_too_large_for_the_system(tree: Tree) -> None:
+    huge = tree.environment.environ | {f"V{n}": "x" * 100_000 for n in range(30)}
+    environment.save(str(tree.path), tree.environment._replace(environ=huge))
+    tree.run([shell_command("true")])
+    assert "the environment is too large" in tree.failed()[0].why
 
 
 def test_a_daemon_does_not_hang_the_worker(tree: Tree) -> None:

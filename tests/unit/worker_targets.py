@@ -43,6 +43,10 @@ def fail(target: Target, words: str = "no good") -> None:
     raise ValueError(words)
 
 
+def execute(target: Target, source: str) -> None:
+    exec(source, {})
+
+
 def leave(target: Target, code: str | int | None) -> None:
     sys.exit(code)
 

@@ -83,7 +83,7 @@ class Tree:
         """Start a worker."""
         order = layout.order_path(str(self.path), SUBMISSION)
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(START), order, str(index)],
+            [sys.executable, "-I", "-S", "-X", "utf8", str(START), order, str(index)],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             **options,
