@@ -106,7 +106,7 @@ class DrmaaDialect(Dialect):
     def parse_queue(self, ran: Ran) -> Listing:
         """Read the answer, and note that it was heard."""
         listing, number = read_look(ran)
-        if listing.complete:
+        if number:
             self._heard = number
         return listing
 

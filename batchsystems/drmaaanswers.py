@@ -48,15 +48,27 @@ def read_submission(ran: Ran) -> Taken | Turned:
 
 
 def read_look(ran: Ran) -> tuple[Listing, int]:
-    """Read where all jobs are, and the number of the answer."""
+    """Read where all jobs are, and the number of the answer.
+
+    Of a job of which it says what cannot be read nothing was learnt; the number is then 0, so
+    that what it says of ends is said again.
+    """
     if not ran.whole or ran.status != 0:
         return Listing(why=re.sub(r"^code \d+: ", "", ran.words())), 0
     try:
         said = json.loads(ran.stdout)
-        sightings = [_sighting(job) for job in said["jobs"]]
-        return Listing(sightings, complete=True), int(said["number"])
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        jobs, number = list(said["jobs"]), int(said["number"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         return Listing(why=f"its answer cannot be read: {error!r}"), 0
+    sightings: list[Sighting] = []
+    broken: set[str] = set()
+    for job in jobs:
+        try:
+            sightings.append(_sighting(job))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            marks = job if isinstance(job, Mapping) else {}
+            broken.update(str(marks.get(mark, "")) for mark in ("key", "name"))
+    return Listing(sightings, complete=True, broken=broken), 0 if broken else number
 
 
 def _sighting(job: Mapping[str, Any]) -> Sighting:

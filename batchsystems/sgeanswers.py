@@ -86,25 +86,60 @@ def _some(reasons: Sequence[str]) -> str:
 
 
 def read_queue(ran: Ran) -> Listing:
-    """Read `qstat -xml`; what is not a whole document of jobs is no complete answer."""
+    """Read `qstat -xml`; what is not a whole document of jobs is no complete answer.
+
+    An entry that cannot be read hides the job whose it may be, and no other.
+    """
     if not ran.whole or ran.status != 0 or re.search(r"^error", ran.stderr, re.M):
         return Listing(why=ran.words())
     if re.search(r"<!(DOCTYPE|ENTITY)", ran.stdout):
         return Listing(why="qstat's answer is none of its own")
-    try:
-        root = ET.fromstring(ran.stdout)  # noqa: S314 - it declares no entities
-    except ET.ParseError as error:
-        return Listing(why=f"qstat's answer is not whole: {error}")
-    if root.tag != "job_info" or [child.tag for child in root] != ["queue_info", "job_info"]:
-        return Listing(why="qstat's answer is no list of jobs")
+    entries = _entries(_UNPRINTABLE.sub("\ufffd", ran.stdout))
+    if isinstance(entries, str):
+        return Listing(why=f"qstat's answer is {entries}")
     sightings: list[Sighting] = []
-    for entry in root.iter("job_list"):
-        found = _entry(entry)
-        if found is None:
-            text = " ".join(part.strip() for part in entry.itertext() if part.strip())
-            return Listing(why=f"qstat shows something that is no job: {text!r:.200}")
-        sightings += found
-    return Listing(sightings, complete=True)
+    broken: set[str] = set()
+    for entry in entries:
+        found = _entry(entry) if isinstance(entry, ET.Element) else None
+        if found is not None:
+            sightings += found
+        elif isinstance(entry, str):  # not even its marks can be relied on
+            broken.update(re.findall(r"[^\s<>]+", entry))
+        else:
+            broken.update((each.text or "").strip() for each in entry if each.tag in _MARKS)
+    return Listing(sightings, complete=True, broken=broken)
+
+
+_MARKS = ("JB_job_number", "JB_name")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#x?[01]?[0-9a-fA-F];")
+"""What a name may have in it and a document may not."""
+
+
+def _entries(text: str) -> list[ET.Element | str] | str:
+    """Return the entries of a document, as text where one is broken; or what is wrong with all.
+
+    A name with letters that should have been written otherwise breaks its entry alone, so long
+    as each entry has its beginning and its end.
+    """
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - it declares no entities
+    except ET.ParseError as error:
+        pieces = re.split(r"<job_list\b([^<]*>.*?)</job_list>", text, flags=re.S)
+        between = ["".join(pieces[0::2]), *pieces[1::2]]
+        if any("<job_list" in piece or "</job_list" in piece for piece in between):
+            return f"not whole: {error}"
+        outside = _entries(between[0]) if len(between) > 1 else f"not whole: {error}"
+        return outside if isinstance(outside, str) else [_piece(each) for each in between[1:]]
+    if root.tag != "job_info" or [child.tag for child in root] != ["queue_info", "job_info"]:
+        return "no list of jobs"
+    return list(root.iter("job_list"))
+
+
+def _piece(text: str) -> ET.Element | str:
+    try:
+        return ET.fromstring(f"<job_list{text}</job_list>")  # noqa: S314 - it declares no entities
+    except ET.ParseError:
+        return text
 
 
 def _entry(entry: ET.Element) -> list[Sighting] | None:

@@ -1,13 +1,14 @@
 """Slurm's answers: the one place where Slurm's text is parsed. Pure, and never raises.
 
 Owns what sbatch, squeue, sacct and sinfo print, as Slurm 22.05 was seen to (tests/data/slurm).
-An answer that is not as it should be in every line is no complete answer. Read next: slurm.py.
+A row that is none of a job that jobTree may have submitted is skipped, whatever its shape; one
+that could be costs that job alone. Read next: slurm.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -31,6 +32,9 @@ QUEUE_FIELDS = (
 HISTORY_FIELDS = "JobID,State,ExitCode,Submit,ElapsedRaw,Partition,NodeList,JobName"
 _WIDTH = sum(width + 1 for _, width in QUEUE_FIELDS)
 NATIVE = re.compile(r"(\d{1,12})(?:_(\d{1,9}))?")
+_HEAD = re.compile(r"(\d{1,12}(?:_\d{1,9})?)([+.])?")
+"""How a row begins: with an id; what follows makes it a step or a part of a heterogeneous job."""
+
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
@@ -53,23 +57,51 @@ def read_submission(ran: Ran) -> Taken | Turned:
 
 
 def read_queue(ran: Ran) -> Listing:
-    """Read squeue's answer; one row that is not as it should be makes it incomplete."""
+    """Read squeue's answer: complete from its heading to the end of a line."""
     if not ran.whole or ran.status != 0 or "error" in ran.stderr:
         return Listing(why=ran.words())
-    lines = [line for line in ran.stdout.split("\n") if not line.startswith("CLUSTER: ")]
-    header = [cell.strip() for cell in _cells(lines[0]) or ()]
-    if lines[-1] != "" or not header or not all(re.fullmatch("[A-Z_]+", h) for h in header):
+    lines = ran.stdout.split("\n")
+    first = next((at for at, line in enumerate(lines) if _is_heading(line)), None)
+    if lines[-1] != "" or first is None:
         return Listing(why="squeue's answer is not whole")
-    sightings = []
-    for line in lines[1:-1]:
-        cells = _cells(line)
-        if cells is None and not line.isascii():
-            continue  # a job whose name is none of ours; its width cannot be told
-        sighting = None if cells is None else _queue_row([cell.rstrip() for cell in cells])
-        if sighting is None:
-            return Listing(why=f"squeue printed a line that is no job: {line.strip()!r:.200}")
-        sightings.append(sighting)
-    return Listing(sightings, complete=True)
+    return _listing(_rows(lines[first + 1 : -1]), _queue_line)
+
+
+def _is_heading(line: str) -> bool:
+    cells = _cells(line)
+    return cells is not None and all(re.fullmatch("[A-Z_]+", cell.strip()) for cell in cells)
+
+
+def _rows(lines: Sequence[str]) -> Iterator[str]:
+    """Put rows together again that a line break in a job's name has broken: by their width."""
+    at = 0
+    while at < len(lines):
+        row, end = lines[at], at + 1
+        while len(row) < _WIDTH and end < len(lines):
+            row, end = f"{row}\n{lines[end]}", end + 1
+        whole = end == at + 1 or _cells(row) is not None
+        yield row if whole else lines[at]
+        at = end if whole else at + 1
+
+
+def _queue_line(line: str) -> list[Sighting] | None:
+    cells = _cells(line)
+    sighting = None if cells is None else _queue_row([cell.rstrip() for cell in cells])
+    return None if sighting is None else [sighting]
+
+
+def _listing(lines: Iterable[str], read: Callable[[str], list[Sighting] | None]) -> Listing:
+    """Read each line; what cannot be read hides the job whose row it may be, and no other."""
+    sightings: list[Sighting] = []
+    broken: set[str] = set()
+    for line in lines:
+        found, head = read(line), _HEAD.match(line)
+        if found is not None:
+            sightings += found
+        elif head is None or not head[2]:
+            broken.update({head[1]} if head else ())
+            broken.update(w for w in re.split(r"[\s|]+", line) if not NATIVE.fullmatch(w))
+    return Listing(sightings, complete=True, broken=broken)
 
 
 def read_history(ran: Ran, preemptible: Collection[str]) -> Listing:
@@ -78,16 +110,14 @@ def read_history(ran: Ran, preemptible: Collection[str]) -> Listing:
         return Listing(off=True, why="accounting is off")
     if not ran.whole or ran.status != 0 or "error" in ran.stderr:
         return Listing(why=ran.words(), off=not ran.started)
-    lines = ran.stdout.split("\n")
-    if lines[0] != HISTORY_FIELDS.replace(",", "|") or lines[-1] != "":
+    lines, heading = ran.stdout.split("\n"), HISTORY_FIELDS.replace(",", "|")
+    if heading not in lines or lines[-1] != "":
         return Listing(why="sacct's answer is not whole")
-    sightings: list[Sighting] = []
-    for line in lines[1:-1]:
-        found = _history_row(line.split("|", HISTORY_FIELDS.count(",")), preemptible)
-        if found is None:
-            return Listing(why=f"sacct printed a line that is no job: {line!r:.200}")
-        sightings += found
-    return Listing(sightings, complete=True)
+
+    def read(line: str) -> list[Sighting] | None:
+        return _history_row(line.split("|", HISTORY_FIELDS.count(",")), preemptible)
+
+    return _listing(lines[lines.index(heading) + 1 : -1], read)
 
 
 def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Sighting] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchsystems.interface import JobEnd, Resources
@@ -58,13 +58,19 @@ class Listing:
     """An answer about jobs. Only a complete one tells that a job is not there.
 
     why: what is wrong with an incomplete one. off: there is nothing to be asked (accounting is
-    not kept here), so that asking again is in vain.
+    not kept here), so that asking again is in vain. broken: ids of jobs or submissions, and
+    names, in rows that could not be read: of what bears one of them nothing was learnt.
     """
 
     sightings: Sequence[Sighting] = ()
     complete: bool = False
     why: str = ""
     off: bool = False
+    broken: Collection[str] = frozenset()
+
+    def hides(self, *marks: str) -> bool:
+        """Tell whether a row that could not be read may be of what bears one of these."""
+        return bool(self.broken) and any(mark in self.broken for mark in marks if mark)
 
 
 class Kind(enum.Enum):

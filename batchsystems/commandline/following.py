@@ -24,6 +24,8 @@ KILLS = (signal.SIGKILL, signal.SIGTERM)
 SILENT = (Reason.CANCELLED, Reason.ENDED, Reason.LOST)
 """Ends that do not say why a job ended which was given up before."""
 
+NOTHING = Listing()
+
 DISOWNED_S = 3600.0
 """For this long a submission given up as not accepted is killed should it appear."""
 
@@ -60,14 +62,21 @@ class Following:
             self.absent.pop(job.handle, None)
             job.absences = 0
             ended += self.see(job, sighting, began, now)
-        self._look_for(foreign, began, now, of_history=False)
+        self._look_for(foreign, began, now, False, listing)
         for job in unseen.values():
+            if self._hidden(job, listing):
+                continue
             if job.absences == 0:
                 job.absent_since, job.record = now, ""
             job.absences += 1
             self.absent[job.handle] = job
         self._judge_absent(now)
         return ended
+
+    def _hidden(self, job: Job, listing: Listing) -> bool:
+        """Tell whether a row that could not be read may be this job's."""
+        marks = (job.native, job.called, self.dialect.submission(job.native))
+        return bool(listing.broken) and listing.hides(*marks)
 
     def _owner(self, sighting: Sighting) -> Job | None:
         """Return the job a sighting is of: the id, the name and the time must agree."""
@@ -172,14 +181,16 @@ class Following:
             sighting = records.get(job.native)
             if job.handle not in self.absent:
                 continue
-            if sighting is None or self._owner(sighting) is not job:
+            if sighting is None and self._hidden(job, listing):
+                job.record = "what cannot be read"
+            elif sighting is None or self._owner(sighting) is not job:
                 job.record = "nothing"
             elif sighting.phase is Phase.ENDED:
                 ended += 1
                 self.finish(job, sighting.end or JobEnd(Reason.ENDED))
             else:
                 job.record = sighting.word or sighting.phase.value
-        self._look_for(records.values(), began, now, of_history=True)
+        self._look_for(records.values(), began, now, True, listing)
         self._judge_absent(now)
         return ended
 
@@ -190,7 +201,7 @@ class Following:
         elif self.history_failing_since is None:
             self.history_failing_since = now
         if self.history_off or self._history_given_up(now):
-            self._look_for((), now, now, of_history=True)
+            self._look_for((), now, now, True, NOTHING)
             self._judge_absent(now)
 
     def _history_given_up(self, now: float) -> bool:
@@ -234,7 +245,12 @@ class Following:
         self.searches.append(search)
 
     def _look_for(
-        self, sightings: Iterable[Sighting], began: float, now: float, of_history: bool
+        self,
+        sightings: Iterable[Sighting],
+        began: float,
+        now: float,
+        of_history: bool,
+        listing: Listing,
     ) -> None:
         """Compare names with what is searched for, and with what was given up."""
         if not self.searches and not self._disowned:
@@ -248,7 +264,8 @@ class Following:
                     by_meaning.setdefault(meaning, []).append(sighting)
         for search in list(self.searches):
             if began > search.since:
-                self._settle(search, by_meaning, now, of_history)
+                hidden = listing.hides(*search.names)
+                self._settle(search, by_meaning, now, of_history, hidden)
 
     def _settle(
         self,
@@ -256,6 +273,7 @@ class Following:
         by_meaning: dict[tuple[str, int], list[Sighting]],
         now: float,
         of_history: bool,
+        hidden: bool,
     ) -> None:
         oldest = search.intent - self.patience.clock_slack_s
         for job in search.jobs:
@@ -264,7 +282,7 @@ class Following:
             if fresh:
                 self._found(search, fresh, now)
                 return
-        if of_history != search.wants_history:
+        if hidden or of_history != search.wants_history:
             return
         if not of_history and not self.history_off:
             search.wants_history = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batchsystems.commandline.dialect import Listing, Sighting
 from batchsystems.commandline.following import Following
@@ -33,6 +33,7 @@ class Round:
     heir: Inheritance | None
     began: float
     sightings: list[Sighting] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
 
 
 class History:
@@ -92,8 +93,9 @@ class History:
 
         def hear(listing: Listing, began: float, now: float) -> None:
             current.sightings.extend(listing.sightings)
+            current.broken.update(listing.broken)
             if not listing.complete or not current.asks:
-                said = Listing(current.sightings, listing.complete, listing.why, listing.off)
+                said = replace(listing, sightings=current.sightings, broken=current.broken)
                 self._end(current, said, now)
 
         return Task(hear, unanswered, command, dialect.parse_history, again=poor)

@@ -111,8 +111,12 @@ class Inheritance:
 
     def _certainly_gone(self, record: JobRecord, following: Following, epoch: float) -> bool:
         """Tell whether queue and history both say that it is not there, nor will be."""
-        patience = following.patience
+        patience, whole = following.patience, following.dialect.submission(record.native)
+        names = candidates(record.name, record.index, patience.tasks)
         if self.queue is None or not self.queue.complete:
+            return False
+        answers = [each for each in (self.queue, self.history) if each is not None]
+        if any(answer.hides(record.native, whole, *names) for answer in answers):
             return False
         answered = self.history is not None and self.history.complete
         if record.native:

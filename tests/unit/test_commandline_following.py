@@ -40,6 +40,56 @@ def test_absence_is_believed_after_two_answers_and_a_minute(world: World, drive:
     assert drive.reason(job) is Reason.LOST
 
 
+@pytest.mark.parametrize("mark", ["1", "job"])
+def test_a_row_that_cannot_be_read_costs_its_job_and_no_other(
+    world: World, drive: Drive, mark: str
+):
+    (hidden,) = drive.submit()
+    (other,) = drive.submit(name="other")
+    drive.pass_time(10)
+    world.queue = {"1": mark}
+    drive.pass_time(1000)
+    assert drive.reason(other) is Reason.LOST
+    assert drive.kinds(hidden) == ["Accepted"], "it may be there"
+    assert drive.engine.issued(world.now) == {hidden}
+    world.queue = {}
+    drive.pass_time(200)
+    assert drive.reason(hidden) is Reason.LOST
+
+
+def test_a_record_that_cannot_be_read_is_waited_for_and_not_for_ever(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue, world.past = {}, {"1": "1"}
+    drive.pass_time(500)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(300)
+    assert drive.reason(job) is Reason.LOST
+
+
+def test_a_submission_is_not_given_up_while_a_row_of_its_name_cannot_be_read(
+    world: World, drive: Drive
+):
+    world.deaf = True
+    (job,) = drive.submit()
+    drive.pass_time(2)
+    row = world.queue["1"]
+    world.queue = {"1": "job"}
+    drive.pass_time(600)
+    assert drive.kinds(job) == ["Ambiguous"]
+    world.queue = {"1": row}
+    drive.pass_time(100)
+    assert drive.natives(job) == ["1"]
+
+
+def test_what_cannot_be_read_may_be_adopted_later(world: World, drive: Drive):
+    world.queue = {"1": "1"}
+    drive.engine.inherit([JobRecord("job", 0, "1", EPOCH)], world.now)
+    drive.pass_time(10)
+    (handle,) = drive.engine.settle_inheritance(world.now)
+    assert handle is not None
+
+
 def test_the_history_s_word_on_an_absent_job_counts(world: World, drive: Drive):
     (job,) = drive.submit()
     drive.pass_time(10)

@@ -155,6 +155,28 @@ def test_states_are_read_and_unknown_words_leave_a_job_alone():
     assert [sighting.why for sighting in listing.sightings][1:4] == ["", "user_on_hold", ""]
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"key": "8", "name": "theirs", "at": "soon", "state": "running"},
+        {"key": "8", "name": "theirs", "at": 1.0},
+        {"key": "8", "name": "theirs", "at": 1.0, "state": "", "end": {"how": "exit"}},
+        {"key": "8", "name": "theirs", "at": 1.0, "state": "", "end": 7},
+        {"key": "8"},
+        ["8"],
+        None,
+    ],
+)
+def test_a_job_of_which_nothing_can_be_read_hides_no_other(broken: Any):
+    good = {"key": "7", "name": "ours", "at": 1.0, "state": "running"}
+    listing, number = read_look(Ran(0, json.dumps({"number": 7, "jobs": [broken, good]})))
+    assert listing.complete
+    assert [each.native for each in listing.sightings] == ["7"]
+    assert listing.hides("8") == isinstance(broken, dict)
+    assert not listing.hides("7", "ours")
+    assert number == 0, "what it says of ends it must say again"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (

@@ -125,10 +125,9 @@ def test_no_jobs_are_a_complete_answer():
         ran("<?xml version='1.0'?><unknown_jobs ><ST_name>9</ST_name></unknown_jobs>"),
         ran(QSTAT, "error: something went wrong"),
         ran(QSTAT, status=1),
-        ran(QSTAT.replace("<tasks>2<", "<tasks>1-x<")),
-        ran(QSTAT.replace("<tasks>2<", "<tasks>1-999999999<")),
-        ran(QSTAT.replace("<JB_name>j-pe<", "<JB_name><")),
-        ran(QSTAT.replace("<JAT_start_time>2026", "<JAT_start_time>soon 2026")),
+        ran(QSTAT.replace("</job_list>", "", 1)),
+        ran(QSTAT.replace("<job_list", "<job", 1)),
+        ran(QSTAT.replace("<JB_name>j-pe<", "<JB_name>j&pe<").replace("queue_info>", "queue>")),
         ran('<!DOCTYPE x [<!ENTITY a "b">]>' + QSTAT.partition("\n")[2]),
         Ran(None, timed_out=True),
         Ran(0, QSTAT, cut=True),
@@ -139,6 +138,53 @@ def test_what_is_no_list_of_jobs_is_no_complete_answer(bad: Ran):
     listing = read_queue(bad)
     assert not listing.complete
     assert listing.why
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hidden"),
+    [
+        ("<tasks>2<", "<tasks>1-x<", "j-run"),
+        ("<tasks>2<", "<tasks>1-999999999<", "j-run"),
+        ("<JB_job_number>155<", "<JB_job_number>18+0<", "j-pe"),
+        ("<JB_name>j-pe<", "<JB_name><", "155"),
+        ("<JB_name>j-pe<", "<JB_name>a & b<", "155"),
+        ("<JB_name>j-pe<", "<JB_name>a < b<", "155"),
+    ],
+)
+def test_an_entry_that_cannot_be_read_hides_its_job_alone(old: str, new: str, hidden: str):
+    assert old in QSTAT
+    whole = read_queue(ran(QSTAT))
+    listing = read_queue(ran(QSTAT.replace(old, new, 1)))
+    assert listing.complete
+    assert listing.hides(hidden)
+    assert not listing.hides("j-susp", "j-dead", "999", "")
+    lost = [each for each in whole.sightings if each not in listing.sightings]
+    assert len(lost) == 1
+    assert listing.hides(lost[0].name, lost[0].native)
+
+
+@given(st.data())
+def test_entries_of_others_of_any_shape_never_blind_it(data):
+    """What a job may be called and what may be shown of it is not jobTree's to say."""
+    entry = (
+        '<job_list state="running"><JB_job_number>{}</JB_job_number><JAT_prio>0.5</JAT_prio>'
+        "<JB_name>{}</JB_name><JB_owner>me</JB_owner><state>{}</state><{}>{}</{}></job_list>"
+    )
+    cell = st.one_of(st.text(max_size=20), st.sampled_from(["18+0", "a&b", "<", "\x01", "&#1;"]))
+    cell = cell.filter(lambda text: "job_list" not in text)
+    tags = st.sampled_from(["tasks", "JB_submission_time", "JAT_start_time", "other"])
+    text = QSTAT
+    for _ in range(data.draw(st.integers(1, 3))):
+        tag = data.draw(tags)
+        shown = entry.format(data.draw(cell), data.draw(cell), data.draw(cell), tag, "{}", tag)
+        at = text.index("</job_list>") + len("</job_list>")
+        text = text[:at] + shown.replace("{}", data.draw(cell)) + text[at:]
+    listing = read_queue(ran(text))
+    assert listing.complete, listing.why
+    ours = {each.native: each for each in read_queue(ran(QSTAT)).sightings}
+    seen = {each.native: each for each in listing.sightings}
+    assert {native: seen.get(native) for native in ours} == ours
+    assert not listing.hides(*(each.name for each in ours.values()), *ours)
 
 
 def test_an_answer_cut_at_any_byte_is_incomplete():

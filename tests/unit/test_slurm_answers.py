@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchsystems.commandline.dialect import Kind, Limits, Listing, Phase, Queue, Taken, Turned
 from batchsystems.interface import Reason, Resources
 from batchsystems.slurm import SlurmDialect
-from batchsystems.slurmanswers import read_history, read_queue, read_submission
+from batchsystems.slurmanswers import QUEUE_FIELDS, read_history, read_queue, read_submission
 from batchsystems.slurmwords import ENDS, STATES, SlurmSettings
 from batchsystems.transport import Command, Ran
 from tests.unit.mutations import mutated
@@ -269,6 +270,98 @@ def test_an_empty_or_foreign_answer_is_incomplete(which: str, bad: Ran):
 def test_an_answer_with_an_error_beside_it_is_incomplete():
     assert not read_queue(ran(SQUEUE, "squeue: error: cluster far: no answer")).complete
     assert not read_queue(ran(SQUEUE, "", 1)).complete
+
+
+WIDTHS = [width for _, width in QUEUE_FIELDS]
+
+
+def squeue_row(*cells: str) -> str:
+    """Return a row as squeue prints it: padded and cut, whatever is in it."""
+    return "".join(f"{c[:w]:<{w}}|" for c, w in zip(cells, WIDTHS, strict=True)) + "\n"
+
+
+def with_rows(which: str, rows: list[str]) -> str:
+    """Return the captured answer with these rows in it."""
+    head, *lines = {"squeue": SQUEUE, "sacct": SACCT}[which].splitlines(True)
+    return "".join([head, *lines[:5], *rows, *lines[5:]])
+
+
+def foreign(*, native: str = "99", name: str = "theirs", word: str = "RUNNING") -> dict[str, str]:
+    """Return a row of a job that is none of jobTree's, as squeue and as sacct print it."""
+    at = "2026-11-22T11:56:07"
+    return {
+        "squeue": squeue_row(native, word, "0:0", at, "1:00", "node1", name, "None"),
+        "sacct": f"{native}|{word}|0:0|{at}|60|short|node1|{name}\n",
+    }
+
+
+def assert_not_blind(which: str, rows: list[str]) -> None:
+    listing, ours = (
+        READERS[which](ran(with_rows(which, rows))),
+        READERS[which](ran(with_rows(which, []))),
+    )
+    assert listing.complete, listing.why
+    seen = [each for each in listing.sightings if each in ours.sightings]
+    assert seen == list(ours.sightings)
+    for each in ours.sightings:
+        assert not listing.hides(each.native, each.name, each.native.partition("_")[0]), each
+
+
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        foreign(native="18+0"),
+        foreign(native="18+1", word="CANCELLED by 0"),
+        foreign(native="18.batch"),
+        foreign(name="two\nlines"),
+        foreign(name="\n"),
+        foreign(name="a\n\nb\n1|2|3"),
+        foreign(name="größer"),
+        foreign(name="a|b||c"),
+        foreign(word="DANCING?"),
+        foreign(native=""),
+        {"squeue": "\n", "sacct": "\n"},
+        {"squeue": "module: loaded\n", "sacct": "module: loaded\n"},
+    ],
+)
+def test_rows_that_cannot_be_ours_are_skipped(which: str, row: dict[str, str]):
+    assert_not_blind(which, [row[which]])
+    assert_not_blind(which, [row[which], row[which]])
+
+
+@given(st.data())
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+def test_rows_of_others_of_any_shape_never_blind_it(which: str, data):
+    anything = st.text(max_size=90)
+    ids = st.sampled_from(["18+0", "99", "99_3", "99_[1-3]", "", "x", "99.batch", "0"])
+    rows = [
+        foreign(native=data.draw(ids), name=data.draw(anything), word=data.draw(anything))[which]
+        for _ in range(data.draw(st.integers(1, 4)))
+    ]
+    ours = {
+        each.native.partition("_")[0]
+        for each in READERS[which](ran(with_rows(which, []))).sightings
+    }
+    begun = (re.match(r"\d+", line) for row in rows for line in row.split("\n"))
+    assume(not any(found and found[0] in ours for found in begun))
+    assert_not_blind(which, rows)
+
+
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+def test_a_broken_row_of_a_job_of_ours_hides_that_job_alone(which: str):
+    text = {"squeue": SQUEUE, "sacct": SACCT}[which]
+    whole = READERS[which](ran(text)).sightings
+    victim = next(each for each in whole if each.name == "j-exit0.1-1")
+    (line,) = [each for each in text.splitlines(True) if "j-exit0.1-1" in each]
+    for broken in (line.replace("COMPLETED", "COMPL?TED"), line[:30] + "\n" + line[31:]):
+        listing = READERS[which](ran(text.replace(line, broken)))
+        assert listing.complete
+        assert victim not in listing.sightings
+        assert listing.hides(victim.native)
+        others = [each for each in whole if each is not victim]
+        assert list(listing.sightings) == others
+        assert not any(listing.hides(each.native, each.name) for each in others)
 
 
 @given(st.data())

@@ -35,6 +35,7 @@ PHASES = {phase.value: phase for phase in Phase}
 class Toy(Dialect):
     """Its answers are JSON: rows of native, name, phase, why, submitted, exit status.
 
+    A word in place of a row is the mark of a row that cannot be read.
     records: a file with such a row in each line is its history. curious: it asks for reasons.
     """
 
@@ -62,7 +63,10 @@ class Toy(Dialect):
     def parse_queue(self, ran: Ran) -> Listing:
         if ran.status != 0:
             return Listing(why=ran.words())
-        return Listing([self._sighting(row) for row in json.loads(ran.stdout)], complete=True)
+        rows = json.loads(ran.stdout)
+        broken = {row for row in rows if isinstance(row, str)}
+        seen = [self._sighting(row) for row in rows if not isinstance(row, str)]
+        return Listing(seen, complete=True, broken=broken)
 
     def _sighting(self, row: list[Any]) -> Sighting:
         native, name, word, why, submitted, status = row
@@ -123,8 +127,8 @@ class Toy(Dialect):
 class World:
     """The scheduler. queue, past: native -> row. broken: command -> what it answers instead."""
 
-    queue: dict[str, list[Any]] = field(default_factory=dict)
-    past: dict[str, list[Any]] = field(default_factory=dict)
+    queue: dict[str, Any] = field(default_factory=dict)
+    past: dict[str, Any] = field(default_factory=dict)
     broken: dict[str, Ran] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     looks: list[tuple[str, int, int]] = field(default_factory=list)

@@ -1,0 +1,63 @@
+"""Other jobs of the same user in a real Slurm's queue, of every shape: no tree is harmed by them.
+
+Owns the neighbours; must not break anything. Read next: trees.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.live.slurm.lab import Lab
+from tests.live.slurm.trees import Tree
+
+Plant = Callable[..., Tree]
+
+BODY = """
+class Root(Target):
+    def run(self):
+        for number in range(6):
+            self.addChildTarget(Leaf(number))
+class Leaf(Target):
+    def __init__(self, number):
+        super().__init__(memory="100M", time=60)
+        self.number = number
+    def run(self):
+        note("began", batch_id())
+        if self.number < 3 and first_time(f"first{self.number}"):
+            wait_for("gate")
+        note("ran", str(self.number))
+"""
+
+
+def neighbours(slurm: Lab, place: Path) -> list[str]:
+    """Fill the queue with jobs that jobTree would never submit; return their ids."""
+    script = place / "neighbour.sh"
+    script.write_text("#!/bin/sh\nsleep 600\n")
+    names = ("two\nlines", "\n", "a|b,c", "grün und größer", "x" * 300, "12 34", "-t")
+    jobs = [slurm.submit("-n1", f"--job-name={name}", str(script)) for name in names]
+    jobs.append(slurm.submit("-n1", "--job-name=het", ":", "-n1", str(script)))
+    jobs.append(slurm.submit("--hold", "--array=1,3,5-7:2%2", "--job-name=ar\nray", str(script)))
+    jobs.append(slurm.submit("-n1", "--begin=now+1hour", "--comment=a\nb", str(script)))
+    return jobs
+
+
+def test_a_tree_ends_and_sees_what_was_cancelled_whatever_else_is_in_the_queue(
+    slurm: Lab, plant: Plant, open_tmp_path: Path
+) -> None:
+    others = neighbours(slurm, open_tmp_path)
+    shown = slurm.run("squeue", "-h", "-r", "-t", "all", "-O", "JobArrayID:40").stdout.split()
+    assert {f"{others[7]}+0", f"{others[7]}+1"} <= set(shown), "the heterogeneous job is there"
+    tree = plant()
+    tree.write(BODY)
+    master = tree.start("--jobTime", "0")
+    slurm.run("scancel", tree.wait_for_lines("began", 3)[0])
+    tree.wait_for_lines("began", 7)
+    tree.open("gate")
+    ended = master.end()
+    tree.assert_done(ended)
+    assert sorted(set(tree.lines("ran"))) == list("012345")
+    assert "no complete answer" not in ended.said
+    assert "gives no answer" not in ended.said
+    assert slurm.state(others[0]), "and none of them was touched"
+    assert all(slurm.state(job) not in ("CANCELLED", "") for job in others)
