@@ -28,7 +28,7 @@ from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import REMEDIES, DrmaaSettings, Family, family_of
 from batchsystems.interface import Caller
 from batchsystems.sgeasking import known_limits
-from batchsystems.sgewords import LEFT_BY_A_JOB, SgeSettings
+from batchsystems.sgewords import LEFT_BY_A_JOB, NODE_S_OWN, SgeSettings
 from batchsystems.site import Site
 from batchsystems.slurmwords import SlurmSettings
 from batchsystems.transport import Command, Ran
@@ -46,8 +46,9 @@ class DrmaaDialect(Dialect):
     """
 
     name = "drmaa"
-    scrubbed = ("SGE_", "JOB_", "SLURM", "PMI_", "PMIX_", "LSB_", "PBS_", "DRMAA_")
+    scrubbed = ("SGE_", "SLURM_", "SLURMD_", "PMI_", "PMIX_", "LSB_", "PBS_", "DRMAA_")
     scrubbed_names = LEFT_BY_A_JOB
+    node_s_own = NODE_S_OWN
     kept = frozenset(
         {"SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
         | {"SLURM_CONF", "DRMAA_LIBRARY_PATH"}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from batchsystems.commandline.dialect import Request
 from batchsystems.interface import INDEX
+from batchsystems.sgeasking import given_words
 from batchsystems.sgewords import AWKWARD, KILL_NOTED, NODE_S_OWN, NOT_INHERITED, RERUN_STATUS
 
 NOT_LAUNCHED = 126
@@ -44,7 +45,7 @@ def job_script(
         lines += _number(request.first, variables)
     absent = [*NOT_INHERITED, *BROKER_S_OWN]
     lines += [f"unset {name}" for name in absent if name not in request.env]
-    through_env = []
+    through_env = [shlex.quote(word) for word in given_words(request)]
     for name, value in request.env.items():
         if name in AWKWARD or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             through_env.append(shlex.quote(f"{name}={value}"))
@@ -53,7 +54,7 @@ def job_script(
     lines += setup
     lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
     index = '"$JOBTREE_TASK_INDEX"' if request.size is not None else str(request.first)
-    words = ["env", *through_env] if through_env else []
+    words = ["/usr/bin/env", *through_env] if through_env else []
     words += [index if word == INDEX else shlex.quote(word) for word in request.command]
     return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])
 

@@ -61,7 +61,10 @@ class JobSpec:
     name: the submission's; specs of one issueJobs call that share it may become one array,
     told apart by index (0..n-1), and then differ in nothing else. argv: the program and its
     arguments, no shell; an element equal to INDEX becomes the index in decimal.
-    env: the whole environment (None: the caller's). cwd: absolute (None: the caller's).
+    env: the whole environment (None: the caller's, without what a scheduler left in it for a job
+    that the caller runs in). Every variable given reaches the command, whatever its name; only a
+    scheduler's own whose value is unchanged from the caller's is no gift but a copy of that.
+    cwd: absolute (None: the caller's).
     output: file to which the batch job's own stdout and stderr are appended (None: dropped).
     """
 

@@ -37,7 +37,7 @@ from batchsystems.sgeanswers import (
     read_submission,
     record_key,
 )
-from batchsystems.sgeasking import asking, known_limits
+from batchsystems.sgeasking import asking, given_words, known_limits
 from batchsystems.sgewords import (
     AWKWARD,
     KILL_NOTED,
@@ -63,8 +63,9 @@ class SgeDialect(Dialect):
 
     name = "sge"
     programs = ("qsub", "qstat", "qdel")
-    scrubbed = ("SGE_", "JOB_", "SLURM", "PMI_", "PMIX_", "LSB_")
+    scrubbed = ("SGE_", "SLURM_", "SLURMD_", "PMI_", "PMIX_", "LSB_")
     scrubbed_names = LEFT_BY_A_JOB
+    node_s_own = NODE_S_OWN
     kept = frozenset(
         {"SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
     )
@@ -106,7 +107,7 @@ class SgeDialect(Dialect):
         lines = [f"#!{self.settings.shell}", f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}']
         lines.append(f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$')
         lines += [f"unset {name}" for name in NOT_INHERITED if name not in request.env]
-        through_env = []
+        through_env = [shlex.quote(word) for word in given_words(request)]
         for name, value in request.env.items():
             if name in AWKWARD or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 through_env.append(shlex.quote(f"{name}={value}"))
@@ -119,7 +120,7 @@ class SgeDialect(Dialect):
         index = f'"$((SGE_TASK_ID + {request.first - 1}))"'
         if request.size is None:
             index = str(request.first)
-        words = ["env", *through_env] if through_env else []
+        words = ["/usr/bin/env", *through_env] if through_env else []
         words += [index if word == INDEX else shlex.quote(word) for word in request.command]
         return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])
 

@@ -10,7 +10,7 @@ import re
 from math import ceil
 
 from batchsystems.commandline.dialect import Limits, Request
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sgewords import ALLOCATED, SHELL_S_OWN, SgeSettings
 
 
 def known_limits(own: SgeSettings) -> Limits:
@@ -44,3 +44,12 @@ def asking(own: SgeSettings, request: Request, limits: Limits, environment: str)
     elif chosen is not None:
         words += ["-q", chosen.name]
     return [*words, "-P", own.project] if own.project else words
+
+
+def given_words(request: Request) -> list[str]:
+    """Return what `env` sets for a job's command, so that neither node nor scheduler overrules it.
+
+    But the gpus of a job that asked for some are those it has got.
+    """
+    others = SHELL_S_OWN | ALLOCATED if request.resources.gpus else SHELL_S_OWN
+    return [f"{name}={value}" for name, value in request.given.items() if name not in others]

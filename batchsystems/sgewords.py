@@ -111,10 +111,16 @@ AWKWARD = frozenset({"BASHOPTS", "EUID", "IFS", "PPID", "SHELLOPTS", "UID"})
 
 LEFT_BY_A_JOB = frozenset(
     {
-        *("ARC", "NHOSTS", "NQUEUES", "NSLOTS", "PE", "PE_HOSTFILE", "QUEUE", "REQNAME"),
-        *("REQUEST", "RESTARTED", "TASK_ID"),
+        *("ARC", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "NHOSTS", "NQUEUES", "NSLOTS", "PE"),
+        *("PE_HOSTFILE", "QUEUE", "REQNAME", "REQUEST", "RESTARTED", "TASK_ID"),
     }
 )
+
+ALLOCATED = frozenset({"CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"})
+"""Variables that name the gpus a job has got, if it asked for any."""
+
+SHELL_S_OWN = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
+"""Variables that a shell sets for itself, and hands on."""
 
 # ---- tables ----------------------------------------------------------------------------------
 

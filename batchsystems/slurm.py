@@ -46,9 +46,10 @@ class SlurmDialect(Dialect):
     name = "slurm"
     programs = ("sbatch", "squeue", "scancel")
     scrubbed = (
-        *("SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SALLOC_", "SRUN_"),
-        *("PMI_", "PMIX_", "SGE_", "JOB_ID", "LSB_"),
+        *("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_"),
+        *("SALLOC_", "SRUN_", "PMI_", "PMIX_", "SGE_", "LSB_"),
     )
+    scrubbed_names = frozenset({"JOB_ID"})
     kept = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
 
     def __init__(self, settings: SlurmSettings | None = None) -> None:
@@ -78,7 +79,9 @@ class SlurmDialect(Dialect):
         index = f'"$((SLURM_ARRAY_TASK_ID + {request.first}))"'
         if request.size is None:
             index = str(request.first)
-        words = [index if word == INDEX else shlex.quote(word) for word in request.command]
+        words = [shlex.quote(f"{name}={value}") for name, value in request.given.items()]
+        words = ["/usr/bin/env", *words] if words else []
+        words += [index if word == INDEX else shlex.quote(word) for word in request.command]
         lines = [f"#!{self.settings.shell}", *self.settings.setup]
         lines.append(f"cd -- {shlex.quote(request.cwd)} || exit 126")
         return "\n".join([*lines, f"exec {' '.join(words)}", ""])

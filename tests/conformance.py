@@ -183,6 +183,17 @@ class Conformance:
         watcher.end(watcher.batch.issueJob(spec))
         assert output.read_text() == f"{tmp_path}|a b'c\"d\n|"
 
+    def test_variables_given_arrive_whatever_their_names(
+        self, watcher: Watcher, tmp_path: Path
+    ) -> None:
+        names = ("JOB_ID_MINE", "JOB_NAME", "QUEUE", "SLURM_MINE", "SBATCH_ACCOUNT", "SGE_MINE")
+        given = {name: f"{name}'s own" for name in (*names, "LSB_MINE", "PBS_MINE", "TMPDIR")}
+        output = tmp_path / "output"
+        script = "; ".join(f'echo "{name}=${name}"' for name in given)
+        spec = sh(script, env={"PATH": os.environ["PATH"], **given}, output=str(output))
+        assert watcher.end(watcher.batch.issueJob(spec)).reason is Reason.OK
+        assert output.read_text().splitlines() == [f"{name}={given[name]}" for name in given]
+
     def test_an_array_of_50_knows_its_indices(self, watcher: Watcher, tmp_path: Path) -> None:
         argv = ("/bin/sh", "-c", f'echo "$1" > {tmp_path}/$1.out; exit $1', "sh", INDEX)
         jobs = watcher.batch.issueJobs([JobSpec("fifty", argv, index=i) for i in range(50)])

@@ -128,7 +128,9 @@ class Request:
     name: what the scheduler is to call it. size: None for a single job, else an array of that
     many tasks numbered from 0 (or 1, as the scheduler likes). first: the index of the first
     task, which the command has to add to its own. command: its element INDEX stands for the
-    index. cwd: absolute.
+    index. cwd: absolute. env: the job's environment, harmless to the scheduler's commands. given:
+    what the caller gave with the job under names that a scheduler or a node uses itself: for the
+    job's command alone, whose value it is to be whatever they say.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Request:
     output: str | None = None
     avoid: tuple[str, ...] = ()
     check: Check = Check.ON
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +236,17 @@ class Dialect(ABC):
     """Variables of that kind whose names are too common to be told by a prefix."""
     kept: frozenset[str] = frozenset()
     """Variables of those prefixes that only say where the scheduler is."""
+    node_s_own: frozenset[str] = frozenset()
+    """Variables in which a job has what its node says, unless they were given with it."""
     arrays = True
     tells_reasons = False
     """Whether reasons() has anything to ask."""
     known: Limits = Limits()
     """What is known of the limits without asking."""
+
+    def uses(self, name: str) -> bool:
+        """Tell whether a variable of this name acts on the scheduler's commands."""
+        return name in self.scrubbed_names or name.startswith(self.scrubbed or ("=",))
 
     @abstractmethod
     def submit(self, request: Request, limits: Limits) -> Command:

@@ -7,8 +7,7 @@ means for a job is following.py's. Read next: `CommandLine`, which runs the comm
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from batchsystems.commandline.dialect import (
     Check,
@@ -21,6 +20,7 @@ from batchsystems.commandline.dialect import (
     Taken,
     Turned,
 )
+from batchsystems.commandline.environment import inherited, job_environment
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.history import History
 from batchsystems.commandline.inheriting import Inheritance
@@ -226,6 +226,7 @@ class Engine:
             job.called, job.intent = batch.called, intent
         avoid = self.avoid if batch.avoids else ()
         size = len(batch.jobs) if len(batch.jobs) > 1 else None
+        env, given = job_environment(self.dialect, spec.env)
         request = Request(
             batch.called,
             spec.argv,
@@ -233,10 +234,11 @@ class Engine:
             size,
             batch.first,
             batch.cwd,
-            self._scrubbed(spec.env),
+            env,
             spec.output,
             avoid,
             batch.check,
+            given,
         )
         self._submitting = True
         return Task(
@@ -260,19 +262,7 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """Return what commands inherit whose output is parsed."""
-        return self._scrubbed(None) | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
-
-    def _scrubbed(self, env: Mapping[str, str] | None) -> dict[str, str]:
-        """Return a job's environment without what an enclosing job left in it."""
-        whole = dict(os.environ if env is None else env)
-        dialect = self.dialect
-        ours = {name: os.environ[name] for name in dialect.kept if name in os.environ}
-        return ours | {
-            name: value
-            for name, value in whole.items()
-            if name in dialect.kept
-            or (name not in dialect.scrubbed_names and not name.startswith(dialect.scrubbed))
-        }
+        return inherited(self.dialect) | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
 
     def _hear_submit(self, batch: Batch, answer: Taken | Turned, avoided: bool, now: float) -> None:
         self._submitting = False

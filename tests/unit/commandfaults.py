@@ -254,6 +254,8 @@ class CommandFaults:
         """Return what `env` prints in a job of a caller to whom an enclosing job left these."""
         for name in names:
             monkeypatch.setenv(name, "nope")
+        for name in ("JOB_ID_MINE", "JOB_MINE", "SLURMY"):
+            monkeypatch.setenv(name, "kept")
         monkeypatch.setenv("TZ", "Asia/Tokyo")
         monkeypatch.setenv("LC_ALL", "C.UTF-8")
         monkeypatch.setenv("CALLER_S", "own")
@@ -264,7 +266,28 @@ class CommandFaults:
         assert "TZ=Asia/Tokyo\n" in seen, "the job's own environment is what the caller has"
         assert "LC_ALL=C.UTF-8\n" in seen
         assert "CALLER_S=own\n" in seen
+        assert seen.count("=kept\n") >= 3, "no scheduler leaves variables of such names"
         return seen
+
+    def test_variables_given_with_a_job_reach_it_whatever_their_names(
+        self, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ):
+        names = ("JOB_ID", "JOB_NAME", "QUEUE", "SLURM_JOB_ID", "SBATCH_ACCOUNT", "SGE_CELL")
+        given = {name: f"given {name} 'x'" for name in (*names, "JOB_ID_MINE", "TMPDIR", "PE")}
+        left = {"SLURM_CPU_BIND": "nope", "SGE_O_WORKDIR": "nope", "SGE_TASK_LAST": "nope"}
+        for name, value in left.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("SLURM_JOB_ID", "the caller's")
+        env = {"PATH": "/usr/bin:/bin"} | left | given
+        seen = tmp_path / "seen"
+        argv = ("/bin/sh", "-c", f'env >{seen}.$1; exit "$1"', "sh", INDEX)
+        jobs = watcher.batch.issueJobs([JobSpec("given", argv, index=i, env=env) for i in (0, 1)])
+        assert [watcher.end(job).exit_status for job in jobs] == [0, 1]
+        for index in (0, 1):
+            text = Path(f"{seen}.{index}").read_text()
+            for name, value in given.items():
+                assert f"{name}={value}\n" in text
+            assert "nope" not in text, "copied from the caller, to whom another job left it"
 
     @pytest.mark.slow
     def test_a_thousand_jobs_alike_cost_five_commands(self, fake: FakeCluster, whole: BatchSystem):
