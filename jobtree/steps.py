@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,6 +72,7 @@ def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
     """Run a Target here and now; whatever it raises is its failure."""
     from jobtree.handover import restore_target, target_command
     from jobtree.target import Target, node_of
+    from jobtree.unrun import refuse_unrun
 
     try:
         assert command.pickle is not None
@@ -85,8 +87,9 @@ def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
         del pickled
         node = node_of(target)
         node.context = context
+        run: Callable[[], object] = target.run
         try:
-            target.run()
+            refuse_unrun(run(), run)
         except SystemExit as left:
             if left.code not in (None, 0):
                 return _failure(left)

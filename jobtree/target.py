@@ -14,6 +14,7 @@ from typing import Any
 from jobtree.context import StepContext
 from jobtree.errors import JobTreeError
 from jobtree.job import Command, Kind, Requirements
+from jobtree.unrun import refuse_lazy, refuse_unrun
 
 
 class Node:
@@ -56,7 +57,10 @@ class Target:
         self._jobtree = Node(requirements, isolate, ref(self))
 
     def run(self) -> None:
-        """Do the step's work; override it. To fail, raise anything."""
+        """Do the step's work; override it. To fail, raise anything.
+
+        An ordinary function: a generator or `async def` is refused, as nothing of it would run.
+        """
         raise NotImplementedError(f"{type(self).__name__}.run() is not written")
 
     # ---- what comes after ----------------------------------------------------------------
@@ -211,6 +215,7 @@ class FunctionTarget(Target):
     ) -> None:
         super().__init__(time, memory, cpu, gpus, isolate)
         _check_function(fn)
+        refuse_lazy(fn)
         if isinstance(args, str | bytes):
             raise JobTreeError(
                 f"args of {_name(fn)} must be a tuple or a list, not {type(args).__name__}",
@@ -221,7 +226,7 @@ class FunctionTarget(Target):
 
     def run(self) -> None:
         """Call the function."""
-        self.fn(self, *self.args, **self.kwargs)
+        refuse_unrun(self.fn(self, *self.args, **self.kwargs), self.fn)
 
 
 def node_of(target: Target) -> Node:
@@ -255,6 +260,7 @@ def adopt(target: Target, parent: Target | None) -> None:
             why="a Target is one job; it runs once",
             fix="make a new Target for each job",
         )
+    refuse_lazy(target.run)
     from jobtree.handover import check_picklable
 
     check_picklable(target)

@@ -326,6 +326,16 @@ CODES: dict[str, tuple[str, str]] = {
         "publish() was asked for a move that cannot be made safely.",
         "Write the file in getAttemptDir(); give absolute paths, in a directory that exists.",
     ),
+    "JT460": (
+        "run(), or a function given as a Target, is a generator or an `async def`: calling it runs "
+        "none of its lines.",
+        "Make it an ordinary function: loop over the generator in it, or call asyncio.run() in it.",
+    ),
+    "JT461": (
+        "A step returned a generator, a coroutine or something else to be awaited: work that "
+        "nothing will ever do.",
+        "Do the work before run() returns: loop over it, or give it to asyncio.run().",
+    ),
     "JT430": (
         "What was given as a shell command is not one.",
         "Give the command as one string, as you would type it.",

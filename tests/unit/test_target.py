@@ -6,6 +6,8 @@ import copy
 import functools
 import shutil
 import sqlite3
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from jobtree.job import Kind, Requirements
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.pickling import Script
 from jobtree.target import FunctionTarget, node_of
-from tests.unit.worker_targets import Call, WithoutInit, say
+from tests.unit.worker_targets import Call, WithoutInit, generate, run_coroutine, say, wait
 
 
 class Plain(Target):
@@ -162,6 +164,52 @@ def nested() -> object:
 def test_functions_that_workers_cannot_find(fn: object) -> None:
     with refused("JT409"):
         Target().addChildTargetFn(fn)  # type: ignore[arg-type]
+
+
+class Generator(Target):
+    def run(self) -> Iterator[int]:  # type: ignore[override]
+        yield 1
+
+
+class Async(Target):
+    async def run(self) -> None:  # type: ignore[override]
+        pass
+
+
+class AsyncGenerator(Target):
+    async def run(self) -> AsyncIterator[int]:  # type: ignore[override]
+        yield 1
+
+
+class Inherits(Async):
+    pass
+
+
+class OldCoroutine(Target):
+    @types.coroutine
+    def run(self) -> Iterator[int]:  # type: ignore[override]
+        yield 1
+
+
+@pytest.mark.parametrize("kind", [Generator, Async, AsyncGenerator, Inherits, OldCoroutine])
+def test_a_run_of_which_no_line_would_run_is_refused(kind: type[Target]) -> None:
+    for add in (Target().addChildTarget, Target().setFollowOnTarget, Stack):
+        with pytest.raises(JobTreeError, match=r"run\(\) cannot be a step") as error:
+            add(kind())
+        assert error.value.code == "JT460"
+        assert "inside run()" in error.value.fix
+
+
+@pytest.mark.parametrize("fn", [generate, wait])
+def test_a_function_of_which_no_line_would_run_is_refused(fn: Callable[..., object]) -> None:
+    for add in (Target().addChildTargetFn, Target().setFollowOnTargetFn):
+        with refused("JT460"):
+            add(fn)
+
+
+def test_a_run_that_does_its_asynchronous_work_itself_is_taken() -> None:
+    Target().addChildTarget(Call("run_coroutine"))
+    Target().addChildTargetFn(run_coroutine)
 
 
 def test_one_string_is_no_list_of_arguments() -> None:

@@ -13,7 +13,8 @@ from jobtree.mailbox import layout
 from jobtree.mailbox.claims import Claim, Fence, remove_claims, take_claim, write_fence
 from jobtree.mailbox.orders import Assignment
 from jobtree.mailbox.results import End, Hello, Returned, Start, read_children
-from tests.unit.worker_targets import Call
+from jobtree.target import FunctionTarget
+from tests.unit.worker_targets import Call, hidden
 from tests.unit.workers import ISSUE, SUBMISSION, Tree, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -128,6 +129,27 @@ def test_an_exception_group_is_told_whole(tree: Tree) -> None:
     assert "several" in failed.why
     assert "ValueError: one" in failed.detail
     assert "KeyError" in failed.detail
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_work_returned_undone_fails_the_step(tree: Tree, isolate: bool) -> None:
+    kinds = ["generate", "wait", "wait_often", "future"]
+    steps = [Call("return_unrun", kind) for kind in kinds]
+    tree.run(*[[step] for step in steps], [Call("run_coroutine")], isolate=isolate)
+    names = ["generator", "coroutine", "async_generator", "Future"]
+    assert [failed.why for failed in tree.failed()] == [
+        f"error[JT461]: Call.run() returned an unfinished {name}: nothing will ever run it"
+        for name in names
+    ]
+    assert all("inside run()" in failed.detail for failed in tree.failed())
+    assert [tree.output(done) for done in tree.done()] == [b"a line ran\n"]
+    assert "never awaited" not in tree.log()
+
+
+def test_a_function_that_returns_work_undone_fails_its_step(tree: Tree) -> None:
+    function = FunctionTarget(hidden, ("wait",), {}, None, None, None, None, False)
+    tree.run([function])
+    assert "hidden() returned an unfinished coroutine" in tree.failed()[0].why
 
 
 def test_very_many_children(tree: Tree) -> None:

@@ -5,6 +5,7 @@ Owns the misdeeds; must not check anything. Read next: workers.py.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import random
@@ -12,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Call(Target):
 
     def run(self) -> None:
         function: Callable[..., None] = globals()[self.name]
-        function(self, *self.args)
+        return function(self, *self.args)
 
 
 def nothing(target: Target) -> None:
@@ -227,6 +228,39 @@ def raise_group(target: Target) -> None:
         raise KeyError("inner")
     except KeyError as error:
         raise ExceptionGroup("several", [ValueError("one"), OSError("two")]) from error
+
+
+# ---- what does nothing when called -------------------------------------------------------
+
+
+def generate(target: Target) -> Iterator[int]:
+    print("a line ran")
+    yield 1
+
+
+async def wait(target: Target) -> None:
+    print("a line ran")
+
+
+async def wait_often(target: Target) -> AsyncIterator[int]:
+    print("a line ran")
+    yield 1
+
+
+def return_unrun(target: Target, name: str) -> object:
+    """Return what another function of this module makes of a call: nothing done yet."""
+    if name == "future":
+        return asyncio.new_event_loop().create_future()
+    made: object = globals()[name](target)
+    return made
+
+
+def run_coroutine(target: Target) -> None:
+    asyncio.run(wait(target))
+
+
+def hidden(target: Target, name: str) -> object:
+    return return_unrun(target, name)
 
 
 class WithoutInit(Target):
