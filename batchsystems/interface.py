@@ -155,12 +155,14 @@ class JobRecord:
 class Capacity:
     """What a batch system can run at once: in total, for the largest single job.
 
-    slots: how many jobs of one cpu run at once, None when the adapter cannot tell.
-    largest: the most that one job may ask for.
+    slots: how many jobs of one cpu run at once at most, None when the adapter cannot tell.
+    largest: the most that one job may ask for. told: whether the batch system has been heard;
+    while it is False the rest is a guess, and asking again, once there is news, gives more.
     """
 
     slots: int | None = None
     largest: Resources = field(default_factory=lambda: Resources(cpus=2**31))
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,11 @@ class BatchSystem(ABC):
         return None
 
     def capacity(self) -> Capacity:
-        """Return how much can run at once, and the most that one job may ask for."""
+        """Return how much can run at once, and the most that one job may ask for.
+
+        The first call may have a slow scheduler asked: then fileno() turns readable when it has
+        answered.
+        """
         return Capacity()
 
     def fileno(self) -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
+from batchsystems import sgeroom
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -76,6 +77,7 @@ class SgeDialect(Dialect):
         self.known = known_limits(self.settings)
         self._environments: dict[str, bool | None] = {}
         self._listed = False
+        self._user = ""
 
     # -- submitting ---------------------------------------------------------------------------
 
@@ -183,10 +185,18 @@ class SgeDialect(Dialect):
                 asks += [("qconf", "-sp", name) for name in names]
         return tuple(Command("discover", argv) for argv in asks)
 
+    def census(self, limits: Limits, user: str) -> tuple[Command, ...]:
+        """Return what asks for the queues' slots, and for quotas."""
+        self._user = user
+        return tuple(Command("discover", argv) for argv in sgeroom.QUESTIONS)
+
     def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
-        """Read qconf; what cannot be read is not known."""
+        """Read qconf or qstat; what cannot be read is not known."""
         if not ran.whole or ran.status != 0:
             return limits
+        room = sgeroom.read_room(command.argv, ran.stdout, self.settings, self._user, limits)
+        if room is not None:
+            return room
         if command.argv[1] == "-sconf":
             size = re.search(r"^max_aj_tasks\s+(\d{1,9})\s*$", ran.stdout, re.M)
             return replace(limits, tasks=int(size[1])) if size and int(size[1]) else limits

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
+from batchsystems import slurmroom
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -130,10 +131,18 @@ class SlurmDialect(Dialect):
             asks.append(Command("discover", self._argv("scontrol", "show", "config")))
         return tuple(asks)
 
+    def census(self, limits: Limits, user: str) -> tuple[Command, ...]:
+        """Return what asks for the partitions' sizes, and for the user's own limits."""
+        asks = slurmroom.questions(self.settings, user)
+        return tuple(Command("discover", self._argv(*argv)) for argv in asks)
+
     def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
-        """Read sinfo or scontrol; what cannot be read is not known."""
+        """Read sinfo, scontrol or sacctmgr; what cannot be read is not known."""
         if not ran.whole or ran.status != 0:
             return limits
+        room = slurmroom.read_room(command.argv[0], ran.stdout, self.settings, limits)
+        if room is not None:
+            return room
         if command.argv[0] == "scontrol":
             size = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", ran.stdout, re.M)
             return replace(limits, tasks=int(size[1])) if size and int(size[1]) else limits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -132,6 +133,7 @@ class CommandLine(BatchSystem):
         with self._changed:
             self._supervise()
             updates = self._engine.roll.take_news()
+            self._engine.census.news = False
             self._ring()
         return updates
 
@@ -172,10 +174,17 @@ class CommandLine(BatchSystem):
             self._engine.avoid = tuple(sorted(set(nodes)))
 
     def capacity(self) -> Capacity:
-        """Return the most one job may ask for, as far as it was discovered by now."""
+        """Return what was found out by now; the first call has it asked, in the background."""
         with self._changed:
-            largest = self._engine.limits.largest()
-        return Capacity(largest=largest or Resources(cpus=2**31))
+            engine, now = self._engine, self._clock.now()
+            if engine.census.stale(now) and not self._closing:
+                engine.count(now, _user())
+                self._stir()
+            return Capacity(
+                engine.slots(),
+                engine.limits.largest() or Resources(cpus=2**31),
+                engine.census.answered,
+            )
 
     def fileno(self) -> int | None:
         """Return the descriptor that turns readable when there is news."""
@@ -221,7 +230,7 @@ class CommandLine(BatchSystem):
 
     def _ring(self) -> None:
         """Make the descriptor readable exactly while there is news."""
-        news = bool(self._engine.roll.news)
+        news = bool(self._engine.roll.news) or self._engine.census.news
         if self._closing or news == self._rung:
             return
         self._rung = news
@@ -295,6 +304,14 @@ class CommandLine(BatchSystem):
         with self._changed:
             if not self._closing:
                 self._changed.wait(seconds)
+
+
+def _user() -> str:
+    """Return the name of the user whose jobs these are, "" if it has none here."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def _last_answer(state: Any) -> Any:

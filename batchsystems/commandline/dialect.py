@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batchsystems.interface import JobEnd, Resources
 from batchsystems.transport import Command, Ran
@@ -175,11 +175,40 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """No more than so many jobs of one cpu run at once. queue: in that queue ("": in all).
+
+    source: who says so; a later answer of the same source takes the place of all its bounds.
+    by: what else bounds that queue, by the scheduler's name for it.
+    """
+
+    source: str
+    most: int
+    queue: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What is known of a cluster's limits. tasks: the most in one array (None: not known)."""
 
     tasks: int | None = None
     queues: tuple[Queue, ...] = field(default_factory=tuple)
+    bounds: tuple[Bound, ...] = ()
+
+    def bounded(self, source: str, bounds: Iterable[Bound]) -> Limits:
+        """Return the limits with these bounds instead of those that the source told before."""
+        others = tuple(bound for bound in self.bounds if bound.source != source)
+        return replace(self, bounds=(*others, *bounds))
+
+    def slots(self, asked: Resources = LITTLE) -> int | None:
+        """Return how many jobs of one cpu run at once, at most; None if nothing is known.
+
+        asked: what they are like, of which their queue depends.
+        """
+        chosen = self.choose(asked) or self.choose(LITTLE)
+        names = ("",) if chosen is None else ("", chosen.name)
+        return min((bound.most for bound in self.bounds if bound.queue in names), default=None)
 
     def choose(self, asked: Resources) -> Queue | None:
         """Return the queue a job is best sent to, None if it fits in none that is known."""
@@ -333,12 +362,19 @@ class Dialect(ABC):
         """
         return ()
 
+    def census(self, limits: Limits, user: str) -> tuple[Command, ...]:
+        """Return what tells how many jobs of this user run at once, for parse_limits().
+
+        They are run once in a while, for as long as anybody wants to know.
+        """
+        return ()
+
     def impossible(self, asked: Resources, limits: Limits) -> str:
         """Say why a job can never run here, "" if it can or nothing is known."""
         return limits.impossible(asked)
 
     def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
-        """Add what the answer to one of the discover() commands tells."""
+        """Add what the answer to one of the discover() or census() commands tells."""
         return limits
 
     def remedy(self, why: str) -> str:

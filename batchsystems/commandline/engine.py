@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
+from batchsystems.commandline.census import Census
 from batchsystems.commandline.dialect import (
+    LITTLE,
     Check,
     Dialect,
     Kind,
@@ -66,6 +69,8 @@ class Engine:
         self.limits: Limits = dialect.known
         self.avoid: tuple[str, ...] = ()
         self.rhythm, self._gate = Rhythm(pace), Gate(pace)
+        self.census = Census()
+        self._like = LITTLE
         self._asked: set[tuple[str, ...]] = set()
         self._answered_at: float | None = None
         self._outage_since = 0.0
@@ -172,6 +177,8 @@ class Engine:
             return self._submit(now)
         if kind == "reasons":
             return self._reasons.next(now)
+        if kind == "census":
+            return self._discover(self.census.next(), self.census.close_if_done)
         return self._history.next(now) if kind == "history" else self._poll()
 
     def looked_again(self) -> None:
@@ -196,6 +203,7 @@ class Engine:
             "history": self._history.due,
             "reasons": self._reasons.due,
             "queue": self.rhythm.due,
+            "census": self.census.due,
         }
 
     def _due(self, now: float) -> list[str]:
@@ -216,6 +224,7 @@ class Engine:
                 return self._discover(command)
         batch = self.outbox.next(self.limits.tasks)
         spec = batch.spec
+        self._like = replace(spec.resources, cpus=1)
         why = self.dialect.impossible(spec.resources, self.limits)
         if why:
             for job in batch.jobs:
@@ -248,9 +257,24 @@ class Engine:
             self.dialect.parse_submit,
         )
 
-    def _discover(self, command: Command) -> Task:
+    def count(self, now: float, user: str) -> bool:
+        """Have it asked how much can run at once, unless it was lately; tell if it ever was."""
+        if self.census.stale(now):
+            limits, dialect = self.limits, self.dialect
+            asks = [c for c in dialect.discover(limits, 1) if c.argv not in self._asked]
+            self._asked.update(command.argv for command in asks)
+            self.census.begin((*asks, *dialect.census(limits, user)), now)
+        return self.census.answered
+
+    def slots(self) -> int | None:
+        """Return how many jobs of one cpu, like those submitted last, run at once at most."""
+        return self.limits.slots(self._like)
+
+    def _discover(self, command: Command, then: Callable[[], None] | None = None) -> Task:
         def hear(limits: Limits, began: float, now: float) -> None:
             self.limits = limits
+            if then is not None:
+                then()
 
         limits = self.limits
         return Task(
