@@ -31,6 +31,7 @@ from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, Caller, Resources
 from batchsystems.sgeanswers import (
     NATIVE,
+    is_damaged,
     read_checks,
     read_details,
     read_queue,
@@ -155,6 +156,10 @@ class SgeDialect(Dialect):
     def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
         """Read records; accounting counts memory as h_vmem does, and as nothing else."""
         return read_records(lines, any(name.endswith("vmem") for name in self.settings.memory))
+
+    def damaged(self, line: str) -> bool:
+        """Tell whether it is no record that could be read."""
+        return is_damaged(line)
 
     def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
         """Return the qstat for reasons as of now, and the qalter for what can never run."""

@@ -22,6 +22,7 @@ from batchsystems.commandline.dialect import (
     Turned,
 )
 from batchsystems.interface import JobEnd, Reason
+from batchsystems.sgerecords import cut, key_cells
 from batchsystems.sgewords import (
     BY_SIGNAL,
     FAILURES,
@@ -234,13 +235,18 @@ class _Record:
 
 def record_key(line: str) -> RecordKey | None:
     """Read whose line of accounting it is; None for comments and what is no record."""
-    cells = line.split(":", 11)
-    if len(cells) < 12 or line.startswith("#") or not re.fullmatch(r"\d{1,12}", cells[5]):
+    cells = key_cells(line)
+    if cells is None or not re.fullmatch(r"\d{1,12}", cells[5]):
         return None
     times = [_time(cell) for cell in cells[8:11]]
     if None in times:
         return None
     return RecordKey(cells[5], cells[4], max(time for time in times if time is not None))
+
+
+def is_damaged(line: str) -> bool:
+    """Tell whether a line that has a key is no record that could be read."""
+    return cut(line) is None
 
 
 def read_records(lines: Sequence[str], virtual: bool) -> list[Sighting]:
@@ -276,8 +282,8 @@ def _verdict(records: Sequence[_Record], virtual: bool) -> Sighting:
 
 
 def _record(line: str) -> _Record | None:
-    key, cells = record_key(line), line.split(":")
-    if key is None or len(cells) < 43 or cells[41] != "NONE":
+    key, cells = record_key(line), cut(line)
+    if key is None or cells is None or cells[41] != "NONE":
         return None  # 41: a part of a parallel job; its master has a record of its own
     numbers = [_number(cells[i]) for i in (11, 12, 13, 14, 15, 21, 35, 36, 42)]
     times = [_time(cell) for cell in cells[8:11]]

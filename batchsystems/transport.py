@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 OUTPUT_CAP_BYTES = 64 * 2**20
 """An answer longer than this is cut, and says so: it is then no complete answer."""
@@ -69,6 +69,18 @@ class Ran:
         return said[:500] or f"exit status {self.status}, and no word why"
 
 
+class FileState(NamedTuple):
+    """What there is to know of a file without reading it.
+
+    inode: its number, which a file keeps under another name. changed: epoch seconds.
+    """
+
+    path: str
+    size: int
+    inode: int
+    changed: float
+
+
 class Transport(Protocol):
     """How commands reach the scheduler: here, or over SSH."""
 
@@ -81,8 +93,11 @@ class Transport(Protocol):
         Raises OSError.
         """
 
-    def size(self, path: str) -> int:
-        """Return how many bytes a file has. Raises OSError."""
+    def state(self, path: str) -> FileState:
+        """Return the state of a file. Raises OSError."""
+
+    def beside(self, path: str) -> list[FileState]:
+        """Return the files beside it whose names are its own and more. Raises OSError."""
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not there to be run."""
@@ -127,10 +142,21 @@ class Local:
             file.seek(max(0, size + offset) if offset < 0 else offset)
             return file.read(limit)
 
-    def size(self, path: str) -> int:
-        """Return how many bytes a file has: opened, as NFS then asks its server afresh."""
+    def state(self, path: str) -> FileState:
+        """Return the state of a file: opened, as NFS then asks its server afresh."""
         with open(path, "rb") as file:
-            return file.seek(0, os.SEEK_END)
+            found = os.fstat(file.fileno())
+        return FileState(path, found.st_size, found.st_ino, found.st_mtime)
+
+    def beside(self, path: str) -> list[FileState]:
+        """Return the files that are called like it, and more, where it really lies."""
+        folder, name = os.path.split(os.path.realpath(path))
+        states = []
+        for other in os.listdir(folder):
+            if other.startswith(name) and other != name:
+                with suppress(OSError):
+                    states.append(self.state(os.path.join(folder, other)))
+        return states
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not on PATH."""

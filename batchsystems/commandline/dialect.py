@@ -345,6 +345,10 @@ class Dialect(ABC):
         """Read the lines of some jobs, in the order of the file; leave out what is damaged."""
         return []
 
+    def damaged(self, line: str) -> bool:
+        """Tell whether parse_records() can make nothing of a job's line: that is then told."""
+        return False
+
     def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
         """Return what tells why these submissions wait, where the queue's answer does not."""
         return ()

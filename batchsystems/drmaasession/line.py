@@ -24,7 +24,7 @@ from batchsystems.drmaasession.broker import EXIT_S
 from batchsystems.drmaasession.library import STATIC_TLS, VARIABLE, Library, explain, with_tunable
 from batchsystems.drmaawords import BEFORE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
-from batchsystems.transport import OUTPUT_CAP_BYTES, Command, Local, Ran
+from batchsystems.transport import OUTPUT_CAP_BYTES, Command, FileState, Local, Ran
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -94,9 +94,13 @@ class Line:
         """Return a part of a file."""
         return Local().read(path, offset, limit)
 
-    def size(self, path: str) -> int:
-        """Return how many bytes a file has."""
-        return Local().size(path)
+    def state(self, path: str) -> FileState:
+        """Return the state of a file."""
+        return Local().state(path)
+
+    def beside(self, path: str) -> list[FileState]:
+        """Return the files beside it that are called like it, and more."""
+        return Local().beside(path)
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return nothing: no program is needed."""

@@ -14,7 +14,7 @@ from batchsystems.commandline import CommandLine
 from batchsystems.commandline.dialect import Listing
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
-from batchsystems.transport import Command, Ran
+from batchsystems.transport import Command, FileState, Ran
 from tests.conformance import Watcher, wait_for
 from tests.unit.toyscheduler import Toy, World
 
@@ -36,8 +36,11 @@ class InMemory:
     def read(self, path: str, offset: int, limit: int) -> bytes:
         return b""
 
-    def size(self, path: str) -> int:
-        return 0
+    def state(self, path: str) -> FileState:
+        return FileState(path, 0, 0, 0.0)
+
+    def beside(self, path: str) -> list[FileState]:
+        return []
 
     def missing(self, programs: object) -> list[str]:
         return []

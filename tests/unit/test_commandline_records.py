@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchsystems.commandline import records
-from batchsystems.commandline.records import Records, Wanted
+from batchsystems.commandline.records import SIGN_BYTES, Records, Wanted
 from batchsystems.interface import Reason
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
 
 PATH = "/accounting"
 ABSENCE_S = 60.0
+
+NUMBERS = itertools.count()
+"""No two records of a real file are the same."""
 
 
 @pytest.fixture
@@ -35,8 +42,8 @@ def natives(listing: object) -> list[str]:
 
 
 def fill(world: World, count: int, at: float = 0.0) -> None:
-    row = f'["9", "other", "ended", "", {EPOCH + at}, 0]\n'.encode()
-    world.files[PATH] = world.files.get(PATH, b"") + row * count
+    rows = [f'["9", "other", "ended", "", {EPOCH + at}, {next(NUMBERS)}]\n' for _ in range(count)]
+    world.files[PATH] = world.files.get(PATH, b"") + "".join(rows).encode()
 
 
 def test_records_of_the_jobs_wanted_are_kept_and_others_are_not(world: World):
@@ -56,10 +63,10 @@ def test_what_was_read_is_not_read_again(world: World):
     world.looks.clear()
     ended(world, "2")
     assert natives(read.read(world, wanted("1", "2"), 0)) == ["1", "2"], "earlier ones stay known"
-    assert [offset for _, offset, _ in world.looks] == [size]
+    assert [offset for _, offset, limit in world.looks if limit > SIGN_BYTES] == [size]
     world.looks.clear()
     assert natives(read.read(world, wanted("2"), 0)) == ["2"], "until nobody wants them"
-    assert world.looks == []
+    assert not [limit for _, _, limit in world.looks if limit > SIGN_BYTES]
 
 
 def test_only_the_end_that_can_matter_is_read_of_a_long_file(world: World):
@@ -126,6 +133,98 @@ def test_a_file_begun_anew_is_read_from_its_beginning(world: World):
     world.files[PATH] = b""
     ended(world, "2")
     assert natives(read.read(world, wanted("1", "2"), 0)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("begun", [0, 100])
+@pytest.mark.parametrize("regrown", [0, 1, 99, 500])
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_file_moved_away_and_begun_anew_is_read_to_its_end_first(
+    world: World, begun: int, regrown: int, copied: bool
+):
+    """By renaming, or by copying and emptying; the new one may be longer than the old was."""
+    fill(world, begun)
+    world.files.setdefault(PATH, b"")
+    read = reader()
+    assert read.read(world, wanted("1", "2", "3"), 0).complete
+    ended(world, "1")
+    if copied and begun:
+        world.files[f"{PATH}.1"] = world.files.pop(PATH)
+    else:
+        world.rotate(PATH, f"{PATH}.1")
+    fill(world, regrown)
+    ended(world, "2")
+    assert natives(read.read(world, wanted("1", "2", "3"), 0)) == ["1", "2"]
+    ended(world, "3")
+    assert natives(read.read(world, wanted("1", "2", "3"), 0)) == ["1", "2", "3"]
+
+
+def test_several_files_moved_away_between_two_looks_are_all_read(world: World):
+    fill(world, 10)
+    read = reader()
+    read.read(world, wanted("1", "2", "3"), 0)
+    ended(world, "1")
+    world.now = 10.0
+    world.rotate(PATH, f"{PATH}-20260101")
+    ended(world, "2")
+    world.now = 20.0
+    world.rotate(PATH, f"{PATH}-20260102")
+    fill(world, 50)
+    ended(world, "3")
+    assert natives(read.read(world, wanted("1", "2", "3"), 0)) == ["1", "2", "3"]
+
+
+def test_what_begins_after_the_file_was_moved_away_looks_into_the_old_one(world: World):
+    fill(world, 5000, at=-9000)
+    ended(world, "1", at=-10)
+    world.rotate(PATH, f"{PATH}.0")
+    fill(world, 5000, at=-9000)
+    world.rotate(PATH, f"{PATH}.1")
+    world.changed[f"{PATH}.1"] = -8000
+    fill(world, 1)
+    world.files[f"{PATH}.2.gz"] = b"\x1f\x8b"
+    assert natives(reader().read(world, wanted("1", since=EPOCH - 300), 0)) == ["1"]
+    looked = {path for path, _, _ in world.looks}
+    assert looked == {PATH, f"{PATH}.0"}, "and into none that is too old, or compressed"
+
+
+def test_a_file_begun_anew_whose_rest_is_gone_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    fill(world, 100)
+    read = reader()
+    read.read(world, wanted("1", "2"), 0)
+    ended(world, "1")
+    world.rotate(PATH, "/elsewhere")
+    fill(world, 200)
+    ended(world, "2")
+    assert natives(read.read(world, wanted("1", "2"), 0)) == ["2"]
+    assert "begun anew" in caplog.text
+    caplog.clear()
+    assert read.read(world, wanted("1", "2"), 0).complete
+    assert not caplog.text
+
+
+@given(st.lists(st.sampled_from(["end", "rotate", "copy", "look"]), max_size=30))
+def test_whenever_files_are_moved_away_every_record_is_read_once(moves: list[str]):
+    world, read, last, seen = World(), reader(), 0, False
+    world.files[PATH] = b""
+    everyone = wanted(*map(str, range(100)))
+    read.read(world, everyone, 0)
+    for number, move in enumerate([*moves, "look"]):
+        world.now = float(number)
+        if move == "end":
+            last += 1
+            ended(world, str(last))
+        elif move == "look":
+            assert natives(read.read(world, everyone, 0)) == [str(n) for n in range(1, last + 1)]
+            seen = world.files[PATH] != b""
+        elif move == "copy" and seen:
+            world.files[f"{PATH}.{number}"] = world.files[PATH]
+            world.changed[f"{PATH}.{number}"] = world.now
+            world.files[PATH], seen = b"", False
+        else:
+            world.rotate(PATH, f"{PATH}.{number}")
+            world.files[PATH], seen = b"", False
 
 
 def test_a_file_that_never_was_there_is_soon_not_waited_for(world: World):

@@ -85,11 +85,11 @@ def test_reading_a_file_from_its_end(tmp_path: Path):
     assert local.read(str(path), -4, 100) == b"6789"
     assert local.read(str(path), -100, 3) == b"012"
     assert local.read(str(path), 2, 3) == b"234"
-    assert local.size(str(path)) == 10
+    assert local.state(str(path)).size == 10
     with pytest.raises(FileNotFoundError):
         local.read(str(tmp_path / "none"), 0, 1)
     with pytest.raises(FileNotFoundError):
-        local.size(str(tmp_path / "none"))
+        local.state(str(tmp_path / "none"))
 
 
 def test_a_bucket_lets_through_its_rate_and_a_burst():
@@ -106,3 +106,20 @@ def test_a_bucket_lets_through_its_rate_and_a_burst():
 def test_a_pace_of_nothing_is_refused(name: str):
     with pytest.raises(ValueError, match=name):
         Pace(**{name: 0})
+
+
+def test_what_lies_beside_a_file_is_found_where_the_file_really_lies(tmp_path: Path):
+    local = Local()
+    (tmp_path / "real").mkdir()
+    for name in ("log", "log.1", "log-2", "other"):
+        (tmp_path / "real" / name).write_text(name)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "log")
+    found = local.beside(str(tmp_path / "link"))
+    assert sorted((Path(each.path).name, each.size) for each in found) == [
+        ("log-2", 5),
+        ("log.1", 5),
+    ]
+    moved = tmp_path / "real" / "log.3"
+    inode = local.state(str(tmp_path / "link")).inode
+    (tmp_path / "real" / "log").rename(moved)
+    assert local.state(str(moved)).inode == inode

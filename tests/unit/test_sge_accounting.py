@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batchsystems.commandline.dialect import Phase, Sighting
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sgeanswers import read_records, record_key
+from batchsystems.sgerecords import cut
 from batchsystems.sgewords import FAILURES, RERUN
 from tests.unit.mutations import mutated
 
@@ -134,6 +135,43 @@ def test_no_failure_is_ever_a_success(failed: int):
 
 def test_whatever_may_be_run_again_is_a_failure():
     assert FAILURES.keys() >= RERUN
+
+
+CATEGORIES = ["-l os=centos:7,h_rt=60", "-l h_rt=1:0:0", ":", "-q a:b::", "-l a=1:2:0.5:0.0:1:"]
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+@pytest.mark.parametrize("more", ["", ":host:qsub -l os=a:b x.sh:0:"])
+def test_a_separator_in_a_category_does_not_hide_how_a_job_ended(category: str, more: str):
+    line = next(line for line in ACCOUNTING.split("\n") if ":j-hvmem:" in line)
+    cells = line.split(":")
+    cells[39] = f"{cells[39]},{category}"
+    (whole,) = read_records([line], True)
+    (found,) = read_records([":".join(cells) + more], True)
+    assert found == whole, "out of memory, as much as ever"
+
+
+@pytest.mark.parametrize("at", [6, 39])
+@given(text=st.text(st.sampled_from(":ab1 .-|"), max_size=12))
+def test_a_separator_in_a_field_of_text_moves_no_other_field(at: int, text: str):
+    """Names of queues, hosts, users, jobs and projects have none: Grid Engine refuses them."""
+    line = next(line for line in ACCOUNTING.split("\n") if ":j-exit1:" in line)
+    cells = line.split(":")
+    cells[at] = f"a{text}a"
+    (found,) = read_records([":".join(cells)], True)
+    assert found == read_records([line], True)[0]
+    key = record_key(":".join(cells))
+    assert key is not None
+    assert (key.submission, key.name) == ("131", "j-exit1")
+
+
+@given(st.data())
+def test_what_was_cut_is_what_was_written(data: st.DataObject):
+    line = data.draw(st.sampled_from([each for each in ACCOUNTING.split("\n") if ":j-" in each]))
+    cells = line.split(":")
+    assert cut(line) == cells[:43]
+    cells[39] = data.draw(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60))
+    assert cut(":".join(cells)) == cells[:43]
 
 
 @given(st.data())

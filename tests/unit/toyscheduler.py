@@ -26,7 +26,7 @@ from batchsystems.commandline.dialect import (
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
-from batchsystems.transport import Command, Ran
+from batchsystems.transport import Command, FileState, Ran
 
 EPOCH = 1_800_000_000.0
 PHASES = {phase.value: phase for phase in Phase}
@@ -131,6 +131,8 @@ class World:
     past: dict[str, Any] = field(default_factory=dict)
     broken: dict[str, Ran] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    inodes: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, float] = field(default_factory=dict)
     looks: list[tuple[str, int, int]] = field(default_factory=list)
     deaf: bool = False
     """Submissions are accepted, and nobody is told."""
@@ -174,11 +176,23 @@ class World:
         self.looks.append((path, offset, limit))
         return self.files[path][offset : offset + limit]
 
-    def size(self, path: str) -> int:
-        """Return the size of one of the files."""
+    def state(self, path: str) -> FileState:
+        """Return the state of one of the files."""
         if path not in self.files:
             raise FileNotFoundError(2, "No such file or directory", path)
-        return len(self.files[path])
+        inode = self.inodes.setdefault(path, len(self.inodes) + 1)
+        return FileState(path, len(self.files[path]), inode, EPOCH + self.changed.get(path, 0.0))
+
+    def beside(self, path: str) -> list[FileState]:
+        """Return the files that are called like one of them, and more."""
+        return [self.state(each) for each in self.files if each.startswith(path) and each != path]
+
+    def rotate(self, path: str, to: str) -> None:
+        """Rename a file of records, as is done from time to time."""
+        self.files[to] = self.files.pop(path)
+        self.inodes[to] = self.inodes.pop(path, 0) or -len(self.files)
+        self.inodes[path] = self.inodes[to] + 1000
+        self.changed[to] = self.now
 
     def missing(self, programs: object) -> list[str]:
         """Return nothing: all programs are there."""
