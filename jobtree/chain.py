@@ -22,7 +22,7 @@ from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start,
 from jobtree.outofmemory import KillCount
 from jobtree.shell import Outcome, seems_killed
 from jobtree.steplog import StepLog
-from jobtree.steps import Desk, leave_process, run_step
+from jobtree.steps import Desk, leave_process, regain, run_step
 
 FENCE_EVERY_S = 0.1
 FENCED_OFF = 75
@@ -93,11 +93,7 @@ class Shift:
             return self.log.end_step()
         surroundings = self.desk.surroundings
         surroundings.flush()
-        log_intact = self.log.is_intact()
-        if not (self.ledger.is_intact() and log_intact):
-            self.tainted = True  # a Target closed descriptors: others of ours may be gone too
-            self.desk.meter.forget()
-        self.log.mend(log_intact)
+        self.tainted = self.tainted or self.desk.descriptors.lost
         if not surroundings.restore(self.desk.meter.seen or self.desk.meter.status()):
             self.tainted = True
         self.running = None
@@ -227,6 +223,7 @@ def guard_exit(shift: Shift, finish: Callable[[], NoReturn]) -> Callable[[int], 
         if context is None or os.getpid() != worker:
             leave_process(status)
         usage = shift.desk.meter.stop()
+        regain(shift.desk)
         log = shift.settle()
         why = f"the Target ended its own process with exit status {status}"
         outcome = Outcome(why, exit_status=status, crashed=True, killed=seems_killed(status))

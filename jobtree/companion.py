@@ -17,6 +17,7 @@ from select import POLLIN, poll
 from time import monotonic
 from typing import NamedTuple
 
+from jobtree.descriptors import identity, leads_to, lift
 from jobtree.mailbox.claims import write_beat
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.layout import bundle_path, result_path
@@ -43,7 +44,9 @@ class Companion:
 
     def __init__(self, charge: Charge) -> None:
         """Start the companion process."""
-        reader, self._pipe = os.pipe()
+        reader, writer = os.pipe()
+        self._pipe = lift(writer)
+        self._identity = identity(self._pipe)
         os.set_blocking(self._pipe, False)
         worker, watch = os.getpid(), _pidfd(os.getpid())
         middle = os.fork()
@@ -71,6 +74,16 @@ class Companion:
     def runs_group(self, group: int) -> None:
         """Have this process group killed if the worker dies; 0: none."""
         self._tell(b"g%d;" % group)
+
+    def mend(self) -> bool:
+        """Speak no more into what is not the pipe; tell whether it still is.
+
+        A companion that is not spoken to looks by itself.
+        """
+        if self._pipe < 0 or leads_to(self._pipe, self._identity):
+            return self._pipe >= 0
+        self._pipe = -1
+        return False
 
     def end(self) -> None:
         """Tell that all is published and synced."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from jobtree.descriptors import identity, leads_to, lift
 from jobtree.job import Command
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.layout import bundle_path, result_path
@@ -21,20 +22,22 @@ class Ledger:
         self._path = result_path(tree, issue)
         self._bundle = bundle_path(tree, issue)
         self._fd = self._open(os.O_CREAT | os.O_EXCL)
-        self._identity = os.fstat(self._fd)
+        self._identity = identity(self._fd)
 
     def _open(self, more: int = 0) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._path, flags | more, 0o600)
+        return lift(os.open(self._path, flags | more, 0o600))
 
-    def is_intact(self) -> bool:
-        """Tell whether the descriptor still is the results file; if not, open it again."""
-        try:
-            if os.path.samestat(os.fstat(self._fd), self._identity):
-                return True
-        except OSError:
-            pass
+    def mend(self) -> bool:
+        """Open the results file again if the descriptor is not it any more; tell whether it is.
+
+        Raises OSError if what is there now is another file: nothing may be told in it.
+        """
+        if leads_to(self._fd, self._identity):
+            return True
         self._fd = self._open()
+        if not leads_to(self._fd, self._identity):
+            raise OSError(f"{self._path} was replaced while this worker wrote it")
         return False
 
     def append(self, line: Line) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import monotonic, process_time
 
+from jobtree.descriptors import identity, leads_to, lift
 from jobtree.mailbox.results import Usage
 
 _RESET_PEAK = b"5"
@@ -25,6 +26,7 @@ class Meter:
     def __init__(self) -> None:
         self._peak = _open("/proc/self/clear_refs", os.O_WRONLY)
         self._status = _open("/proc/self/status", os.O_RDONLY)
+        self._identities = [(fd, identity(fd)) for fd in (self._peak, self._status) if fd >= 0]
         self._began = self._cpu = 0.0
         self.seen = b""
 
@@ -46,16 +48,18 @@ class Meter:
         try:
             return os.pread(self._status, 8192, 0)
         except OSError:
-            self.reopen()
             return b""
 
-    def forget(self) -> None:
-        """Use the descriptors no more: a step may have closed them, and others have the numbers."""
-        self._peak = self._status = -1
-        self.seen = b""
+    def mend(self) -> bool:
+        """Measure no memory from here on if a step has closed our descriptors, or replaced them."""
+        for fd, what in self._identities:
+            if not leads_to(fd, what):
+                self._identities, self._peak, self._status, self.seen = [], -1, -1, b""
+                return False
+        return True
 
     def reopen(self) -> None:
-        """Open /proc anew: after a fork, or when the step has closed it."""
+        """Open /proc anew, after a fork."""
         self.__init__()  # type: ignore[misc]
 
 
@@ -101,7 +105,7 @@ def usage_of_child(wall_s: float, used: object) -> Usage:
 
 def _open(path: str, flags: int) -> int:
     try:
-        return os.open(path, flags | os.O_CLOEXEC)
+        return lift(os.open(path, flags | os.O_CLOEXEC))
     except OSError:
         return -1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from jobtree.descriptors import leads_to, lift
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.results import Log
 
@@ -25,24 +26,27 @@ class StepLog:
         self._path, self._max_bytes = path, max_bytes
         self._append = self._edit = -1
         self._began = 0
-        self.redirect()
+        self.mend()
 
-    def redirect(self) -> None:
-        """Lead descriptors 1 and 2 here, whatever a step did to them."""
-        self.mend(self.is_intact())
-
-    def mend(self, intact: bool) -> None:
-        """Do the same, knowing whether our own descriptors are intact."""
+    def mend(self) -> bool:
+        """Lead descriptors 1 and 2 here, whatever a step did; tell whether ours were intact."""
+        intact = self._is_intact()
         if not intact:
             create = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._append = os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600)
-            self._edit = os.open(self._path, os.O_RDWR | create, 0o600)
+            self._append = lift(os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600))
+            self._edit = lift(os.open(self._path, os.O_RDWR | create, 0o600))
         os.dup2(self._append, 1)
         os.dup2(self._append, 2)
+        return intact
 
-    def is_intact(self) -> bool:
-        """Tell whether the descriptors still lead to the log: a step may have closed them."""
-        return all(_same_file(fd, self._path) for fd in (self._append, self._edit))
+    def _is_intact(self) -> bool:
+        """Tell whether both lead to the log: a step may have closed them, or removed the file."""
+        try:
+            there = os.stat(self._path)
+        except OSError:
+            return False
+        what = there.st_dev, there.st_ino
+        return leads_to(self._append, what) and leads_to(self._edit, what)
 
     def begin_step(self) -> None:
         """Note where the next step's output begins."""
@@ -87,10 +91,3 @@ class StepLog:
         """Remove the log if nothing was ever printed."""
         if not os.fstat(self._edit).st_size:
             os.unlink(self._path)
-
-
-def _same_file(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except OSError:
-        return False

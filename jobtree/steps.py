@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.context import StepContext
+from jobtree.descriptors import Descriptors, identity, leads_to, lift
 from jobtree.job import Command, Kind, command_from_wire
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.layout import job_directory
@@ -45,6 +46,7 @@ class Desk(NamedTuple):
     bundle: BundleWriter
     script: Script
     surroundings: Surroundings
+    descriptors: Descriptors
     meter: Meter
     terms: Terms
 
@@ -97,6 +99,7 @@ def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
             if os.getpid() != here:  # a process the Target forked came back from run()
                 leave_process(0)
             node.context = None
+            regain(desk)
         children = [
             target_command(child, desk.bundle) if isinstance(child, Target) else child
             for child in node.children
@@ -104,8 +107,23 @@ def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
         follow_on = node.follow_on
         then = None if follow_on is None else target_command(follow_on, desk.bundle)
         return Outcome("", children, then)
+    except WorkerFailure:
+        raise
     except BaseException as error:  # noqa: BLE001 - the outermost boundary of a user's code
         return _failure(error)
+
+
+def regain(desk: Desk) -> None:
+    """Have the log take what was printed, and our descriptors lead where they did.
+
+    Before anything else is opened or written: a step may have closed them, and have taken their
+    numbers. Raises WorkerFailure if they are lost for good.
+    """
+    desk.surroundings.flush()
+    try:
+        desk.descriptors.mend()
+    except OSError as error:
+        raise WorkerFailure(f"a step closed this worker's files for good: {error}") from error
 
 
 def _failure(error: BaseException) -> Outcome:
@@ -173,7 +191,8 @@ def _trim(told: Any, seen: set[int]) -> None:
 
 def _run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[Outcome, Usage]:
     """Run a Target in a forked process: whatever it does, only that process suffers."""
-    paper = _paper(desk)
+    paper, worker = _paper(desk), os.getpid()
+    what = identity(paper)
     desk.surroundings.flush()
     desk.meter.start()
     pid = os.fork()
@@ -183,6 +202,8 @@ def _run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[O
             desk.meter.reopen()
             desk.meter.start()
             outcome = _run_target(desk, command, context)
+            if not leads_to(paper, what):
+                paper = os.open(f"/proc/{worker}/fd/{paper}", os.O_RDWR | os.O_CLOEXEC)
             _report(paper, outcome, context, desk.meter.stop())
             desk.surroundings.flush()
         except BaseException as error:  # noqa: BLE001 - nothing may return into the worker
@@ -217,10 +238,10 @@ def _crash(code: int) -> Outcome:
 def _paper(desk: Desk) -> int:
     """Return a descriptor of an unnamed file, for a child process to report on."""
     try:
-        return os.memfd_create("jobtree-report")
+        return lift(os.memfd_create("jobtree-report"))
     except (AttributeError, OSError):
         flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-        return os.open(f"{desk.tree}/results", flags, 0o600)
+        return lift(os.open(f"{desk.tree}/results", flags, 0o600))
 
 
 def _report(paper: int, outcome: Outcome, context: StepContext, usage: Usage) -> None:

@@ -21,6 +21,7 @@ from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import Charge, Companion
 from jobtree.context import LocalDirectory, Process, scratch_on_node
+from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import load
 from jobtree.ledger import Ledger
 from jobtree.mailbox.bundles import BundleWriter
@@ -42,33 +43,34 @@ PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 def main(argv: list[str]) -> NoReturn:
     """Be a worker; end the process with the status that says how it went."""
-    errors = os.dup(2)  # the log takes its place, and may be what fails
-    os.register_at_fork(after_in_child=partial(_close, errors))
+    errors = lift(os.dup(2))  # the log takes its place, and may be what fails
+    what = identity(errors)
+    os.register_at_fork(after_in_child=partial(_close, errors, what))
     try:
         order_path, index = argv
         status = _work(os.path.abspath(order_path), int(index))
     except Left as left:
         status = left.status
     except BaseException as error:  # noqa: BLE001 - the outermost boundary
-        _explain(errors, error)
+        _explain({errors, 2} if leads_to(errors, what) else {2}, error)
         status = OWN_FAILURE
     leave_process(status)
 
 
-def _close(fd: int) -> None:
+def _close(fd: int, what: Identity) -> None:
     """Close what a daemon that a Target forks must not hold open."""
-    with suppress(OSError):
+    if leads_to(fd, what):
         os.close(fd)
 
 
-def _explain(errors: int, error: BaseException) -> None:
+def _explain(errors: set[int], error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
     from traceback import format_exception
 
     text = f"{GAVE_UP}{error}\n"
     if not isinstance(error, WorkerFailure | ReportableError):
         text += "".join(format_exception(error))
-    for fd in {errors, 2}:
+    for fd in errors:
         with suppress(OSError):
             os.write(fd, text.encode(errors="replace"))
 
@@ -101,13 +103,12 @@ def _work(order: str, index: int) -> int:
     charge = Charge(tree, issue, claim, local.path, terms.heartbeat_s, terms.doorbell)
     companion = Companion(charge)
     os.close(claim)
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    nothing = StandardInput()
     ledger.append(Hello(host, os.getpid(), nonce, started, local.path))
     log = StepLog(log_path(tree, issue), terms.max_log_bytes)
     try:
-        desk = _desk(tree, terms, issue, companion)
+        descriptors = Descriptors((nothing, log, ledger, companion))
+        desk = _desk(tree, terms, issue, companion, descriptors)
         shift = Shift(desk, terms, ledger, log, local, companion, issue, began)
         _run_pack(shift, pack)
         _publish_end(shift)
@@ -133,7 +134,9 @@ def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:
     return NOT_OURS
 
 
-def _desk(tree: str, terms: Terms, issue: str, companion: Companion) -> Desk:
+def _desk(
+    tree: str, terms: Terms, issue: str, companion: Companion, descriptors: Descriptors
+) -> Desk:
     """Put this process into the workflow's environment; return what steps are run with."""
     try:
         saved = load(tree, terms.environment)
@@ -149,7 +152,8 @@ def _desk(tree: str, terms: Terms, issue: str, companion: Companion) -> Desk:
     )
     script = Script(saved.main_path, saved.main_module)
     bundle = BundleWriter(tree, issue)
-    return Desk(tree, bundle, script, surroundings, meter, shell)
+    descriptors.owners += [bundle, meter]
+    return Desk(tree, bundle, script, surroundings, descriptors, meter, shell)
 
 
 def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
@@ -186,6 +190,7 @@ def _hand_back(shift: Shift, waiting: list[int]) -> None:
 def _publish_end(shift: Shift) -> None:
     """Write the last line and make all of it durable. Raises OSError if that cannot be."""
     shift.local.remove()
+    shift.desk.descriptors.mend()  # a thread may have been left at work
     shift.ledger.append(End(round(monotonic() - shift.began, 6)))
     shift.desk.bundle.sync()
     shift.desk.bundle.close()

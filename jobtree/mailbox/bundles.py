@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from _blake2 import blake2b  # hashlib is slower to import
 
+from jobtree.descriptors import identity, leads_to, lift
 from jobtree.errors import StoreError
 from jobtree.job import Pickle
 from jobtree.mailbox.files import read_private_range, write_all
@@ -27,13 +28,15 @@ class BundleWriter:
     def __init__(self, tree: str, name: str) -> None:
         self._path, self._name = bundle_path(tree, name), name
         self._fd = -1
+        self._identity = (0, 0)
         self._size = 0
 
     def add(self, pickled: bytes) -> Pickle:
         """Append one pickle; return where it lies. On disk only after sync()."""
         if self._fd < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self._path, flags, 0o600)
+            self._fd = lift(os.open(self._path, flags, 0o600))
+            self._identity = identity(self._fd)
             self._size = os.fstat(self._fd).st_size
         where = Pickle(self._name, self._size, len(pickled), digest(pickled))
         write_all(self._fd, pickled)
@@ -41,14 +44,17 @@ class BundleWriter:
         return where
 
     def look_again(self) -> None:
-        """Note that another process may have appended, or that the descriptor may be closed."""
-        if self._fd >= 0:
+        """Note that another process may have appended: the next pickle goes after that."""
+        if self.mend() and self._fd >= 0:
             fd, self._fd = self._fd, -1
-            try:
-                if os.path.samestat(os.fstat(fd), os.stat(self._path)):
-                    os.close(fd)
-            except OSError:
-                pass
+            os.close(fd)
+
+    def mend(self) -> bool:
+        """Forget a descriptor that a step has closed or replaced; tell whether it was intact."""
+        if self._fd < 0 or leads_to(self._fd, self._identity):
+            return True
+        self._fd = -1
+        return False
 
     def sync(self) -> None:
         """Make all pickles so far durable. Raises OSError if that cannot be."""

@@ -13,8 +13,9 @@ import pytest
 from jobtree.jobfile import protocol_command, shell_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.orders import Assignment
+from jobtree.mailbox.results import End, Line, Returned
 from tests.unit.worker_targets import Call
-from tests.unit.workers import TERMS, Tree
+from tests.unit.workers import ISSUE, TERMS, Tree
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
@@ -40,6 +41,49 @@ def test_a_target_that_closes_all_descriptors_is_still_published(tree: Tree) -> 
     tree.run([Call("close_everything")], [Call("nothing")])
     assert [done.job for done in tree.done()] == [1]
     assert tree.output(tree.done()[0]) == b"all closed\n"
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("low", [0, 1, 2, 3])
+@pytest.mark.parametrize("high", [3, 256, 1024, 65536])
+def test_closing_a_range_of_descriptors_harms_nobody(
+    tree: Tree, low: int, high: int, isolate: bool
+) -> None:
+    """Whatever is closed, nothing of ours is written into the log, and nothing is lost."""
+    steps = [[Call("say", "before")], [Call("close_range", low, high)], [Call("say", "after")]]
+    lines = tree.run(*steps, isolate=isolate)
+    assert isinstance(lines[-1], End) or isinstance(lines[-2], End)
+    assert [done.child_count for done in tree.done()[:2]] == [0, 2]
+    assert tree.done()[1].messages == ["closed"]
+    assert {line.job for line in tree.done()} | returned(lines) == {1, 2, 3}
+    assert not tree.failed()
+    assert set(tree.log().splitlines()) <= {"before", "after"}
+    if high == 3 or isolate:  # the worker goes on
+        assert tree.log() == "before\nafter\n"
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_targets_files_under_our_numbers_stay_its_own(
+    tree: Tree, tmp_path: Path, isolate: bool
+) -> None:
+    mine = tmp_path / "mine"
+    steps = [[Call("say", "before")], [Call("take_numbers", str(mine))], [Call("say", "after")]]
+    lines = tree.run(*steps, isolate=isolate)
+    assert mine.read_bytes() == b"mine"
+    assert [done.child_count for done in tree.done()[:2]] == [0, 2]
+    assert {line.job for line in tree.done()} | returned(lines) == {1, 2, 3}
+
+
+def test_a_results_file_removed_by_a_target_is_the_workers_failure(tree: Tree) -> None:
+    results = layout.result_path(str(tree.path), ISSUE)
+    tree.order([Call("remove_and_close", results)])
+    tree.work(70)
+    assert "for good" in tree.log()  # the first standard error was closed too
+
+
+def returned(lines: list[Line]) -> set[int]:
+    """Return the jobs that were handed back."""
+    return {job for line in lines if isinstance(line, Returned) for job in line.jobs}
 
 
 def test_the_nodes_own_variables_win(tree: Tree) -> None:

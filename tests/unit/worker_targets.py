@@ -5,7 +5,6 @@ Owns the misdeeds; must not check anything. Read next: workers.py.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import random
@@ -132,6 +131,30 @@ def close_everything(target: Target) -> None:
     print("all closed")
 
 
+def close_range(target: Target, low: int, high: int) -> None:
+    """Close as those do who think that all descriptors are theirs, and go on working."""
+    os.closerange(low, high)
+    target.addChildTarget(Call("nothing"))
+    target.addChildTarget(Call("nothing"))
+    target.logToMaster("closed")
+
+
+def remove_and_close(target: Target, path: str) -> None:
+    os.unlink(path)
+    os.closerange(0, 4096)
+
+
+def take_numbers(target: Target, path: str) -> None:
+    """Have a file of one's own under every number that was open, and keep it."""
+    mine = os.open(path, os.O_RDWR | os.O_CREAT)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != mine:
+            os.dup2(mine, int(name))
+    os.write(mine, b"mine")
+    target.addChildTarget(Call("nothing"))
+    target.addChildTarget(Call("nothing"))
+
+
 def print_bytes(target: Target, size: int) -> None:
     print("head")
     line = b"x" * 1_000_000
@@ -250,12 +273,16 @@ async def wait_often(target: Target) -> AsyncIterator[int]:
 def return_unrun(target: Target, name: str) -> object:
     """Return what another function of this module makes of a call: nothing done yet."""
     if name == "future":
+        import asyncio
+
         return asyncio.new_event_loop().create_future()
     made: object = globals()[name](target)
     return made
 
 
 def run_coroutine(target: Target) -> None:
+    import asyncio
+
     asyncio.run(wait(target))
 
 
