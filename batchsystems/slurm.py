@@ -40,6 +40,9 @@ from batchsystems.slurmasking import asking
 from batchsystems.slurmwords import HOPELESS, REMEDIES, SlurmSettings
 from batchsystems.transport import Command, Ran, Transport
 
+ZONES_S = 26 * 3600.0
+"""The clocks of two zones differ by no more."""
+
 
 class SlurmDialect(Dialect):
     """Slurm's commands and answers. preemptible partitions are told from the limits asked."""
@@ -103,10 +106,13 @@ class SlurmDialect(Dialect):
         return read_queue(ran)
 
     def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
-        """Return the sacct for these: all runs of requeued jobs, none older than `since`."""
+        """Return the sacct for these: all runs of requeued jobs, none older than `since`.
+
+        It reads that time by its own zone, which a wrapper may have set.
+        """
         if not self.settings.accounting:
             return None
-        start = datetime.fromtimestamp(max(0.0, since), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        start = datetime.fromtimestamp(max(0.0, since - ZONES_S), UTC).strftime("%Y-%m-%dT%H:%M:%S")
         words = ["-X", "-D", "-P", f"--format={HISTORY_FIELDS}", f"--starttime={start}"]
         ids, called = ",".join(natives), ",".join(names)
         words += [f"--jobs={ids}"] if ids else []

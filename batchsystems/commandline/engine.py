@@ -62,7 +62,7 @@ class Engine:
     def __init__(
         self, dialect: Dialect, pace: Pace, patience: Patience, epoch: Callable[[], float]
     ) -> None:
-        self.dialect, self.patience, self._epoch = dialect, patience, epoch
+        self.dialect, self.patience = dialect, patience
         self.roll = Roll()
         self.outbox = Outbox(self.roll, patience, dialect.arrays)
         self.following = Following(dialect, self.roll, patience, epoch)
@@ -76,7 +76,7 @@ class Engine:
         self._outage_since = 0.0
         self.failures, self.outage = 0, ""
         self._killing = Killing(self.following, self.rhythm.stirred)
-        self._history = History(self.following, epoch)
+        self._history = History(self.following)
         self._reasons = Reasons(self.following)
         self._submitting = False
         self.inheritance: Inheritance | None = None
@@ -149,7 +149,7 @@ class Engine:
         """Return the handles of the records, whatever was answered by now."""
         found, self.inheritance = self.inheritance, None
         assert found is not None
-        handles = found.settle(self.following, now, self._epoch())
+        handles = found.settle(self.following, now)
         self.rhythm.needed(now)
         return handles
 
@@ -179,7 +179,7 @@ class Engine:
             return self._reasons.next(now)
         if kind == "census":
             return self._discover(self.census.next(), self.census.close_if_done)
-        return self._history.next(now) if kind == "history" else self._poll()
+        return self._history.next(now) if kind == "history" else self._poll(now)
 
     def looked_again(self) -> None:
         """Count a query that was made once more."""
@@ -230,9 +230,8 @@ class Engine:
             for job in batch.jobs:
                 self.roll.drop(job, Refused(f"{spec.name} {why}"))
             return None
-        intent = self._epoch()
         for job in batch.jobs:
-            job.called, job.intent = batch.called, intent
+            job.called, job.begun = batch.called, now
         avoid = self.avoid if batch.avoids else ()
         size = len(batch.jobs) if len(batch.jobs) > 1 else None
         env, given = job_environment(self.dialect, spec.env)
@@ -332,14 +331,15 @@ class Engine:
         """Look for a submission that may have been accepted before it is made again."""
         for job in batch.jobs:
             self.roll.tell(job, Ambiguous(said))
-        self.following.search(Search(batch.jobs, (batch.called,), now, batch.jobs[0].intent))
+        self.following.search(Search(batch.jobs, (batch.called,), now, batch.jobs[0].begun))
         self.rhythm.stirred(now)
 
     # -- the queue --------------------------------------------------------------------------------
 
-    def _poll(self) -> Task | None:
+    def _poll(self, now: float) -> Task | None:
         self.rhythm.due = FOREVER
-        if not (self.roll.by_native or self.following.searches or self.inheritance):
+        expected = self.roll.by_native or self.following.searches or self.inheritance
+        if not expected and not self.following.disowned.watched(now):
             return None
         parse = self.dialect.parse_queue
         return Task(self._hear_queue, unanswered, self.dialect.queue(), parse, again=poor)
@@ -362,7 +362,8 @@ class Engine:
             self.outbox.room(now)
         known, searches = len(self.roll.by_native), len(self.following.searches)
         shown = max(known - len(self.following.absent), min(known, 1))
-        self.rhythm.answered(now, shown + searches, ended + len(gone))
+        watched = int(self.following.disowned.watched(now))
+        self.rhythm.answered(now, shown + searches + watched, ended + len(gone))
         self._reasons.plan(now)
         sought = any(search.wants_history for search in self.following.searches)
         self._history.plan(now, afresh=sought or bool(gone))

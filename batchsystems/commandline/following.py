@@ -11,7 +11,9 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from batchsystems.commandline.clocks import SchedulerClock, bounded
 from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
+from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.pacing import Patience
 from batchsystems.commandline.tracking import NEVER, Job, Roll, Search, meanings, newest
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
@@ -26,9 +28,6 @@ SILENT = (Reason.CANCELLED, Reason.ENDED, Reason.LOST)
 
 NOTHING = Listing()
 
-DISOWNED_S = 3600.0
-"""For this long a submission given up as not accepted is killed should it appear."""
-
 
 class Following:
     """Carries answers into the roll of jobs."""
@@ -36,7 +35,8 @@ class Following:
     def __init__(
         self, dialect: Dialect, roll: Roll, patience: Patience, epoch: Callable[[], float]
     ) -> None:
-        self.dialect, self.roll, self.patience, self._epoch = dialect, roll, patience, epoch
+        self.dialect, self.roll, self.patience = dialect, roll, patience
+        self.clock = SchedulerClock(epoch)
         self.searches: list[Search] = []
         self.to_kill: dict[str, Job | None] = {}
         self.names_to_kill: set[str] = set()
@@ -44,7 +44,7 @@ class Following:
         self.absent: dict[int, Job] = {}
         self.history_off = False
         self.history_failing_since: float | None = None
-        self._disowned: dict[str, float] = {}
+        self.disowned = Disowned(patience.kill_again_s)
         self._said: set[str] = set()
 
     # -- the queue ----------------------------------------------------------------------------
@@ -54,7 +54,7 @@ class Following:
         unseen = {job.handle: job for job in self.roll.accepted() if job.accepted_at < began}
         ended, foreign = 0, []
         for sighting in listing.sightings:
-            job = self._owner(sighting)
+            job = self._owner(sighting, now)
             if job is None:
                 foreign.append(sighting)
                 continue
@@ -78,14 +78,22 @@ class Following:
         marks = (job.native, job.called, self.dialect.submission(job.native))
         return bool(listing.broken) and listing.hides(*marks)
 
-    def _owner(self, sighting: Sighting) -> Job | None:
-        """Return the job a sighting is of: the id, the name and the time must agree."""
+    def _owner(self, sighting: Sighting, now: float) -> Job | None:
+        """Return the job a sighting is of: the id and the name must agree.
+
+        Names are unique, so times that do not agree tell of a clock. They decide where the
+        scheduler tells no name.
+        """
         job = self.roll.by_native.get(sighting.native)
         if job is None or (sighting.name and sighting.name != job.called):
             return None
-        if (sighting.submitted or job.intent) < job.intent - self.patience.clock_slack_s:
-            return None
-        return job
+        return job if sighting.name or self.is_fresh(sighting, job.begun, now) else None
+
+    def is_fresh(self, sighting: Sighting, begun: float, now: float) -> bool:
+        """Tell whether what is shown may have been submitted at this moment or later."""
+        if sighting.submitted is None:
+            return True
+        return sighting.submitted >= self.clock.there(begun, now) - self.patience.clock_slack_s
 
     def see(self, job: Job, sighting: Sighting, began: float, now: float) -> bool:
         """Note where a job is; return whether it has ended."""
@@ -101,9 +109,11 @@ class Following:
             job.why = sighting.why
         job.phase, job.seen_at = phase, now
         job.node = sighting.node or job.node
-        job.running_s = sighting.running_s or 0.0
+        if job.shown is None:
+            self._learn(job, sighting, now)
+        job.running_s = bounded(job, sighting.running_s or 0.0, now)
         if sighting.started is not None:
-            job.running_s = max(0.0, self._epoch() - sighting.started)
+            job.running_s = self.clock.running_s(job, sighting.started, now)
         if phase is Phase.ENDED:
             self.finish(job, sighting.end or JobEnd(Reason.ENDED))
             return True
@@ -111,6 +121,25 @@ class Following:
         if job.killed is not None and began > job.killed + self.patience.kill_again_s:
             self.kill(job)
         return False
+
+    def _learn(self, job: Job, sighting: Sighting, now: float) -> None:
+        """Learn from the first sight of a job what the scheduler's clock shows."""
+        there, latest = sighting.submitted, job.accepted_at
+        if there is None:
+            there, latest = sighting.started, now
+        if there is None:
+            return
+        job.shown = there
+        self.clock.learn(there, job.begun, latest, now)
+        told = self.clock.told(self.patience.clock_slack_s, now)
+        if told:
+            name = self.dialect.name
+            self._say_once(
+                "clock",
+                f"{name}'s clock is {told} this machine's, or one of its commands does not keep to "
+                "TZ=UTC; jobs are known by id and name, so that none is harmed: set the clocks "
+                "(NTP), and look for what wraps these commands",
+            )
 
     def _check_stuck(self, job: Job, now: float) -> None:
         """End a job that can never start; warn of one that waits in vain."""
@@ -178,12 +207,12 @@ class Following:
         records = newest(listing.sightings)
         ended = 0
         for job in asked:
-            sighting = records.get(job.native)
+            sighting = records.get((job.native, job.called)) or records.get((job.native, ""))
             if job.handle not in self.absent:
                 continue
             if sighting is None and self._hidden(job, listing):
                 job.record = "what cannot be read"
-            elif sighting is None or self._owner(sighting) is not job:
+            elif sighting is None or self._owner(sighting, now) is not job:
                 job.record = "nothing"
             elif sighting.phase is Phase.ENDED:
                 ended += 1
@@ -215,7 +244,8 @@ class Following:
     def _judge_absent(self, now: float) -> None:
         """End the jobs whose absence is beyond doubt. Absence is never success.
 
-        A job killed while it waited need not have a record: its absence confirms the kill.
+        A job killed while it waited need not have a record: its absence confirms the kill. Beyond
+        doubt or not: what shows again after that is killed.
         """
         for job in list(self.absent.values()):
             gone_s = now - job.absent_since
@@ -224,25 +254,39 @@ class Following:
             at_once = killed and nothing and waited
             if job.absences < 2 or (gone_s < self.patience.absence_s and not at_once):
                 continue
-            queue = f"not in the queue for {gone_s:.0f} s, in {job.absences} complete answers"
-            if killed and (nothing or self.history_off or self._history_given_up(now)):
-                said = "its end had been asked for, and accounting has nothing else to say"
-                self.finish(job, JobEnd(Reason.CANCELLED, node=job.node, evidence=(queue, said)))
-            elif self.history_off or self._history_given_up(now):
-                said = "accounting is off" if self.history_off else "accounting gives no answer"
-                self.finish(job, JobEnd(Reason.ENDED, node=job.node, evidence=(queue, said)))
-            elif nothing:
-                said = "accounting has no record of it"
-                self.finish(job, JobEnd(Reason.LOST, node=job.node, evidence=(queue, said)))
-            elif job.record and gone_s >= self.patience.history_s:
-                said = f"accounting still says {job.record}"
-                self.finish(job, JobEnd(Reason.LOST, node=job.node, evidence=(queue, said)))
+            end = self._end_of_absent(job, gone_s, self.history_off or self._history_given_up(now))
+            if end is not None:
+                self.disowned.add((job.name, job.index), job.native, [job.called], now)
+                self.finish(job, end)
+
+    def _end_of_absent(self, job: Job, gone_s: float, answerless: bool) -> JobEnd | None:
+        """Return how a job ended that is in the queue no more, None if that is still open.
+
+        answerless: the history will not tell.
+        """
+        nothing = job.record == "nothing"
+        queue = f"not in the queue for {gone_s:.0f} s, in {job.absences} complete answers"
+        if job.killed is not None and (nothing or answerless):
+            reason = Reason.CANCELLED
+            said = "its end had been asked for, and accounting has nothing else to say"
+        elif answerless:
+            reason = Reason.ENDED
+            said = "accounting is off" if self.history_off else "accounting gives no answer"
+        elif nothing:
+            reason, said = Reason.LOST, "accounting has no record of it"
+        elif job.record and gone_s >= self.patience.history_s:
+            reason, said = Reason.LOST, f"accounting still says {job.record}"
+        else:
+            return None
+        return JobEnd(reason, node=job.node, evidence=(queue, said))
 
     # -- submissions without a clear answer ------------------------------------------------------
 
     def search(self, search: Search) -> None:
         """Look for a submission by name from now on."""
         self.searches.append(search)
+        for job in search.jobs:
+            self.disowned.expect((job.name, job.index), search.names)
 
     def _look_for(
         self,
@@ -253,13 +297,17 @@ class Following:
         listing: Listing,
     ) -> None:
         """Compare names with what is searched for, and with what was given up."""
-        if not self.searches and not self._disowned:
+        if not self.searches and not self.disowned:
             return
         by_meaning: dict[tuple[str, int], list[Sighting]] = {}
         for sighting in sightings:
+            known = self.disowned.knows(sighting)
+            if not known and not self.searches:
+                continue
             split = self.dialect.split(sighting.native)
             if split is not None and sighting.name:
-                self._kill_disowned(sighting, now)
+                if known and self._owner(sighting, now) is None:
+                    self._kill_disowned(sighting, split[1], now)
                 for meaning in meanings(sighting.name, split[1]):
                     by_meaning.setdefault(meaning, []).append(sighting)
         for search in list(self.searches):
@@ -275,12 +323,10 @@ class Following:
         of_history: bool,
         hidden: bool,
     ) -> None:
-        oldest = search.intent - self.patience.clock_slack_s
         for job in search.jobs:
-            found = by_meaning.get((job.name, job.index), [])
-            fresh = [each for each in found if (each.submitted or oldest) >= oldest]
-            if fresh:
-                self._found(search, fresh, now)
+            found = self.likely(by_meaning.get((job.name, job.index), []), search.begun, now)
+            if found:
+                self._found(search, found, now)
                 return
         if hidden or of_history != search.wants_history:
             return
@@ -294,8 +340,17 @@ class Following:
             self.searches.remove(search)
             why = "it got no clear answer, and the scheduler does not know it"
             for job in search.jobs:
-                self._disowned[job.called or job.name] = now + DISOWNED_S
+                self.disowned.add((job.name, job.index), "", search.names, now)
                 self.roll.drop(job, Refused(f"{job.called or job.name}: {why}", transient=True))
+
+    def likely(self, named: list[Sighting], begun: float, now: float) -> list[Sighting]:
+        """Return which of the jobs that bear a name are the one submitted at this moment.
+
+        Those that the clocks allow, if any; else whatever lives: names are unique, and clocks are
+        not to be relied on. An end from before may be of a job whose name was used again.
+        """
+        fresh = [each for each in named if self.is_fresh(each, begun, now)]
+        return fresh or [each for each in named if each.phase is not Phase.ENDED]
 
     def _found(self, search: Search, fresh: list[Sighting], now: float) -> None:
         """Bind the jobs of a search; of twins the running one, else the oldest, the rest die."""
@@ -323,13 +378,8 @@ class Following:
         if job.killed is not None:
             self.kill(job)
 
-    def _kill_disowned(self, sighting: Sighting, now: float) -> None:
-        until = self._disowned.get(sighting.name)
-        if until is None or sighting.phase is Phase.ENDED:
-            return
-        if until < now:
-            del self._disowned[sighting.name]
-        elif sighting.native not in self.to_kill:
+    def _kill_disowned(self, sighting: Sighting, task: int | None, now: float) -> None:
+        if self.disowned.is_due(sighting, task, now):
             log.warning("%s appeared after all, too late: it is killed", sighting.name)
             self.to_kill[sighting.native] = None
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from batchsystems.commandline.clocks import SchedulerClock
 from batchsystems.commandline.dialect import Listing, Sighting
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.inheriting import Inheritance
@@ -21,6 +22,9 @@ from batchsystems.commandline.tracking import FOREVER, NEVER, Job, candidates
 log = logging.getLogger("jobtree.batchsystems")
 
 MOST_PAUSE_S = 60.0
+
+UNKNOWN_AGE_S = 7 * 86400.0
+"""A job whose submission is still to come, by a clock that was set, is no older than this."""
 
 
 @dataclass(slots=True)
@@ -39,8 +43,8 @@ class Round:
 class History:
     """Asks about what is absent from the queue, ever more rarely while nothing comes of it."""
 
-    def __init__(self, following: Following, epoch: Callable[[], float]) -> None:
-        self._following, self._epoch = following, epoch
+    def __init__(self, following: Following) -> None:
+        self._following = following
         self._round: Round | None = None
         self._due = FOREVER
         self._pause_s = 0.0
@@ -60,16 +64,16 @@ class History:
 
     def inherit(self, heir: Inheritance, now: float) -> None:
         """Ask for the records of an heir that the queue does not show, before anything else."""
-        missing = heir.missing(self._following)
+        missing = heir.missing(self._following, now)
         if self._following.history_off or not missing:
             heir.history = Listing(off=True)
             return
         nameless = [record for record in missing if not record.native]
-        tasks = self._following.patience.tasks
+        tasks, clock = self._following.patience.tasks, self._following.clock
         self._round = self._planned(
             [record.native for record in missing if record.native],
             [name for r in nameless for name in candidates(r.name, r.index, tasks)],
-            [record.submitted for record in missing],
+            [_began(clock.at(record.submitted, now), clock, now) for record in missing],
             now,
         )
         self._round.heir = heir
@@ -106,7 +110,8 @@ class History:
         """Return the look into the file of records; those of all jobs are kept for later."""
         following, searches = self._following, self._following.searches
         submission, jobs = following.dialect.submission, following.roll.by_native
-        oldest = min([current.since, *(job.intent for job in jobs.values())])
+        clock = following.clock
+        oldest = min([current.since, *(_shown(job, clock, now) for job in jobs.values())])
         wanted = Wanted(
             {*natives, *(submission(native) for native in jobs)},
             {*names, *(name for search in searches for name in search.names)},
@@ -119,12 +124,13 @@ class History:
         return Task(hear, unanswered, look=lambda transport: records.read(transport, wanted, now))
 
     def _absent(self, now: float) -> Round:
-        jobs = list(self._following.absent.values())
+        jobs, clock = list(self._following.absent.values()), self._following.clock
         searches = [s for s in self._following.searches if s.wants_history]
         planned = self._planned(
             [job.native for job in jobs],
             [name for search in searches for name in search.names],
-            [job.intent for job in jobs] + [search.intent for search in searches],
+            [_shown(job, clock, now) for job in jobs]
+            + [_began(search.begun, clock, now) for search in searches],
             now,
         )
         planned.jobs = jobs
@@ -136,13 +142,14 @@ class History:
         chunk = self._following.patience.history_chunk
         whole = list(dict.fromkeys(map(self._following.dialect.submission, natives)))
         unique = list(dict.fromkeys(names))
+        since = min(times, default=self._following.clock.there(now, now))
         asks: deque[tuple[list[str], list[str]]] = deque()
         if self._records is not None:
             asks.extend([(whole, unique)] if whole or unique else [])
-            return Round(asks, [], min(times, default=self._epoch()), None, now)
+            return Round(asks, [], since, None, now)
         asks.extend((whole[at : at + chunk], []) for at in range(0, len(whole), chunk))
         asks.extend(([], unique[at : at + chunk]) for at in range(0, len(unique), chunk))
-        return Round(asks, [], min(times, default=self._epoch()), None, now)
+        return Round(asks, [], since, None, now)
 
     def _end(self, current: Round, listing: Listing, now: float) -> None:
         following, self._round = self._following, None
@@ -163,3 +170,13 @@ class History:
             max(2 * self._pause_s, following.patience.history_pause_s), MOST_PAUSE_S
         )
         self.plan(now, afresh=False)
+
+
+def _shown(job: Job, clock: SchedulerClock, now: float) -> float:
+    """Return when a job came in by the scheduler's clock."""
+    return _began(job.begun, clock, now) if job.shown is None else job.shown
+
+
+def _began(at: float, clock: SchedulerClock, now: float) -> float:
+    """Return what the scheduler's clock showed at a moment, which may not be known."""
+    return clock.there(at if at > NEVER else now - UNKNOWN_AGE_S, now)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from batchsystems.commandline.dialect import Listing, Phase, Sighting
 from batchsystems.commandline.following import Following
-from batchsystems.commandline.tracking import Job, Search, called, candidates, meanings, newest
+from batchsystems.commandline.tracking import (
+    FOREVER,
+    Job,
+    Search,
+    called,
+    candidates,
+    meanings,
+    newest,
+)
 from batchsystems.interface import Accepted, JobEnd, JobRecord, Reason
 
 UNANSWERED = Listing(why="not asked")
@@ -20,27 +28,35 @@ UNANSWERED = Listing(why="not asked")
 class _Index:
     """The sightings of an answer, by id and by what their names mean."""
 
-    def __init__(self, following: Following, listing: Listing) -> None:
+    def __init__(self, following: Following, listing: Listing, now: float) -> None:
+        self._following, self._now = following, now
         split = following.dialect.split
-        self.by_native = newest(listing.sightings)
         self.by_meaning: dict[tuple[str, int], list[Sighting]] = {}
-        for sighting in self.by_native.values():
+        self.nameless: dict[str, Sighting] = {}
+        for sighting in newest(listing.sightings).values():
+            if not sighting.name:
+                self.nameless[sighting.native] = sighting
             parts = split(sighting.native)
             if parts is not None and sighting.name:
                 for meaning in meanings(sighting.name, parts[1]):
                     self.by_meaning.setdefault(meaning, []).append(sighting)
 
-    def find(self, record: JobRecord, oldest: float) -> Sighting | None:
+    def find(self, record: JobRecord) -> Sighting | None:
         """Return the job of a record: never one that merely has its id."""
         named = self.by_meaning.get((record.name, record.index), [])
+        begun = self._following.clock.at(record.submitted, self._now)
         if record.native:
-            known = self.by_native.get(record.native)
-            named = [s for s in named if s is known]
-            if known is not None and not known.name:
-                named = [known]
-        fresh = [s for s in named if (s.submitted or oldest) >= oldest]
-        fresh.sort(key=lambda s: (s.phase is Phase.ENDED, s.submitted or 0.0))
-        return fresh[0] if fresh else None
+            named = [each for each in named if each.native == record.native]
+            nameless = self.nameless.get(record.native)
+            if nameless and self._following.is_fresh(nameless, begun, self._now):
+                named = [*named, nameless]
+        else:
+            named = self._following.likely(named, begun, self._now)
+        return min(named, key=_rank, default=None)
+
+
+def _rank(sighting: Sighting) -> tuple[bool, float]:
+    return sighting.phase is Phase.ENDED, sighting.submitted or 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -52,21 +68,21 @@ class Inheritance:
     history: Listing | None = None
     began: float = 0.0
 
-    def missing(self, following: Following) -> list[JobRecord]:
+    def missing(self, following: Following, now: float) -> list[JobRecord]:
         """Return the records that the answers so far do not show."""
-        slack = following.patience.clock_slack_s
-        indices = [_Index(following, each) for each in (self.queue, self.history) if each]
+        indices = [_Index(following, each, now) for each in (self.queue, self.history) if each]
         return [
             record
             for record in self.records
-            if not any(index.find(record, record.submitted - slack) for index in indices)
+            if not any(index.find(record) for index in indices)
             and (not record.native or following.dialect.split(record.native) is not None)
         ]
 
-    def settle(self, following: Following, now: float, epoch: float) -> list[int | None]:
+    def settle(self, following: Following, now: float) -> list[int | None]:
         """Return the handle of each record, None of those that are certainly not there."""
-        indices = [_Index(following, each or UNANSWERED) for each in (self.queue, self.history)]
-        return [self._settle(record, indices, following, now, epoch) for record in self.records]
+        answers = [each or UNANSWERED for each in (self.queue, self.history)]
+        indices = [_Index(following, each, now) for each in answers]
+        return [self._settle(record, indices, following, now) for record in self.records]
 
     def _settle(
         self,
@@ -74,28 +90,35 @@ class Inheritance:
         indices: list[_Index],
         following: Following,
         now: float,
-        epoch: float,
     ) -> int | None:
-        roll, dialect, patience = following.roll, following.dialect, following.patience
+        roll, dialect = following.roll, following.dialect
         if record.native and dialect.split(record.native) is None:
             return None
-        oldest = record.submitted - patience.clock_slack_s
-        found = next((s for index in indices if (s := index.find(record, oldest))), None)
-        if found is None and self._certainly_gone(record, following, epoch):
+        begun = following.clock.at(record.submitted, now)
+        found = next((s for index in indices if (s := index.find(record))), None)
+        if found is None and self._certainly_gone(record, following, now - begun):
+            meant, names = (record.name, record.index), self._names(record, following)
+            following.disowned.add(meant, record.native, names, now)
             return None
         job = roll.enter(record.name, record.index)
-        job.intent = record.submitted
+        job.begun = begun
         if found is not None:
             self._take(job, found, record, following, now)
         elif record.native:
-            split = dialect.split(record.native)
-            assert split is not None
-            job.called = called(record.name, record.index - (split[1] or 0))
+            (job.called,) = self._names(record, following)
             roll.bind(job, record.native, self.began)
         else:
-            names = candidates(record.name, record.index, patience.tasks)
-            following.search(Search([job], names, self.began, record.submitted))
+            names = self._names(record, following)
+            following.search(Search([job], names, self.began, begun))
         return job.handle
+
+    def _names(self, record: JobRecord, following: Following) -> tuple[str, ...]:
+        """Return what the scheduler may call the submission of a record."""
+        if not record.native:
+            return candidates(record.name, record.index, following.patience.tasks)
+        split = following.dialect.split(record.native)
+        task = (split[1] if split else None) or 0
+        return (called(record.name, record.index - task),)
 
     def _take(
         self, job: Job, found: Sighting, record: JobRecord, following: Following, now: float
@@ -109,8 +132,11 @@ class Inheritance:
         else:
             following.see(job, found, self.began, now)
 
-    def _certainly_gone(self, record: JobRecord, following: Following, epoch: float) -> bool:
-        """Tell whether queue and history both say that it is not there, nor will be."""
+    def _certainly_gone(self, record: JobRecord, following: Following, age_s: float) -> bool:
+        """Tell whether queue and history both say that it is not there, nor will be.
+
+        age_s: how long ago it was submitted, infinite if a clock that was set hides that.
+        """
         patience, whole = following.patience, following.dialect.submission(record.native)
         names = candidates(record.name, record.index, patience.tasks)
         if self.queue is None or not self.queue.complete:
@@ -122,4 +148,4 @@ class Inheritance:
         if record.native:
             return answered
         settled_s = patience.visibility_s + patience.two_looks_s
-        return (answered or following.history_off) and epoch - record.submitted >= settled_s
+        return (answered or following.history_off) and settled_s <= age_s < FOREVER

@@ -49,9 +49,9 @@ class Patience:
     submission that must wait, doubled up to hold_most_s. held_s: a job that is stuck for this
     long is ended. stale_s: without a complete answer for this long nothing is said of jobs.
     kill_again_s: a kill without effect is repeated. clock_slack_s: by how much the scheduler's
-    clock may lag behind. reason_s: a submission that waits for this long is asked about, and
-    again after twice as long, up to reason_most_s. adopt_s: how long adopt() waits for answers.
-    close_s: how long close() waits for kills that were asked for.
+    clock may differ before that is told. reason_s: a submission that waits for this long is
+    asked about, and again after twice as long, up to reason_most_s. adopt_s: how long adopt()
+    waits for answers. close_s: how long close() waits for kills that were asked for.
     """
 
     submit_s: float = 120.0

@@ -20,10 +20,12 @@ FOREVER = float("inf")
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One job from the first request to its end. Times are the engine's, `intent` epoch seconds.
+    """One job from the first request to its end. Times are the engine's, unless said otherwise.
 
-    name: the spec's; called: what the scheduler calls its submission. killed: when a kill was
-    last sent, NEVER if it was asked for and not sent, None if nobody wants it ended.
+    name: the spec's; called: what the scheduler calls its submission. begun: when its submission
+    was, NEVER if that is not known. shown: when the scheduler first said that it came in, by its
+    own clock. killed: when a kill was last sent, NEVER if it was asked for and not sent, None if
+    nobody wants it ended.
     """
 
     handle: int
@@ -32,7 +34,8 @@ class Job:
     called: str = ""
     native: str = ""
     output: str | None = None
-    intent: float = 0.0
+    begun: float = NEVER
+    shown: float | None = None
     phase: Phase = Phase.WAITING
     why: str = ""
     node: str = ""
@@ -102,15 +105,15 @@ class Batch:
 class Search:
     """A submission without a clear answer, looked for by name.
 
-    names: what the scheduler may call it. since: engine time, intent: epoch seconds. absent:
-    when a complete answer of all sources first did not have it. wants_history: the queue does
-    not have it, and the history has not been asked since.
+    names: what the scheduler may call it. begun: when the submission was; since: when it was
+    first looked for. absent: when a complete answer of all sources first did not have it.
+    wants_history: the queue does not have it, and the history has not been asked since.
     """
 
     jobs: list[Job]
     names: tuple[str, ...]
     since: float
-    intent: float
+    begun: float
     absent: float | None = None
     wants_history: bool = False
 
@@ -191,11 +194,15 @@ class Roll:
         return self.by_native.values()
 
 
-def newest(sightings: Iterable[Sighting]) -> dict[str, Sighting]:
-    """Return the newest record of each job: of several, the one submitted last."""
-    found: dict[str, Sighting] = {}
+def newest(sightings: Iterable[Sighting]) -> dict[tuple[str, str], Sighting]:
+    """Return the newest record of each id and name: of several, the one submitted last.
+
+    Ids are used again: of two jobs with one id each is known by its name.
+    """
+    found: dict[tuple[str, str], Sighting] = {}
     for sighting in sightings:
-        known = found.get(sighting.native)
+        key = sighting.native, sighting.name
+        known = found.get(key)
         if known is None or (sighting.submitted or 0.0) >= (known.submitted or 0.0):
-            found[sighting.native] = sighting
+            found[key] = sighting
     return found

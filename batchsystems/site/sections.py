@@ -128,7 +128,9 @@ class Grace(Section):
         "outage", 120.0, "without a complete answer for this long nothing is said of jobs"
     )
     clock_slack_s: Period = key(
-        "clock_slack", 300.0, "by how much the scheduler's clock may lag behind"
+        "clock_slack",
+        300.0,
+        "by how much the scheduler's clock may differ before that is told",
     )
 
 

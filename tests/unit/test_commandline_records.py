@@ -285,7 +285,7 @@ def test_polls_keep_pace_with_jobs_that_leave_the_queue_for_the_file(world: Worl
 def test_a_job_whose_record_is_another_s_is_not_taken_for_it(world: World):
     drive = Drive(world, dialect=Toy(records=PATH))
     ended(world, "1", "theirs")
-    ended(world, "1", "job", at=-5000)
+    ended(world, "1", "job-of-before", at=-5000)
     (job,) = drive.submit()
     drive.pass_time(10)
     world.queue.clear()

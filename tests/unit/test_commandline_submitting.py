@@ -205,9 +205,9 @@ def test_without_answers_it_is_neither_found_nor_given_up(world: World, drive: D
     assert drive.kinds(job) == ["Ambiguous", "Refused"]
 
 
-def test_an_older_job_of_the_same_name_is_not_it(world: World, drive: Drive):
+def test_an_older_end_under_the_same_name_is_not_its(world: World, drive: Drive):
     world.broken["sub"] = Ran(1)
-    world.queue["5"] = ["5", "job", "waiting", "", EPOCH - 86400, None]
+    world.queue["5"] = ["5", "job", "ended", "", EPOCH - 86400, 0]
     (job,) = drive.submit()
     drive.pass_time(300)
     assert drive.kinds(job) == ["Ambiguous", "Refused"]

@@ -140,6 +140,14 @@ class World:
     ran: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
     last: int = 0
     now: float = 0.0
+    ahead: float = 0.0
+    """By how much its clock is ahead of what is right."""
+    ours: float = 0.0
+    """By how much the adapter's machine's is."""
+
+    def clock(self) -> float:
+        """Return what its clock shows."""
+        return EPOCH + self.now + self.ahead
 
     def run(self, command: Command, timeout_s: float = 0.0) -> Ran:
         self.ran.append((self.now, command.argv))
@@ -159,7 +167,7 @@ class World:
         self.last += 1
         for task in range(max(1, size)):
             native = f"{self.last}.{task}" if size else str(self.last)
-            self.queue[native] = [native, name, "waiting", "", EPOCH + self.now, None]
+            self.queue[native] = [native, name, "waiting", "", self.clock(), None]
         return Ran(1, stderr="") if self.deaf else Ran(0, str(self.last))
 
     def _kill(self, verb: str, words: list[str]) -> Ran:
@@ -226,7 +234,10 @@ class Drive:
     ) -> None:
         self.world = world
         self.engine = Engine(
-            dialect or Toy(), pace or Pace(), patience or Patience(), lambda: EPOCH + world.now
+            dialect or Toy(),
+            pace or Pace(),
+            patience or Patience(),
+            lambda: EPOCH + world.now + world.ours,
         )
         self.news: dict[int, list[Update]] = {}
 

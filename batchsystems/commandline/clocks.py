@@ -1,0 +1,64 @@
+"""Clocks: what the scheduler's clock shows, learnt from what it says of our own jobs. Pure.
+
+Owns the difference between its clock and ours; must not decide what a job's fate is. Read next:
+following.py.
+
+A job of ours was submitted between the moment its submission began and the one it was answered:
+what the scheduler says of that moment tells what its clock showed then. A clock that is wrong, a
+zone that was lost on the way and a clock of our own that is set meanwhile are all the same here.
+Times called `at` are the engine's, which never jump; times called `there` the scheduler's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from batchsystems.commandline.tracking import NEVER, Job
+
+PRINTED_S = 1.0
+"""Schedulers tell whole seconds, without the rest."""
+
+
+class SchedulerClock:
+    """The scheduler's clock, taken to agree with ours until it says otherwise.
+
+    epoch: returns our own epoch seconds, which may be set to and fro.
+    """
+
+    def __init__(self, epoch: Callable[[], float]) -> None:
+        self._epoch = epoch
+        self._shift: float | None = None
+
+    def there(self, at: float, now: float) -> float:
+        """Return what the scheduler's clock showed, or will, at a moment of the engine."""
+        return at + (self._epoch() - now if self._shift is None else self._shift)
+
+    def at(self, epoch: float, now: float) -> float:
+        """Return the engine's moment of a time by our own clock; NEVER if that is still to come."""
+        at = now - (self._epoch() - epoch)
+        return at if at <= now else NEVER
+
+    def learn(self, there: float, earliest: float, latest: float, now: float) -> None:
+        """Take in that between two moments of the engine the scheduler's clock showed this."""
+        shift = self.there(0.0, now)
+        self._shift = min(max(shift, there - latest), there + PRINTED_S - earliest)
+
+    def ahead_s(self, now: float) -> float:
+        """Return by how much the scheduler's clock is ahead of ours."""
+        return self.there(now, now) - self._epoch()
+
+    def told(self, slack_s: float, now: float) -> str:
+        """Say by how much the clocks differ, "" if it is no more than the slack."""
+        ahead_s = self.ahead_s(now)
+        if abs(ahead_s) <= slack_s:
+            return ""
+        return f"about {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
+
+    def running_s(self, job: Job, started: float, now: float) -> float:
+        """Return how long a job has run that started at this time by the scheduler's clock."""
+        return bounded(job, self.there(now, now) - started, now)
+
+
+def bounded(job: Job, running_s: float, now: float) -> float:
+    """Return how long a job may have run: no longer than since its submission, whatever is said."""
+    return max(0.0, min(running_s, now - job.begun))
