@@ -58,9 +58,11 @@ class Resources:
 class JobSpec:
     """One job to submit.
 
-    name: the submission's; specs of one issueJobs call that share it may become one array,
-    told apart by index (0..n-1), and then differ in nothing else. argv: the program and its
-    arguments, no shell; an element equal to INDEX becomes the index in decimal.
+    name: the submission's, which no other of this user's may have while a job of it is unfinished:
+    by it a job is looked for whose submission got no clear answer, taken back, and killed. Specs
+    of one issueJobs call that share it may become one array, told apart by index (0..n-1), and
+    then differ in nothing else. argv: the program and its arguments, no shell; an element equal
+    to INDEX becomes the index in decimal.
     env: the whole environment (None: the caller's, without what a scheduler left in it for a job
     that the caller runs in). Every variable given reaches the command, whatever its name; only a
     scheduler's own whose value is unchanged from the caller's is no gift but a copy of that.
@@ -199,7 +201,10 @@ class BatchSystem(ABC):
 
     @abstractmethod
     def issueJob(self, spec: JobSpec) -> int:
-        """Submit one job; return its handle at once. Acceptance or refusal arrives later."""
+        """Submit one job; return its handle at once. Acceptance or refusal arrives later.
+
+        Raises ValueError if an unfinished job of this instance has its name and index.
+        """
 
     @abstractmethod
     def getIssuedJobIDs(self) -> frozenset[int]:
@@ -220,7 +225,10 @@ class BatchSystem(ABC):
         """Request the end of these jobs. Only their JobEnd, or absence, confirms it."""
 
     def issueJobs(self, specs: Sequence[JobSpec]) -> list[int]:
-        """Submit many jobs, as arrays where there are any; return handles in the same order."""
+        """Submit many jobs, as arrays where there are any; return handles in the same order.
+
+        Raises ValueError, and takes none, as issueJob() does.
+        """
         return [self.issueJob(spec) for spec in specs]
 
     def getRunningJobIDs(self) -> dict[int, float]:

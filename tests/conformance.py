@@ -9,7 +9,8 @@ any adapter. Read next: docs/batch-systems.md.
             return lambda: Mine(str(tmp_path))    # each call: an instance over the same jobs
 
 Set `adopts = False` for an adapter without adopt(), `remembers = False` for one that cannot tell
-how a job ended while no instance was there, `impossible` to what it can never run.
+how a job ended while no instance was there, `checks_names = False` for one that leaves it to its
+caller that names are unique, `impossible` to what it can never run.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ class Conformance:
     """Inherit, and give it a fixture `make`."""
 
     adopts = True
+    checks_names = True
     remembers = True
     impossible: Resources | None = Resources(memory_bytes=1 << 60)
 
@@ -253,6 +255,25 @@ class Conformance:
         assert not refused.transient
         assert len(refused.why) > 20
         assert job not in watcher.batch.getIssuedJobIDs()
+
+    def test_a_name_in_use_is_refused_until_its_job_has_ended(
+        self, watcher: Watcher, tmp_path: Path
+    ) -> None:
+        if not self.checks_names:
+            pytest.skip("this batch system leaves it to its caller that names are unique")
+        gate, batch = tmp_path / "gate", watcher.batch
+        first = batch.issueJob(gated(gate, 3, "used", index=1))
+        with pytest.raises(ValueError, match="used has an unfinished job of index 1"):
+            batch.issueJobs([sh("exit 0", "fresh"), sh("exit 0", "used", index=1)])
+        with pytest.raises(ValueError, match="fresh has an unfinished job of index 0"):
+            batch.issueJobs([sh("exit 0", "fresh"), sh("exit 0", "fresh")])
+        assert batch.getIssuedJobIDs() <= {first}, "of those nothing was taken"
+        other = batch.issueJob(sh("exit 0", "used", index=2))
+        gate.touch()
+        assert watcher.end(first).exit_status == 3
+        again = batch.issueJob(sh("exit 4", "used", index=1))
+        assert watcher.end(again).exit_status == 4
+        assert watcher.end(other).reason is Reason.OK
 
     def test_calls_do_not_wait_for_jobs(self, batch: BatchSystem) -> None:
         began = time.monotonic()

@@ -30,7 +30,11 @@ class Outbox:
     _room: int | None = None
 
     def post(self, specs: Sequence[JobSpec], cwd: str) -> list[int]:
-        """Take these jobs in; return their handles."""
+        """Take these jobs in; return their handles.
+
+        Raises ValueError, and takes none, if one has the name and index of an unfinished job.
+        """
+        self.roll.names.take(specs)
         handles = []
         for spec in specs:
             job = self.roll.enter(spec.name, spec.index, spec.output)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from batchsystems.commandline.dialect import Check, Phase, Sighting
 from batchsystems.interface import JobEnd, JobSpec, Update
+from batchsystems.names import NamesInUse
 
 NEVER = float("-inf")
 FOREVER = float("inf")
@@ -147,12 +148,14 @@ class Roll:
 
     jobs: dict[int, Job] = field(default_factory=dict)
     by_native: dict[str, Job] = field(default_factory=dict)
+    names: NamesInUse = field(default_factory=NamesInUse)
     news: deque[tuple[int, Update]] = field(default_factory=deque)
     last: int = 0
 
     def enter(self, name: str, index: int, output: str | None = None) -> Job:
         """Add a job; its handle was never used before."""
         self.last += 1
+        self.names.add(name, index)
         job = self.jobs[self.last] = Job(self.last, name, index, output=output)
         return job
 
@@ -169,6 +172,7 @@ class Roll:
         """Tell the last news of a job, and forget it."""
         if self.jobs.pop(job.handle, None) is not None:
             self.by_native.pop(job.native, None)
+            self.names.give_back(job.name, job.index)
             self.tell(job, update)
 
     def take_news(self) -> dict[int, Update]:
@@ -187,6 +191,7 @@ class Roll:
         """Forget all jobs and news."""
         self.jobs.clear()
         self.by_native.clear()
+        self.names = NamesInUse()
         self.news.clear()
 
     def accepted(self) -> Iterable[Job]:

@@ -30,6 +30,7 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
+from batchsystems.names import NamesInUse
 from batchsystems.singlemachine import launcher, records
 from batchsystems.singlemachine.adoption import Found, find
 from batchsystems.singlemachine.machine import oom_counter, read_machine
@@ -107,6 +108,8 @@ class SingleMachine(BatchSystem):
         self._watching = Watching()
         self._sampling = Sampling(lambda job: self._watching.signal(job, signal.SIGUSR1))
         self._last_id = 0
+        self._names = NamesInUse()
+        self._named: dict[int, tuple[str, int]] = {}
         self._specs: dict[int, JobSpec] = {}
         self._live: dict[int, _Live] = {}
         self._news: deque[tuple[int, Update]] = deque()
@@ -120,13 +123,18 @@ class SingleMachine(BatchSystem):
         return self.issueJobs([spec])[0]
 
     def issueJobs(self, specs: Sequence[JobSpec]) -> list[int]:
-        """Queue these jobs, and start what there is room for."""
+        """Queue these jobs, and start what there is room for.
+
+        Raises ValueError, and takes none, if one has the name and index of an unfinished job.
+        """
+        self._names.take(specs)
         ids = [self._enqueue(spec) for spec in specs]
         self._start_waiting()
         return ids
 
     def _enqueue(self, spec: JobSpec) -> int:
         self._last_id += 1
+        self._named[self._last_id] = spec.name, spec.index
         why = self._impossible(spec.resources)
         if why:
             self._tell(self._last_id, Refused(f"{spec.name} {why}"))
@@ -235,6 +243,8 @@ class SingleMachine(BatchSystem):
             kill_survivors(key)
             return None
         self._last_id = job
+        self._named[job] = record.name, record.index
+        self._names.add(record.name, record.index)
         if not record.native:
             self._tell(job, Accepted(identity.native))
         if end is not None:
@@ -297,6 +307,8 @@ class SingleMachine(BatchSystem):
         return JobEnd(reason, node=node, evidence=(evidence, *rest))
 
     def _tell(self, job: int, update: Update) -> None:
+        if isinstance(update, JobEnd | Refused):
+            self._names.give_back(*self._named.pop(job, ("", 0)))
         self._news.append((job, update))
         self._watching.ring(True)
 
@@ -356,6 +368,7 @@ class SingleMachine(BatchSystem):
         self._watching.close()
         self._live.clear()
         self._specs.clear()
+        self._names, self._named = NamesInUse(), {}
         self._packing.waiting.clear()
         if self._private and not busy:
             shutil.rmtree(self.state_dir, ignore_errors=True)

@@ -110,7 +110,7 @@ def test_a_list_cut_between_two_lines_loses_no_job(
 
 def test_an_end_the_queue_has_forgotten_comes_from_the_history(fake: FakeSlurm, watcher: Watcher):
     fake.configure(min_job_age=0)
-    jobs = watcher.batch.issueJobs([sh(f"exit {code}") for code in (0, 3, 137)])
+    jobs = watcher.batch.issueJobs([sh(f"exit {code}", index=code) for code in (0, 3, 137)])
     ends = watcher.ends(jobs)
     assert [ends[job].exit_status for job in jobs[:2]] == [0, 3]
     third = ends[jobs[2]]
