@@ -113,8 +113,7 @@ def run_job(shift: Shift, assignment: Assignment) -> None:
         job, attempt, granted = assignment.job, assignment.attempt, shift.terms.granted
         context = StepContext(shift.desk.tree, job, attempt, step, depth, granted, shift.local)
         shift.ledger.append(Start(job, attempt, step, round(monotonic() - shift.began, 6)))
-        shift.companion.sync_later()
-        shift.log.begin_step()
+        shift.companion.begins_step(shift.log.begin_step())
         shift.running = context
         outcome, usage = run_step(shift.desk, stack[-1], context, isolated)
         log = shift.settle(stack[-1].kind == Kind.TARGET)

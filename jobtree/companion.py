@@ -5,7 +5,8 @@ must not import what it does not need, nor outlive the worker. Read next: worker
 
 It is no child of the worker, so that a Target's os.wait() never sees it. The worker tells it
 things through a pipe: b"s" there are lines to sync, b"w" the same but they can wait a little,
-b"g123;" a step runs as process group 123 (0: none any more), b"e" all is published.
+b"g123;" a step runs as process group 123 (0: none any more), b"l99;" a step begins whose output
+is what the log holds from byte 99 on, b"e" all is published.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from time import monotonic
 from typing import NamedTuple
 
 from jobtree.descriptors import identity, leads_to, lift
+from jobtree.logcut import Bound
 from jobtree.mailbox.claims import write_beat
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import Synced, append_line
 
 SYNC_EVERY_S = 0.2
+LOG_EVERY_S, FLOOD_EVERY_S = 1.0, 0.1
+"""How often to look at the size of what the running step prints; and while it prints much."""
+
 LOOK_EVERY_S = 0.5
 """How often to look whether the worker lives, where there is no pidfd."""
 
 
 class Charge(NamedTuple):
-    """What a companion looks after."""
+    """What a companion looks after. log: where steps print; kept_log: where it is to be found."""
 
     tree: str
     issue: str
@@ -37,6 +42,9 @@ class Charge(NamedTuple):
     local: str
     heartbeat_s: float
     doorbell: tuple[str, int, str] | None
+    log: str
+    kept_log: str
+    max_log_bytes: int
 
 
 class Companion:
@@ -67,9 +75,9 @@ class Companion:
         """Have what was written so far synced soon."""
         self._tell(b"s")
 
-    def sync_later(self) -> None:
-        """Have it synced within SYNC_EVERY_S: in vain if this worker ends before."""
-        self._tell(b"w")
+    def begins_step(self, log_offset: int) -> None:
+        """Tell where a step's output begins; have its start synced within SYNC_EVERY_S."""
+        self._tell(b"wl%d;" % log_offset)
 
     def runs_group(self, group: int) -> None:
         """Have this process group killed if the worker dies; 0: none."""
@@ -105,6 +113,7 @@ class _Watch:
         self._ended = self._deaf = self._failed = False
         self._pending = False
         self._synced_at = 0.0
+        self._log = Bound(charge.log, charge.max_log_bytes)
 
     def keep(self) -> None:
         """Watch until the worker is gone, then tidy up."""
@@ -117,15 +126,18 @@ class _Watch:
 
     def _watch_worker(self) -> None:
         next_beat = monotonic() + self._charge.heartbeat_s
+        next_look = monotonic() + LOG_EVERY_S
         while True:
             now = monotonic()
+            if now >= next_look:
+                next_look = now + (FLOOD_EVERY_S if self._log.hold() else LOG_EVERY_S)
             if now >= next_beat:
                 next_beat = now + self._charge.heartbeat_s
                 self._beat()
             self._pending = self._pending or (self._deaf and self._grown())
             if self._pending and now >= self._synced_at + SYNC_EVERY_S:
                 self._sync()
-            until = next_beat
+            until = min(next_beat, next_look)
             if self._pending or self._deaf:
                 until = min(until, self._synced_at + SYNC_EVERY_S, now + SYNC_EVERY_S)
             if not self._lives(until - now):
@@ -159,9 +171,10 @@ class _Watch:
         if b"w" in told and b"s" not in told and not self._pending:
             self._synced_at = monotonic()
         self._pending = self._pending or b"s" in told or b"w" in told
-        _, found, group = told.rpartition(b"g")
-        if found and b";" in group:
-            self._group = int(group.partition(b";")[0])
+        self._group = _last_number(told, b"g", self._group)
+        began = _last_number(told, b"l", -1)
+        if began >= 0:
+            self._log.begin(began)
 
     def _beat(self) -> None:
         self._beats += 1
@@ -209,11 +222,27 @@ class _Watch:
         if not self._ended:
             if self._group > 1:
                 _kill_group(self._group)
+            self._keep_output()
             self._sync(dead=True)
         if os.path.lexists(self._charge.local):
             from jobtree.mailbox.files import remove_tree
 
             remove_tree(self._charge.local)
+
+    def _keep_output(self) -> None:
+        """Cut what the last step printed, and put it where it is looked for."""
+        said = self._log.shorten()
+        if said and self._charge.log != self._charge.kept_log:
+            from jobtree.steplog import append
+
+            with suppress(OSError):
+                append(self._charge.kept_log, said)
+
+
+def _last_number(told: bytes, letter: bytes, otherwise: int) -> int:
+    """Return the number behind the last such letter in what was told."""
+    _, found, rest = told.rpartition(letter)
+    return int(rest.partition(b";")[0]) if found and b";" in rest else otherwise
 
 
 def _keep_only(kept: tuple[int, ...]) -> None:

@@ -50,6 +50,11 @@ class LocalDirectory:
             make_private(self._now)
         return self._now
 
+    def claim(self) -> str:
+        """Make the directory itself, for what all steps share, and return it."""
+        make_private(self.path)
+        return self.path
+
     def holds(self, path: str) -> bool:
         """Tell whether `path` lies in this directory."""
         return os.path.realpath(path).startswith(os.path.realpath(self.path) + "/")

@@ -213,6 +213,7 @@ def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
         job_time_s=settings.job_time_s,
         scratch=settings.scratch,
         environment=live.store.meta("environment", ""),
+        local_logs=settings.local_logs,
     )
 
 

@@ -152,6 +152,8 @@ class Settings(NamedTuple):
     """what a worker needs beside its step: asked for on top, never granted to the step"""
     python: str = ""
     """the interpreter of workers; "" for this process's own"""
+    local_logs: bool = False
+    """a running step prints into scratch, not on the shared file system"""
     heartbeat_s: float = 30.0
     sweep_s: float = 1.0
     swept_at_once: int = 1000

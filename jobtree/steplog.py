@@ -1,7 +1,7 @@
 """The worker's log: where its steps print, one after another.
 
-Owns which range of it is whose, the cutting, and the copies of what failed steps printed;
-must not know what a step is. Read next: worker.py. Output may be gigabytes and any bytes.
+Owns which range of it is whose, and the copies of what failed steps printed; must not know what
+a step is. Read next: logcut.py, which keeps it small; worker.py. Output may be any bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from jobtree.descriptors import leads_to, lift
+from jobtree.logcut import cut
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.results import Log
 
@@ -20,10 +21,13 @@ class StepLog:
 
     Two descriptors: output is appended through one; the other edits in place, as a write at
     an offset through an appending descriptor appends all the same.
+
+    running: a file on the node that takes what the running step prints, "" for none. What is
+    kept of it is added to the log proper when the step is over.
     """
 
-    def __init__(self, path: str, max_bytes: int) -> None:
-        self._path, self._max_bytes = path, max_bytes
+    def __init__(self, path: str, max_bytes: int, running: str = "") -> None:
+        self._kept, self._path, self._max_bytes = path, running or path, max_bytes
         self._append = self._edit = -1
         self._began = 0
         self.mend()
@@ -48,46 +52,58 @@ class StepLog:
         what = there.st_dev, there.st_ino
         return leads_to(self._append, what) and leads_to(self._edit, what)
 
-    def begin_step(self) -> None:
-        """Note where the next step's output begins."""
+    def begin_step(self) -> int:
+        """Note where the next step's output begins, and return that."""
         self._began = os.fstat(self._edit).st_size
+        return self._began
 
     def end_step(self) -> Log:
         """Cut the step's output to its head and tail; return where it lies now."""
-        size = os.fstat(self._edit).st_size
-        self._began = min(self._began, size)  # a step may have emptied or removed the file
-        length = size - self._began
-        if length > self._max_bytes:
-            length = self._cut(length)
-        return Log(self._began, length)
+        length = cut(self._edit, self._began, self._max_bytes)
+        if self._path == self._kept:
+            return Log(min(self._began, os.fstat(self._edit).st_size), length)
+        return self._move(length)
 
-    def _cut(self, length: int) -> int:
-        head, tail = self._max_bytes // 2, self._max_bytes - self._max_bytes // 2
-        mark = b"\n[... %d bytes cut ...]\n" % (length - head - tail)
-        kept = os.pread(self._edit, tail, self._began + length - tail) if tail else b""
-        view, at = memoryview(mark + kept), self._began + head
-        while view:
-            written = os.pwrite(self._edit, view, at)
-            view, at = view[written:], at + written
-        os.ftruncate(self._edit, at)
-        return at - self._began
+    def _move(self, length: int) -> Log:
+        """Add the step's output to the log proper."""
+        if not length:
+            return Log(0, 0)
+        content = os.pread(self._edit, length, self._began)
+        os.ftruncate(self._edit, 0)
+        return Log(append(self._kept, content), len(content))
 
     def copy(self, log: Log, path: str) -> bool:
         """Keep a copy of a step's output at `path`; tell whether there was any."""
         if not log.length:
             return False
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        source = os.open(self._kept, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            at, end = log.offset, log.offset + log.length
-            while part := os.pread(self._edit, min(_CHUNK, end - at), at) if at < end else b"":
-                write_all(fd, part)
-                at += len(part)
+            fd = os.open(path, flags, 0o600)
+            try:
+                at, end = log.offset, log.offset + log.length
+                while part := os.pread(source, min(_CHUNK, end - at), at):
+                    write_all(fd, part)
+                    at += len(part)
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            os.close(source)
         return True
 
     def finish(self) -> None:
         """Remove the log if nothing was ever printed."""
-        if not os.fstat(self._edit).st_size:
+        if self._path == self._kept and not os.fstat(self._edit).st_size:
             os.unlink(self._path)
+
+
+def append(path: str, content: bytes) -> int:
+    """Append to a log of this process alone; return the offset at which `content` begins."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    try:
+        at = os.fstat(fd).st_size
+        write_all(fd, content)
+    finally:
+        os.close(fd)
+    return at

@@ -38,6 +38,7 @@ from jobtree.steplog import StepLog
 from jobtree.steps import Desk, WorkerFailure, leave_process
 from jobtree.surroundings import Surroundings
 
+RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 
@@ -100,12 +101,24 @@ def _work(order: str, index: int) -> int:
     if not exists_after_listing(order):  # withdrawn meanwhile, and a twin's claim may be with it
         return _leave_again(tree, issue, claim, ledger)
     local = LocalDirectory(f"{scratch_on_node(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
-    charge = Charge(tree, issue, claim, local.path, terms.heartbeat_s, terms.doorbell)
+    kept_log = log_path(tree, issue)
+    running_log = f"{local.claim()}/{RUNNING_LOG}" if terms.local_logs else ""
+    charge = Charge(
+        tree,
+        issue,
+        claim,
+        local.path,
+        terms.heartbeat_s,
+        terms.doorbell,
+        running_log or kept_log,
+        kept_log,
+        terms.max_log_bytes,
+    )
     companion = Companion(charge)
     os.close(claim)
     nothing = StandardInput()
     ledger.append(Hello(host, os.getpid(), nonce, started, local.path))
-    log = StepLog(log_path(tree, issue), terms.max_log_bytes)
+    log = StepLog(kept_log, terms.max_log_bytes, running_log)
     try:
         descriptors = Descriptors((nothing, log, ledger, companion))
         desk = _desk(tree, terms, issue, companion, descriptors)

@@ -22,6 +22,7 @@ from batchsystems.site.fields import (
     Some,
     Space,
     Time,
+    Truth,
     Word,
     Words,
     key,
@@ -204,6 +205,12 @@ class Worker(Section):
     )
     shell: Program = key("shell", "/bin/sh", "the shell of these lines, and of batch scripts")
     python: Word = key("python", "", "the Python of workers (default: the one of the master)")
+    local_logs: Truth = key(
+        "local_logs",
+        False,
+        "what a running step prints goes to scratch, and what is kept of it to the shared file "
+        "system when the step is over",
+    )
     heartbeat_s: Period = key("heartbeat", 30.0, "between two signs of life of a worker")
     worker_memory_bytes: Size = key(
         "memory", 64 * 2**20, "what a worker needs itself, asked for on top of what its jobs need"

@@ -167,7 +167,7 @@ def read_private_range(path: str, offset: int, length: int) -> bytes:
     """
     fd = open_own(path)
     try:
-        return os.pread(fd, length, offset)
+        return _read_range(fd, offset, length)
     finally:
         os.close(fd)
 

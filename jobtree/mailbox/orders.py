@@ -44,7 +44,8 @@ class Terms(NamedTuple):
     granted: the resources each was given, time_s the limit. defaults: for unset requirements.
     doorbell: (host, port, token) of the master, or None. heartbeat_s: between two beats.
     max_log_bytes: kept of each step's output. scratch: where local temp dirs are made.
-    environment: the digests of environment.json on record, between blanks.
+    environment: the digests of environment.json on record, between blanks. local_logs: a running
+    step prints into scratch.
     """
 
     submission: str
@@ -58,6 +59,7 @@ class Terms(NamedTuple):
     job_time_s: float
     scratch: str
     environment: str = ""
+    local_logs: bool = False
 
 
 def write_order(tree: str, terms: Terms, packs: list[list[Assignment]], sync: bool = True) -> None:

@@ -96,6 +96,21 @@ def use_thread(target: Target) -> None:
     thread.join()
 
 
+def flood(target: Target, piece: int, pieces: int) -> None:
+    """Print much, and wait after each piece until it takes no more space than its ends."""
+    print("head", flush=True)
+    log = os.dup(1)
+    for _ in range(pieces):
+        os.write(1, b"x" * piece)
+        end = time.monotonic() + 60.0
+        while os.fstat(log).st_blocks * 512 > piece // 4:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{os.fstat(log).st_blocks * 512} bytes still")
+            time.sleep(0.05)
+    os.close(log)
+    print("tail")
+
+
 def pollute(target: Target) -> None:
     os.chdir("/")
     os.umask(0o777)

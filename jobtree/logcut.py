@@ -1,0 +1,109 @@
+"""What is kept of a step's output: its head and its tail, while it runs and afterwards.
+
+Owns the cutting of a range at the end of a log that others may be appending to; must not know
+whose it is. Read next: steplog.py, for when a step is over; companion.py, for while it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+LET_GROW_BYTES = 1024 * 1024
+"""A running step's output may be longer than what is kept of it by this much."""
+
+_MARK = re.compile(rb"\n\[\.\.\. (\d+) bytes cut \.\.\.\]\n")
+_LONGEST_MARK = 64
+_KEEP_SIZE_AND_PUNCH = 3
+_TRIES = 5
+
+
+def cut(fd: int, began: int, most: int) -> int:
+    """Cut what a log holds from `began` on to `most` bytes and a mark; return its length.
+
+    Bytes appended meanwhile are kept, but for those of the last microseconds: file systems
+    have no call that takes out a middle at any offset.
+    """
+    size = os.fstat(fd).st_size
+    began = min(began, size)  # a step may have emptied or removed the file
+    if size - began <= most + _LONGEST_MARK:
+        return size - began
+    head, tail = most // 2, most - most // 2
+    before = _MARK.match(os.pread(fd, _LONGEST_MARK, began + head))
+    gone = int(before[1]) - len(before[0]) if before else 0
+    for _ in range(_TRIES):
+        mark = b"\n[... %d bytes cut ...]\n" % (gone + size - began - head - tail)
+        at = _write_at(fd, mark + (os.pread(fd, tail, size - tail) if tail else b""), began + head)
+        grown = os.fstat(fd).st_size
+        if grown <= size:
+            break
+        size = grown
+    os.ftruncate(fd, at)
+    return at - began
+
+
+def _write_at(fd: int, content: bytes, at: int) -> int:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written
+    return at
+
+
+class Bound:
+    """Keeps a running step's output small on disk. path: the log; most: bytes kept of a step."""
+
+    def __init__(self, path: str, most: int) -> None:
+        self._path, self._most = path, most
+        self._began = self._emptied = 0
+
+    def begin(self, began: int) -> None:
+        """Note that the output of another step begins at this offset."""
+        self._began = self._emptied = began
+
+    def hold(self) -> bool:
+        """Free the space of what lies between head and tail; tell whether there was any.
+
+        The file keeps its length and its end, so that nothing is lost that is printed now: its
+        middle is a hole. Where file systems have none it is cut, as at the step's end.
+        """
+        try:
+            size = os.stat(self._path).st_size
+            start = max(self._emptied, self._began + self._most // 2)
+            end = size - self._most
+            if end - start < LET_GROW_BYTES:
+                return False
+            fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if _punch(fd, start, end - start):
+                    self._emptied = end
+                else:
+                    cut(fd, self._began, self._most)
+            finally:
+                os.close(fd)
+            return True
+        except OSError:
+            return False
+
+    def shorten(self) -> bytes:
+        """Cut the output of a step that its worker did not live to end; return what is kept."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return os.pread(fd, cut(fd, self._began, self._most), self._began)
+            finally:
+                os.close(fd)
+        except OSError:
+            return b""
+
+
+def _punch(fd: int, offset: int, length: int) -> bool:
+    """Make a hole in a file; False if its file system has none."""
+    import ctypes  # heavy: only floods need it
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).fallocate
+    except (AttributeError, OSError):
+        return False
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return bool(call(fd, _KEEP_SIZE_AND_PUNCH, offset, length) == 0)
