@@ -47,7 +47,7 @@ class Issue:
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
     fared_well: as far as that speaks for or against its node, None if it does not. overstayed:
     it was still in the queue long after its results were read, so its end was asked for. silent:
-    it was for too long when last looked at.
+    it was for too long when last looked at. began: False if its launch failed.
     """
 
     __slots__ = (
@@ -55,6 +55,7 @@ class Issue:
         "batch_system",
         "beat",
         "beat_at",
+        "began",
         "fared_well",
         "granted",
         "handle",
@@ -102,6 +103,7 @@ class Issue:
         self.ran_at_beat_s: float | None = None
         self.recalled_at: float | None = None
         self.fared_well: bool | None = None
+        self.began = True
         self.overstayed = self.silent = False
 
     @property

@@ -7,6 +7,9 @@ A node is bad when batch jobs fail on it far more often than on all the others: 
 failures in so many batch jobs would come by chance, at the others' rate, less than once in a
 thousand times. That finds black holes, where every job dies at once, and spares both a node
 among many where a workflow fails everywhere and a node that had bad luck once.
+
+A node where nothing can even begin, as it does not see the tree or has no Python, needs no
+comparison: no step has had a part in that.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ REMEMBERED = 50
 FEWEST_FAILURES = 3
 FEWEST_ELSEWHERE = 5
 """Below these nothing is concluded."""
+
+FEWEST_UNBEGUN, MOST_UNBEGUN = 2, 4
+"""Where nothing begins so many in a row are enough; so many nodes may be left out for it."""
 
 CHANCE = 0.001
 COOL_DOWN_S = 3600.0
@@ -48,18 +54,25 @@ class Ledger:
     def __init__(self, cool_down_s: float = COOL_DOWN_S) -> None:
         self._cool_down_s = cool_down_s
         self._fared: dict[str, deque[bool]] = {}
+        self._unbegun: dict[str, int] = {}
         self._excluded: dict[str, Excluded] = {}
 
-    def note(self, node: str, good: bool, now: float) -> Excluded | None:
-        """Note how a batch job fared; return the node's exclusion if that has made it bad."""
+    def note(self, node: str, good: bool, now: float, began: bool = True) -> Excluded | None:
+        """Note how a batch job fared; return the node's exclusion if that has made it bad.
+
+        began: whether its worker did; one that did not says most against its node.
+        """
         node = short_name(node)
         if not node:
             return None
         fared = self._fared.setdefault(node, deque(maxlen=REMEMBERED))
         fared.append(good)
-        if good or node in self._excluded or not self._may_exclude_more():
+        self._unbegun[node] = 0 if began else self._unbegun.get(node, 0) + 1
+        if good or node in self._excluded:
             return None
-        why = self._why_bad(node)
+        why = self._why_hopeless(node)
+        if not why and self._may_exclude_more():
+            why = self._why_bad(node)
         if not why:
             return None
         found = Excluded(node, now + self._cool_down_s, why)
@@ -75,6 +88,7 @@ class Ledger:
         cleared = []
         for node in map(short_name, list(nodes)):
             self._fared.pop(node, None)
+            self._unbegun.pop(node, None)
             if self._excluded.pop(node, None) is not None:
                 cleared.append(node)
         return cleared
@@ -89,6 +103,14 @@ class Ledger:
 
     def _may_exclude_more(self) -> bool:
         return len(self._excluded) < max(1, int(LARGEST_SHARE * len(self._fared)))
+
+    def _why_hopeless(self, node: str) -> str:
+        """Return why a node is bad where nothing begins, whatever is known of others."""
+        count = self._unbegun[node]
+        crowded = len(self._excluded) >= MOST_UNBEGUN and not self._may_exclude_more()
+        if count < FEWEST_UNBEGUN or crowded:
+            return ""
+        return f"the last {count} batch jobs could not even begin there"
 
     def _why_bad(self, node: str) -> str:
         here = self._fared[node]

@@ -20,6 +20,8 @@ NOT_OURS = 75
 """A worker's own exit status when it lost its claim to a twin, or was fenced off."""
 
 
+UNHEARD = "its own words did not arrive: the tree may not be there on that node"
+
 NEVER_BEGAN = "it was said to run, but no worker has begun"
 """Why an issue is killed that no worker has claimed: charged, so that it ends some day."""
 
@@ -133,6 +135,18 @@ def _judge_status(ending: Ending, place: str) -> Verdict | None:
         why = f"ended its process with exit status {status}{place}"
         return Verdict(Charge.CRASH, why)
     return None
+
+
+def failed_launch(ending: Ending, words: str) -> Ending:
+    """Return how an issue ended that no worker began; words: that worker's own last.
+
+    What ended by itself before a step began was no step's doing: its node is at fault, or the site.
+    """
+    status = ending.exit_status
+    if ending.reason != "FAILED" or status is None or status in (0, NOT_OURS):
+        return ending
+    unheard = UNHEARD if status == WORKER_FAILED else ""
+    return ending._replace(reason="LAUNCH_FAILED", said=words or unheard or ending.said)
 
 
 def judge_unclaimed(ending: Ending) -> Verdict:

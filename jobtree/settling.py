@@ -15,8 +15,9 @@ from jobtree.attempts import Action, News, State, advance
 from jobtree.job import Job
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
-from jobtree.mailbox.results import GAVE_UP, Hello
-from jobtree.rescue import Charge, Ending, Verdict, hold_s, judge, judge_unclaimed
+from jobtree.mailbox.lastwords import last_words
+from jobtree.mailbox.results import Hello
+from jobtree.rescue import Charge, Ending, Verdict, failed_launch, hold_s, judge, judge_unclaimed
 from jobtree.steering import blame, note_end
 
 log = logging.getLogger("jobtree")
@@ -133,6 +134,9 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     running = live.mailbox.running(issue.name)
     victim = next(iter(issue.open))
     if hello is None:
+        printed = live.mailbox.launch_tail(issue.submission)
+        ending = failed_launch(ending, last_words(printed, issue.task))
+        issue.began = ending.reason != "LAUNCH_FAILED"
         _slow_down(live, ending)
         for job_id in list(issue.open):
             _charge(live, issue, job_id, judge_unclaimed(ending))
@@ -176,10 +180,8 @@ def _release(live: Live, issue: Issue) -> None:
 
 def _last_words(live: Live, issue: Issue) -> str:
     """Return why a worker ended between two steps, as far as it could say."""
-    _, said, words = live.mailbox.worker_tail(issue.name).rpartition(GAVE_UP)
-    if not said:
-        return "its worker ended between two steps"
-    return f"its worker gave up: {words.partition(chr(10))[0]}"
+    words = last_words(live.mailbox.worker_tail(issue.name), issue.task)
+    return f"its worker gave up: {words}" if words else "its worker ended between two steps"
 
 
 def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:

@@ -30,7 +30,7 @@ def note_end(live: Live, issue: Issue) -> None:
     """Note how an issue fared on its node, once it is over; leave the node out if it is bad."""
     if issue.fared_well is None:
         return
-    found = live.nodes.note(issue.node, issue.fared_well, live.clock.now())
+    found = live.nodes.note(issue.node, issue.fared_well, live.clock.now(), issue.began)
     if found is not None:
         minutes = (found.until - live.clock.now()) / 60
         log.warning("node %s is left out for %.0f minutes: %s", found.node, minutes, found.why)

@@ -4,7 +4,8 @@ Owns the order of these acts and the exit status; must not know colours or sched
 imports only the light standard library. Read next: chain.py (one job), companion.py.
 
 Exit status: 0 once all results are published, whatever the steps returned; 75 if the issue is
-another's, withdrawn or fenced off; 70 for a failure of its own. Never a step's.
+another's, withdrawn or fenced off; 70 for a failure of its own or its node's, as when the tree is
+not to be seen there. Never a step's.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.files import exists_after_listing, remove_file
 from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
-from jobtree.mailbox.results import GAVE_UP, End, Hello, Returned
+from jobtree.mailbox.results import End, Hello, Returned
+from jobtree.mailbox.sight import require_tree
 from jobtree.measure import Meter
 from jobtree.pickling import Script
 from jobtree.shell import Terms as ShellTerms
@@ -53,7 +55,7 @@ def main(argv: list[str]) -> NoReturn:
     except Left as left:
         status = left.status
     except BaseException as error:  # noqa: BLE001 - the outermost boundary
-        _explain({errors, 2} if leads_to(errors, what) else {2}, error)
+        _explain({errors, 2} if leads_to(errors, what) else {2}, int(argv[-1]), error)
         status = OWN_FAILURE
     leave_process(status)
 
@@ -64,12 +66,15 @@ def _close(fd: int, what: Identity) -> None:
         os.close(fd)
 
 
-def _explain(errors: set[int], error: BaseException) -> None:
+def _explain(errors: set[int], index: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
     from traceback import format_exception
 
-    text = f"{GAVE_UP}{error}\n"
-    if not isinstance(error, WorkerFailure | ReportableError):
+    from jobtree.mailbox.lastwords import give_up_words
+
+    expected = isinstance(error, WorkerFailure | ReportableError)
+    text = give_up_words(index, error, expected or isinstance(error, OSError))
+    if not expected:
         text += "".join(format_exception(error))
     for fd in errors:
         with suppress(OSError):
@@ -78,18 +83,20 @@ def _explain(errors: set[int], error: BaseException) -> None:
 
 def _work(order: str, index: int) -> int:
     """Do all that the order says for one task; return the exit status."""
-    if not exists_after_listing(order):
-        return NOT_OURS
+    tree = os.path.dirname(os.path.dirname(order))
     try:
+        if not exists_after_listing(order):
+            raise FileNotFoundError(order)
         terms, pack = read_order(order, index)
     except FileNotFoundError:
+        require_tree(tree)
         return NOT_OURS
     except (ValueError, KeyError, TypeError) as error:
         raise WorkerFailure(f"the order cannot be read: {error}") from error
     if terms.submission != os.path.basename(order):
         _tell_order_is_anothers(order, terms.submission)
         return NOT_OURS
-    tree, issue = os.path.dirname(os.path.dirname(order)), issue_name(terms.submission, index)
+    issue = issue_name(terms.submission, index)
     if read_fence(tree, issue) == Fence.STOP:
         return NOT_OURS
     host, nonce, started = os.uname().nodename, os.urandom(8).hex(), time()

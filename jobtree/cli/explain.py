@@ -264,6 +264,11 @@ CODES: dict[str, tuple[str, str]] = {
         "The file was altered or damaged. Start the workflow's script again with the same "
         "--jobTree: it writes a new one, and the tree goes on.",
     ),
+    "JT354": (
+        "A worker began on a node, and not even the tree's directory was to be seen there.",
+        "Mount its file system on that node. Until then jobtree leaves the node out once two batch "
+        "jobs in a row could not begin there; `jobtree nodes DIR --clear` takes it back at once.",
+    ),
     "JT400": (
         "Something in the workflow itself is wrong.",
         "The message tells more.",

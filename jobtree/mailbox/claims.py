@@ -22,6 +22,7 @@ from jobtree.mailbox.files import (
     write_file,
 )
 from jobtree.mailbox.layout import claim_path, fence_path
+from jobtree.mailbox.sight import require_tree
 
 BEAT_BYTES = 17
 """A beat is a decimal count in 16 columns and a newline, rewritten in place."""
@@ -124,8 +125,10 @@ def heed_fence(tree: str, issue: str) -> str | None:
     """Return what the holder of a claim is told.
 
     A claim that is gone means STOP: its issue is settled, and all its files were removed, the
-    fence too. So a worker whose node was given up for dead stops when it wakes up.
+    fence too. So a worker whose node was given up for dead stops when it wakes up. Raises
+    StoreError (JT354) if it is the whole tree that is gone from this node.
     """
     if not exists_after_listing(claim_path(tree, issue)):
+        require_tree(tree)
         return Fence.STOP
     return read_fence(tree, issue)

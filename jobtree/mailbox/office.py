@@ -223,6 +223,10 @@ class Mailbox:
         """Return the end of a worker's log."""
         return _tail(log_path(self._tree, issue))
 
+    def launch_tail(self, submission: str) -> str:
+        """Return the end of what a submission's tasks printed before their workers took over."""
+        return _tail(output_path(self._tree, submission))
+
     def close(self) -> None:
         """Stop listening, and leave nothing that is over."""
         self.bell.close()

@@ -25,10 +25,6 @@ CHUNK_BYTES = 4 * 2**20
 """Read at once: more than the longest line, which is one of CHILDREN_PER_LINE children."""
 
 
-GAVE_UP = "jobtree worker: "
-"""So begins what a worker prints that ends by a failure of its own."""
-
-
 class Hello(NamedTuple):
     """First line. started: epoch seconds on that host. local: its local temp dir."""
 

@@ -38,6 +38,7 @@ class Adapter(BatchSystem):
         self._news: list[tuple[float, int, int, Update]] = []
         self._count = 0
         self._gone = False
+        self._avoid: tuple[str, ...] = ()
 
     # Submission.
 
@@ -101,13 +102,13 @@ class Adapter(BatchSystem):
 
     def _accept_unseen(self, pairs: list[tuple[int, JobSpec]]) -> None:
         for _, spec in pairs:
-            self._cluster.accept(spec)
+            self._cluster.accept(spec, self._avoid)
 
     def _accept(self, pairs: list[tuple[int, JobSpec]], told_after_s: float | None) -> None:
         for handle, spec in pairs:
-            job = self._cluster.accept(spec)
+            job = self._cluster.accept(spec, self._avoid)
             if self._world.strikes("twin started"):
-                twin = self._cluster.accept(spec)
+                twin = self._cluster.accept(spec, self._avoid)
                 job = self._dice.choice([job, twin])
             self._jobs[handle] = job
             job.told.append((self, handle))
@@ -209,6 +210,9 @@ class Adapter(BatchSystem):
                 self.hear(handle, job.end)
             handles.append(handle)
         return handles
+
+    def exclude(self, nodes: Iterable[str]) -> None:
+        self._avoid = tuple(nodes)
 
     def capacity(self) -> Capacity:
         slots = self._cluster.slots if self._cluster.says_capacity else None

@@ -64,6 +64,7 @@ HEARERS: dict[str, Callable[[Known, Data], None]] = {
     "kill asked": Known.must_have_tree,
     "claim": conduct.claim,
     "gone": conduct.gone,
+    "unseen": conduct.unseen,
     "started": conduct.started,
     "finished": conduct.finished,
     "returned": conduct.returned,

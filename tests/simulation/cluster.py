@@ -31,19 +31,22 @@ class Listener(Protocol):
 
 
 class Node:
-    """A machine. runs: the batch jobs on it."""
+    """A machine. runs: the batch jobs on it. sees_tree: whether it has mounted its file system."""
 
     def __init__(self, name: str, slots: int) -> None:
         self.name, self.slots = name, slots
-        self.up = True
+        self.up = self.sees_tree = True
         self.runs: list[BatchJob] = []
 
 
 class BatchJob:
-    """One batch job as the scheduler knows it. known: does the scheduler still know of it?"""
+    """One batch job as the scheduler knows it. known: does the scheduler still know of it?
 
-    def __init__(self, native: str, spec: JobSpec) -> None:
-        self.native, self.spec = native, spec
+    avoid: nodes it is to be kept away from.
+    """
+
+    def __init__(self, native: str, spec: JobSpec, avoid: tuple[str, ...] = ()) -> None:
+        self.native, self.spec, self.avoid = native, spec, avoid
         self.node: Node | None = None
         self.process: Process | None = None
         self.started_at = 0.0
@@ -68,6 +71,8 @@ class Cluster:
         self.dice = world.stream("cluster")
         count = self.dice.choice([1, 2, 4])
         self.nodes = [Node(f"node{n}", self.dice.choice([1, 2, 4])) for n in range(count)]
+        if count > 1 and world.strikes("node without the tree"):
+            self._unmount(self.nodes[0])
         self.jobs: dict[str, BatchJob] = {}
         self.waiting: list[BatchJob] = []
         self.outage_until = 0.0
@@ -81,10 +86,16 @@ class Cluster:
         """How many jobs run at once."""
         return sum(node.slots for node in self.nodes)
 
-    def accept(self, spec: JobSpec) -> BatchJob:
+    def _unmount(self, node: Node) -> None:
+        """Have a node not see the tree, for long or for good: it takes jobs all the same."""
+        node.sees_tree = False
+        lasts_s = self.world.stream("node without the tree").choice([300.0, 3000.0, 1e9])
+        self.world.after(lasts_s, lambda: setattr(node, "sees_tree", True))
+
+    def accept(self, spec: JobSpec, avoid: tuple[str, ...] = ()) -> BatchJob:
         """Take a job into the queue."""
         self._numbers += 1
-        job = BatchJob(f"{self._numbers}", spec)
+        job = BatchJob(f"{self._numbers}", spec, avoid)
         self.jobs[job.native] = job
         self.world.record("accepted", issue=job.issue, native=job.native)
         self.world.after(self.dice.uniform(0, 2 * self.slowness_s), lambda: self._queue(job))
@@ -112,8 +123,13 @@ class Cluster:
 
     def _fill(self) -> None:
         for node in self.nodes:
-            while self.waiting and node.up and len(node.runs) < node.slots:
-                self._run(self.waiting.pop(0), node)
+            while node.up and len(node.runs) < node.slots:
+                fit = (job for job in self.waiting if node.name not in job.avoid)
+                job = next(fit, None)
+                if job is None:
+                    break
+                self.waiting.remove(job)
+                self._run(job, node)
 
     def _run(self, job: BatchJob, node: Node) -> None:
         job.node, job.started_at = node, self.world.now

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from tests.simulation.evidence import GREY, Data, Known
 
+MOST_UNSEEN = 25
+"""A node that sees no tree may cost so many attempts in an hour, as it is left out."""
+
+HOUR_S = 3600.0
+
 # ---- the plan, and who acts ---------------------------------------------------------------
 
 
@@ -18,6 +23,8 @@ def plan(known: Known, data: Data) -> None:
 def master(known: Known, data: Data) -> None:
     known.must(data["epoch"] > known.epoch, "epoch", f"epoch {data['epoch']} is not new")
     known.epoch = data["epoch"]
+
+    known.unseen = {}  # what made a node bad is not kept
 
 
 def end_told(known: Known, data: Data) -> None:
@@ -134,6 +141,15 @@ def started(known: Known, data: Data) -> None:
     for needed in known.needed(node):
         settled = needed in here or known.is_settled(needed)
         known.must(settled, "P2", f"step {node} starts in {issue} before step {needed} is adopted")
+
+
+def unseen(known: Known, data: Data) -> None:
+    """A batch job was lost for its node's want of the tree, which is to be left out for that."""
+    node = data["node"]
+    times = [at for at in known.unseen.get(node, []) if at > known.now - HOUR_S]
+    known.unseen[node] = [*times, known.now]
+    lost = len(known.unseen[node])
+    known.must(lost <= MOST_UNSEEN, "nodes", f"{lost} attempts lost on {node}, without the tree")
 
 
 def finished(known: Known, data: Data) -> None:

@@ -257,6 +257,9 @@ class VirtualMailbox(Mailbox):
     def worker_tail(self, issue: str) -> str:
         return ""
 
+    def launch_tail(self, submission: str) -> str:
+        return ""
+
     def close(self) -> None:
         return None
 

@@ -86,6 +86,8 @@ class Known:
         self.unkempt: set[str] = set()
         self.run_over = False
         self.to_kill: dict[str, bool] = {}
+        # how nodes fared
+        self.unseen: dict[str, list[float]] = {}
 
     def must(self, holds: bool, promise: str, what: str, about: object = "") -> None:
         """Note a broken promise if it does not hold."""

@@ -271,6 +271,17 @@ def late_order_obeyed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker.Worker, "order_stands", lambda self: True)
 
 
+def unseen_tree_taken_for_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    """A worker on a node without the tree ends as one that has lost its claim."""
+    look = worker.Worker.look_in_vain
+
+    def give_way(self: worker.Worker) -> int:
+        look(self)
+        return worker.NOT_OURS
+
+    patch.setattr(worker.Worker, "look_in_vain", give_way)
+
+
 FORCED: dict[str, dict[str, float]] = {
     "fence missing": {"job lost": 0.3, "job absent for a while": 0.3},
     "was there: a refused submission's results unread": {
@@ -286,6 +297,7 @@ FORCED: dict[str, dict[str, float]] = {
         "kill ignored": 0.9,
     },
     "retries charged to a pack-mate": {"worker killed": 0.1},
+    "was there: a tree not seen taken for a withdrawn order": {"node without the tree": 1.0},
     "retries charged to a pack-mate, silently": {"worker killed": 0.1},
 }
 """Faults that strike every seed, for plants that seldom show."""
@@ -314,4 +326,5 @@ PLANTS: dict[str, Plant] = {
     "was there: a lost attempt's directory stays": directory_forgotten,
     "was there: a kill forgotten in a restart": kill_forgotten,
     "was there: a withdrawn order obeyed": late_order_obeyed,
+    "was there: a tree not seen taken for a withdrawn order": unseen_tree_taken_for_withdrawn,
 }

@@ -169,6 +169,9 @@ class Worker:
         return self.dice.choice([0.0, 0.01, 0.01, 2.0])
 
     def _work(self) -> Life:
+        if self.job.node is not None and not self.job.node.sees_tree:
+            yield self._pause()
+            return self.look_in_vain()
         submission = self.job.spec.name
         order = self.disk.files.get(f"orders/{submission}")
         if order is None:
@@ -219,6 +222,11 @@ class Worker:
         self._write(End(0.0))
         self._sync()
         return PUBLISHED
+
+    def look_in_vain(self) -> int:
+        """Look for an order where not even the tree is to be seen."""
+        self.world.record("unseen", node=self.host, issue=self.issue)
+        return OWN_FAILURE
 
     def take_claim(self) -> File | None:
         """Claim the issue; None if it is another's."""

@@ -54,6 +54,8 @@ FAULTS: dict[str, float] = {
     "tail torn": 1.0,
     "doorbell lost": 0.30,
     "move failed": 0.40,
+    # stands last, so that older seeds are what they were
+    "node without the tree": 0.5,
 }
 """Each kind of fault, and how likely it is where it could strike, before a seed's own factor."""
 

@@ -28,6 +28,29 @@ def test_a_black_hole_is_left_out_after_three_jobs() -> None:
     assert [each.node for each in ledger.excluded()] == ["hole"]
 
 
+def test_a_node_where_nothing_begins_is_left_out_before_any_other_is_known() -> None:
+    ledger = Ledger()
+    assert ledger.note("n1.cluster", good=False, now=0.0, began=False) is None
+    found = ledger.note("n1", good=False, now=0.0, began=False)
+    assert found is not None
+    assert found.why == "the last 2 batch jobs could not even begin there"
+
+
+def test_a_node_where_a_worker_began_meanwhile_is_compared_with_others() -> None:
+    ledger = Ledger()
+    for _ in range(5):
+        assert ledger.note("n1", good=False, now=0.0, began=False) is None
+        assert ledger.note("n1", good=True, now=0.0) is None
+
+
+def test_a_file_server_that_is_away_does_not_take_the_whole_cluster() -> None:
+    ledger = Ledger()
+    for number in range(40):
+        for _ in range(3):
+            ledger.note(f"n{number}", good=False, now=0.0, began=False)
+    assert len(ledger.excluded()) == 10
+
+
 def test_it_is_said_once() -> None:
     ledger = experienced()
     assert len(noted(ledger, "hole", *[False] * 20)) == 1

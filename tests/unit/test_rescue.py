@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from jobtree.job import Requirements
+from jobtree.mailbox.lastwords import give_up_words, last_words
 from jobtree.rescue import (
     NEVER_BEGAN,
     Charge,
     Ending,
     Policy,
+    failed_launch,
     hold_s,
     judge,
     judge_unclaimed,
@@ -132,3 +134,33 @@ def test_what_is_gone_without_a_verdict_is_told_with_what_is_known() -> None:
     verdict = judge(ending, GRANTED, POLICY)
     assert verdict == (Charge.FAULT, "missing from the batch system", 0, 0.0)
     assert judge_unclaimed(ending).why.endswith("(ended): missing from the batch system")
+
+
+def test_a_worker_that_gives_up_before_it_began_is_a_failed_launch_told_in_its_words() -> None:
+    unseen = "the tree /t is not to be seen on the node n3"
+    ending = failed_launch(Ending("FAILED", 70, node="n3"), unseen)
+    assert ending.reason == "LAUNCH_FAILED"
+    assert judge_unclaimed(ending).why.endswith(unseen)
+    unheard = failed_launch(Ending("FAILED", 70, node="n3"), "")
+    assert "the tree may not be there on that node" in judge_unclaimed(unheard).why
+
+
+@pytest.mark.parametrize(("status", "signal"), [(75, None), (None, 9), (0, None)])
+def test_a_lost_claim_and_a_kill_are_no_failed_launches(
+    status: int | None, signal: int | None
+) -> None:
+    ending = Ending("FAILED", status, signal)
+    assert failed_launch(ending, "") == ending
+
+
+def test_a_node_without_python_is_a_failed_launch() -> None:
+    assert failed_launch(Ending("FAILED", 127), "").reason == "LAUNCH_FAILED"
+
+
+def test_last_words_are_those_of_a_task() -> None:
+    printed = "noise\n" + give_up_words(3, OSError(5, "no disk"), expected=True)
+    printed += give_up_words(4, ValueError("odd\nmore"), expected=False)
+    assert last_words(printed, 3) == "[Errno 5] no disk"
+    assert last_words(printed, 4) == "unexpected ValueError: odd"
+    assert last_words(printed, 5) == ""
+    assert last_words("jobtree worker: of another version\n", 5) == "of another version"

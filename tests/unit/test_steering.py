@@ -62,7 +62,7 @@ def master(store: Store, now: float = 100.0) -> Any:
 
 def ended_on(node: str, well: bool) -> Any:
     """Return as much of an Issue as steering looks at."""
-    return SimpleNamespace(node=node, fared_well=well)
+    return SimpleNamespace(node=node, fared_well=well, began=True)
 
 
 def find_hole(live: Any) -> None:

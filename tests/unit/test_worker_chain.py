@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from jobtree.errors import StoreError
 from jobtree.mailbox import layout
-from jobtree.mailbox.claims import Claim, Fence, remove_claims, take_claim, write_fence
+from jobtree.mailbox.claims import (
+    Claim,
+    Fence,
+    heed_fence,
+    remove_claims,
+    take_claim,
+    write_fence,
+)
 from jobtree.mailbox.orders import Assignment
 from jobtree.mailbox.results import End, Hello, Returned, Start, read_children
 from jobtree.target import FunctionTarget
@@ -259,6 +267,21 @@ def test_an_order_that_is_not_the_one_submitted_for_is_left_alone_and_told(tree:
     tree.work(75)
     assert f"{SUBMISSION} is the order of j-another.1-1" in tree.errors
     assert os.listdir(tree.path / "claims") == os.listdir(tree.path / "results") == []
+
+
+def test_a_tree_that_is_not_to_be_seen_is_no_withdrawn_order(tree: Tree) -> None:
+    tree.order([Call("nothing")])
+    tree.path.rename(tree.path.with_name("elsewhere"))
+    tree.path.mkdir()  # as an empty mount point is
+    tree.work(70)
+    assert f"JT354]: the tree {tree.path} is not to be seen on the node" in tree.errors
+
+
+def test_a_tree_lost_from_sight_is_no_word_to_stop(tree: Tree) -> None:
+    assert heed_fence(str(tree.path), ISSUE) == Fence.STOP  # its claim was removed
+    tree.path.rename(tree.path.with_name("elsewhere"))
+    with pytest.raises(StoreError, match="is not to be seen on the node"):
+        heed_fence(str(tree.path), ISSUE)
 
 
 def test_a_claim_lost_is_left_alone(tree: Tree) -> None:

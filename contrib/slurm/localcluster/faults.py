@@ -6,6 +6,7 @@ Read next: cluster.py, which does. Every verb returns once it has taken effect.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 
@@ -13,6 +14,7 @@ from localengines import processes
 from localengines.daemons import READY_S
 from localengines.failure import Failure
 from localengines.faults import Verb, service_verbs
+from localengines.packages import program
 from localengines.processes import wait_for
 
 from localcluster import members
@@ -107,6 +109,34 @@ def _resume(cluster: Cluster, node: str) -> None:
         raise Failure(done.stderr.strip())
 
 
+HIDDEN = 'mount -t tmpfs -o size=64k,mode=755 none "$1" && shift && exec "$@"'
+"""Lays an empty directory over one, and goes on as another program: in a mount namespace."""
+
+
+def _hide(cluster: Cluster, what: str) -> None:
+    """Start a node's slurmd anew where a directory is empty, as if it had not been mounted."""
+    node, _, directory = what.partition(":")
+    _node(cluster, node)
+    if not directory.startswith("/") or not os.path.isdir(directory):
+        raise Failure(f"what is to be hidden is NODE:DIRECTORY, not {what!r}")
+    _kill_node(cluster, node)
+    slurmd = cluster.daemons[node].argv
+    hide = [program("unshare"), "--mount", "--", "/bin/sh", "-c", HIDDEN, "sh", directory]
+    cluster.daemons[node].prepare()
+    cluster.spawn(node, [*hide, program(slurmd[0]), *slurmd[1:]])
+    wait_for(f"{node} up", lambda: _is_up(cluster, node), READY_S)
+
+
+def _sees_all(cluster: Cluster, node: str) -> bool:
+    """Tell whether a node's slurmd sees what this process does; True if it does not run."""
+    found = cluster.recorded(node)
+    try:
+        theirs = os.readlink(f"/proc/{found.pid if found else 'self'}/ns/mnt")
+    except OSError:
+        return True
+    return theirs == os.readlink("/proc/self/ns/mnt")
+
+
 # ---- jobs --------------------------------------------------------------------------------
 
 
@@ -141,6 +171,8 @@ def heal(cluster: Cluster) -> None:
         cluster.start(name)
     wait_for("an answer of the controller", cluster.slurm.answers, READY_S)
     for node in cluster.settings.node_names:
+        if not _sees_all(cluster, node):
+            _kill_node(cluster, node)
         cluster.start(node, wait=False)
     for node in cluster.settings.node_names:
         wait_for(f"{node} up", lambda node=node: _is_up(cluster, node), READY_S)  # type: ignore[misc]
@@ -179,6 +211,7 @@ VERBS: Mapping[str, Verb[Cluster]] = {
     "start-node": Verb("NODE", "start a killed node again", _start_node),
     "freeze-node": Verb("NODE", "let slurmd and its step daemons hang", _freeze_node),
     "thaw-node": Verb("NODE", "let them go on", _thaw_node),
+    "hide": Verb("NODE:DIR", "start it anew where this directory is empty, until healed", _hide),
     "down-node": Verb("NODE", "have the controller call it down now", _set_node("down")),
     "drain": Verb("NODE", "let it take no further jobs", _set_node("drain")),
     "resume": Verb("NODE", "let it take jobs again", _resume),

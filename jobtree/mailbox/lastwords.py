@@ -1,0 +1,26 @@
+"""Last words: what a worker prints that ends by a failure of its own, and how they are found again.
+
+Owns their form; must not judge them. Read next: worker.py, which says them; rescue.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+GAVE_UP = "jobtree worker: "
+UNEXPECTED = "unexpected "
+"""So begin the words of one that met what neither it nor its node was to blame for."""
+
+_LINE = re.compile(rf"^{re.escape(GAVE_UP)}(?:task (\d+): )?(.*)$", re.M)
+
+
+def give_up_words(index: int, error: BaseException, expected: bool) -> str:
+    """Return what the worker of a task of an order says, for its error; of the first line."""
+    said = str(error) if expected else f"{UNEXPECTED}{type(error).__name__}: {error}"
+    return f"{GAVE_UP}task {index}: {said}\n"
+
+
+def last_words(printed: str, index: int) -> str:
+    """Return the first line of what the worker of a task said as it gave up, "" if nothing."""
+    mine = [said for task, said in _LINE.findall(printed) if not task or int(task) == index]
+    return mine[-1].strip() if mine else ""
