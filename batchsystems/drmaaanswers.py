@@ -35,7 +35,9 @@ def read_submission(ran: Ran) -> Taken | Turned:
             return Turned(Kind.UNKNOWN, "its answer cannot be read")
         return Taken(submission_of(key))
     words = re.sub(r"^code \d+: ", "", ran.words())
-    kind = ERRORS.get(ran.stdout, Kind.UNKNOWN)
+    kind = ERRORS.get(ran.stdout, Kind.STRANGE)
+    if kind is Kind.STRANGE and (LATER.search(words) or re.search("time[d-]? ?out|failure", words)):
+        kind = Kind.UNKNOWN
     if ran.stdout == "DrmCommunicationException" and UNREACHED.search(words):
         kind = Kind.OUTAGE
     if kind is Kind.PERMANENT and ran.stdout == "DeniedByDrmException":

@@ -117,6 +117,7 @@ OUTAGE, BEFORE = "outage", "before"
 ERRORS: dict[str, Kind] = {
     BEFORE: Kind.OUTAGE,
     "TryLaterException": Kind.CROWDED,
+    "DrmCommunicationException": Kind.UNKNOWN,
     "DeniedByDrmException": Kind.PERMANENT,
     "AuthorizationException": Kind.PERMANENT,
     "InvalidArgumentException": Kind.PERMANENT,

@@ -26,6 +26,7 @@ from batchsystems.sgerecords import cut, key_cells
 from batchsystems.sgewords import (
     BY_SIGNAL,
     FAILURES,
+    LATER_STATUS,
     LIMIT_ENFORCED,
     LOWER,
     NEVER,
@@ -52,18 +53,20 @@ def read_submission(ran: Ran) -> Taken | Turned:
     lines = re.findall(r"^(\d{1,12})(?:\.\d+-\d+:\d+)?\n", ran.stdout, re.M)
     if ran.whole and ran.status == 0 and len(lines) == 1:
         return Taken(lines[0])
-    if not ran.whole or (ran.status or 0) < 0 or lines:
+    if not ran.whole or (ran.status or 0) < 0:
         return Turned(Kind.UNKNOWN, ran.words())
-    if ran.status == 0:
-        found = re.search(r"^verification: found", ran.stdout, re.M)
-        return Turned(Kind.UNCHECKED if found else Kind.UNKNOWN, ran.words())
+    if lines or ran.status == 0:
+        found = not lines and re.search(r"^verification: found", ran.stdout, re.M)
+        return Turned(Kind.UNCHECKED if found else Kind.STRANGE, ran.words())
     judged = _judgement(ran.stderr)
     if judged is not None:
         return judged
     for pattern, kind, fix in REFUSALS:
         if re.search(pattern, ran.stderr, re.M):
-            return Turned(kind, f"{ran.words()}: {fix}" if fix else ran.words())
-    return Turned(Kind.UNKNOWN, ran.words())
+            later = kind in (Kind.PERMANENT, Kind.REFUSED) and ran.status == LATER_STATUS
+            words = f"{ran.words()}: {fix}" if fix and not later else ran.words()
+            return Turned(Kind.CROWDED if later else kind, words)
+    return Turned(Kind.STRANGE, ran.words())
 
 
 def _judgement(text: str) -> Turned | None:

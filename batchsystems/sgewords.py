@@ -190,6 +190,7 @@ NO_CELL = "wait, or source the settings.sh of a cell that there is: it sets SGE_
 
 REFUSALS: tuple[tuple[str, Kind, str], ...] = (
     (r"timed? ?out|got (read|receive)|Error reading answer list", Kind.UNKNOWN, ""),
+    (r"can't be written|couldn't be written", Kind.CROWDED, ""),
     (r"Connection refused|No route to host", Kind.OUTAGE, ""),
     (r"unable to (send|contact|receive)|commlib error", Kind.UNKNOWN, ""),
     (r"only \d+ jobs are allowed", Kind.CROWDED, ""),
@@ -207,8 +208,14 @@ REFUSALS: tuple[tuple[str, Kind, str], ...] = (
     (r"job rejected|[Jj]ob was rejected|denied:", Kind.PERMANENT, ASK),
     (r"^qsub: |invalid option|[Uu]nknown option|is invalid", Kind.PERMANENT, "mend the directives"),
     (r"Unable to read script file", Kind.PERMANENT, ASK),
+    (r"^Unable to run job: ", Kind.REFUSED, ASK),
+    (r"Connection (reset|closed)", Kind.UNKNOWN, ""),
 )
-"""Read from the top, the first that is found counts; what matches none may have been accepted."""
+"""Read from the top, the first that is found counts. `Unable to run job` is qmaster's answer, in
+whatever words: those of a job submission verifier (JSV) are its administrators'."""
+
+LATER_STATUS = 25
+"""With this qsub ends when the same request may be taken later: sge_submit(1), jsv(1)."""
 
 UNJUDGED = "because job requests unknown resource"
 """What the check says of resources that only hosts which are up report the amount of."""

@@ -37,7 +37,8 @@ from batchsystems.slurmanswers import (
     read_submission,
 )
 from batchsystems.slurmasking import asking
-from batchsystems.slurmwords import HOPELESS, REMEDIES, SlurmSettings
+from batchsystems.slurmreasons import meaning, never
+from batchsystems.slurmwords import SlurmSettings
 from batchsystems.transport import Command, Ran, Transport
 
 ZONES_S = 26 * 3600.0
@@ -190,12 +191,11 @@ class SlurmDialect(Dialect):
 
     def remedy(self, why: str) -> str:
         """Look the reason up; `ReqNodeNotAvail, UnavailableNodes:n2` by its beginning."""
-        found = (text for reason, text in REMEDIES.items() if _begins(why, reason))
-        return next(found, "")
+        return meaning(why)
 
     def hopeless(self, why: str) -> bool:
         """Tell whether only a person can make the job start."""
-        return any(_begins(why, reason) for reason in HOPELESS)
+        return never(why)
 
     def suspicious(self, end: JobEnd) -> bool:
         """Without cgroups a job killed for its memory looks as if killed by anybody."""
@@ -228,10 +228,6 @@ class Slurm(CommandLine):
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
         """Make one by the table [slurm], and by those that are for every scheduler."""
         return cls(site.make(SlurmSettings, section, "worker"), *habits_of(site))
-
-
-def _begins(why: str, reason: str) -> bool:
-    return why == reason or why.startswith((f"{reason},", f"{reason} ", f"{reason}:"))
 
 
 def _output(path: str | None) -> str:

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Queue, Sighting, Taken, Turned
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.slurmwords import ENDS, REFUSALS, STATES, STUCK_REASONS
+from batchsystems.slurmreasons import CLIENT, POLICY, REFUSALS, submitting
+from batchsystems.slurmwords import ENDS, STATES, STUCK_REASONS
 from batchsystems.transport import Ran
 
 QUEUE_FIELDS = (
@@ -48,12 +49,23 @@ def read_submission(ran: Ran) -> Taken | Turned:
     lines = re.findall(r"^(?:Submitted batch job )?(\d{1,12})(?:;\S*)?\n", ran.stdout, re.M)
     if ran.whole and ran.status == 0 and len(lines) == 1:
         return Taken(lines[0])
-    if not ran.whole or (ran.status or 0) <= 0 or lines:
+    if not ran.whole or (ran.status or 0) < 0:
         return Turned(Kind.UNKNOWN, ran.words())
-    for pattern, kind in REFUSALS:
-        if re.search(pattern, ran.stderr):
-            return Turned(kind, ran.words())
-    return Turned(Kind.UNKNOWN, ran.words())
+    if lines or ran.status == 0:
+        return Turned(Kind.STRANGE, ran.words())
+    return Turned(_refusal(ran.stderr), ran.words())
+
+
+def _refusal(said: str) -> Kind:
+    """Tell what a failure means: by the controller's answer, else by sbatch's own words."""
+    answers = re.findall(r"^sbatch: error: Batch job submission failed: (.*)$", said, re.M)
+    if not answers:
+        return next((kind for words, kind in CLIENT if re.search(words, said, re.M)), Kind.STRANGE)
+    answer = answers[-1]
+    if answer.startswith(POLICY):
+        reasons = re.findall(r"^sbatch: error: (?:Reason: )?(\w+)$", said, re.M)
+        return next((submitting(each) for each in reasons if submitting(each)), None) or Kind.LIMIT
+    return next((kind for words, kind in REFUSALS if re.search(words, answer)), Kind.REFUSED)
 
 
 def read_queue(ran: Ran) -> Listing:

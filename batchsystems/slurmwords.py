@@ -1,7 +1,7 @@
-"""What is said to Slurm and what it says: an adapter's settings, and tables of Slurm's words.
+"""What is said to Slurm and what it says: an adapter's settings, and tables of Slurm's states.
 
-Owns states, refusals and reasons for waiting, with their meanings; must hold no logic but the
-checking of settings. Read next: slurm.py.
+Owns states with their meanings; must hold no logic but the checking of settings. Read next:
+slurmreasons.py, why it refuses jobs or has them wait; slurm.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-from batchsystems.commandline.dialect import Kind, Phase, Queue
+from batchsystems.commandline.dialect import Phase, Queue
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Reason
 
@@ -108,65 +108,3 @@ ENDS = {
 }
 
 STUCK_REASONS = ("launch failed requeued held", "job requeued in held state")
-
-REFUSALS: tuple[tuple[str, Kind], ...] = (
-    (r"timed out|Zero Bytes|(send|receive|shutdown) failure", Kind.UNKNOWN),
-    (r"(connect failure)", Kind.OUTAGE),
-    (r"Munge encode failed|Protocol authentication error", Kind.OUTAGE),
-    (r"configuration (source|file)|in standby mode", Kind.OUTAGE),
-    (r"(Assoc|QOS|Account)\w*Submit\w*Limit", Kind.FULL),
-    (r"temporarily una(ble|vailable)", Kind.FULL),
-    (r"(Assoc|QOS|Account|Max|Min|Grp)\w*Limit\b", Kind.PERMANENT),
-    (r"violates accounting/QOS policy", Kind.FULL),
-    (r"not available \(inactive or drain\)|partition configuration not available now", Kind.FULL),
-    (r"Invalid node name", Kind.NODES),
-    (r"Invalid job array", Kind.SIZE),
-    (r"Requested (node configuration|time limit|reservation)", Kind.PERMANENT),
-    (r"failed: (Invalid|Node count|More processors|Memory required|Pathname)", Kind.PERMANENT),
-    (r"not permitted to use|Access/permission denied|cannot be satisfied", Kind.PERMANENT),
-    (r"sbatch: (unrecognized|invalid) option|option .* requires an argument", Kind.PERMANENT),
-    (r"sbatch: error: ([Ii]nvalid|Batch script|Unable to open)", Kind.PERMANENT),
-    (r"This does not look like a batch script", Kind.PERMANENT),
-)
-"""Read from the top, the first that is found counts; what matches none may have been accepted."""
-
-REMEDIES = {
-    "PartitionTimeLimit": "it asks for more time than the partition allows: name another "
-    "partition, or lower its time",
-    "PartitionNodeLimit": "it asks for more nodes than the partition allows",
-    "PartitionConfig": "no node of the partition can hold it: lower its cpus, memory or gpus, or "
-    "name another partition",
-    "PartitionDown": "the partition is closed: wait, or name another",
-    "PartitionInactive": "the partition is closed: wait, or name another",
-    "BadConstraints": "no node has the features asked for",
-    "ReqNodeNotAvail": "the nodes it needs are down, drained or reserved: wait, or ask the admins",
-    "Nodes required for job are DOWN": "the nodes it could use are down, drained or reserved",
-    "Resources": "it is next, and waits for running jobs to end",
-    "Priority": "jobs of higher priority come first",
-    "JobHeldUser": "you hold it: scontrol release ID",
-    "JobHeldAdmin": "an administrator holds it: ask",
-    "JobArrayTaskLimit": "its array may run no more tasks at once",
-    "Dependency": "it waits for another job",
-    "DependencyNeverSatisfied": "the job it waits for failed: cancel it",
-    "BeginTime": "it may not begin before a set time, often after it was requeued",
-    "Licenses": "it waits for a licence",
-    "Reservation": "it waits for its reservation to begin",
-    "ReservationDeleted": "its reservation is gone: name another, or none",
-    "InvalidAccount": "the account is not known: name another",
-    "InvalidQOS": "the QOS is not known: name another",
-    "launch failed requeued held": "its launch failed on a node, and Slurm holds it",
-    "QOSMaxJobsPerUserLimit": "you run as many jobs as your QOS allows",
-    "AssocGrpCpuLimit": "your account uses all the cpus it may",
-}
-
-HOPELESS = (
-    "PartitionTimeLimit",
-    "PartitionNodeLimit",
-    "PartitionConfig",
-    "BadConstraints",
-    "DependencyNeverSatisfied",
-    "ReservationDeleted",
-    "InvalidAccount",
-    "InvalidQOS",
-    "JobHeldAdmin",
-)

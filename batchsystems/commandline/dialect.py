@@ -86,14 +86,20 @@ class Kind(enum.Enum):
     """Not accepted because of the nodes to be avoided. Ask again without."""
     SIZE = "size"
     """Not accepted because the array is too large. Ask again in smaller ones."""
+    LIMIT = "limit"
+    """Not accepted: a limit on how much may be queued, or one that holds for ever."""
     PERMANENT = "permanent"
     """Not accepted, now or ever."""
+    REFUSED = "refused"
+    """Not accepted, in words that are not known: a few tries more, then it is permanent."""
     UNFIT = "unfit"
     """Not accepted: a check says that it could never run, not why. Try it with Check.WHY."""
     UNCHECKED = "unchecked"
     """Not accepted, for no reason that holds: the check cannot judge it. Use Check.OFF."""
     UNKNOWN = "unknown"
-    """It may have been accepted."""
+    """It may have been accepted: the answer did not arrive, or not all of it."""
+    STRANGE = "strange"
+    """It may have been accepted: an answer came that cannot be understood. A few tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +289,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def parse_submit(self, ran: Ran) -> Taken | Turned:
-        """Read its answer. Whatever is not clear is Kind.UNKNOWN."""
+        """Read its answer. Whatever is not clear is Kind.UNKNOWN or Kind.STRANGE."""
 
     @abstractmethod
     def queue(self) -> Command:

@@ -78,7 +78,7 @@ class Engine:
         self._killing = Killing(self.following, self.rhythm.stirred)
         self._history = History(self.following)
         self._reasons = Reasons(self.following)
-        self._submitting = False
+        self._submitting, self._strange = False, 0
         self.inheritance: Inheritance | None = None
         self._served = {"submit": NEVER, "history": NEVER, "queue": NEVER}
 
@@ -290,15 +290,12 @@ class Engine:
     def _hear_submit(self, batch: Batch, answer: Taken | Turned, avoided: bool, now: float) -> None:
         self._submitting = False
         if isinstance(answer, Taken):
-            self.outbox.taken()
-            for task, job in enumerate(batch.jobs):
-                single = len(batch.jobs) == 1
-                native = answer.native if single else self.dialect.join(answer.native, task)
-                self.following.accept(job, batch.called, native, now)
-            self.rhythm.stirred(now)
+            self._accepted(batch, answer.native, now)
             return
         said = f"{self.dialect.name}: {answer.words}"
         kind = answer.kind
+        if kind is Kind.LIMIT:  # of what is queued if anything is, else of what one job may ask for
+            kind = Kind.FULL if self.roll.by_native else Kind.REFUSED
         if kind in (Kind.NODES, Kind.PERMANENT, Kind.UNFIT) and avoided:
             log.warning("%s; asking again without leaving out nodes", said)
             batch.avoids = False
@@ -310,14 +307,27 @@ class Engine:
             self.outbox.halve(batch)
         elif kind in (Kind.OUTAGE, Kind.FULL, Kind.CROWDED):
             self._hold(batch, kind, said, now)
-        elif kind is Kind.UNKNOWN:
-            self._unclear(batch, said, now)
+        elif kind in (Kind.UNKNOWN, Kind.STRANGE):
+            self._unclear(batch, said, kind is Kind.STRANGE, now)
             return
+        elif kind is Kind.REFUSED and batch.refusals + 1 < self.patience.tries:
+            batch.refusals += 1
+            self._hold(batch, kind, said, now)
         else:
+            said += f" ({self.patience.tries} times)" if kind is Kind.REFUSED else ""
             for job in batch.jobs:
                 self.roll.drop(job, Refused(f"{batch.called} was refused by {said}"))
             return
         self.outbox.withdraw({job.handle for job in batch.jobs if job.killed is not None})
+
+    def _accepted(self, batch: Batch, submission: str, now: float) -> None:
+        self.outbox.taken()
+        self._strange = 0
+        for task, job in enumerate(batch.jobs):
+            single = len(batch.jobs) == 1
+            native = submission if single else self.dialect.join(submission, task)
+            self.following.accept(job, batch.called, native, now)
+        self.rhythm.stirred(now)
 
     def _hold(self, batch: Batch, kind: Kind, said: str, now: float) -> None:
         if not self.outbox.held_for:
@@ -327,11 +337,20 @@ class Engine:
         else:
             self.outbox.hold(batch, said, now)
 
-    def _unclear(self, batch: Batch, said: str, now: float) -> None:
-        """Look for a submission that may have been accepted before it is made again."""
+    def _unclear(self, batch: Batch, said: str, strange: bool, now: float) -> None:
+        """Look for a submission that may have been accepted before it is made again.
+
+        Others wait, ever longer while none gets an answer. After some strange answers in a row
+        what is not found is not to be made again.
+        """
         for job in batch.jobs:
             self.roll.tell(job, Ambiguous(said))
-        self.following.search(Search(batch.jobs, (batch.called,), now, batch.jobs[0].begun))
+        self._strange = self._strange + 1 if strange else 0
+        search = Search(batch.jobs, (batch.called,), now, batch.jobs[0].begun)
+        if self._strange >= self.patience.tries:
+            search.given_up = f"the last {self._strange} submissions were answered so: {said}"
+        self.following.search(search)
+        self.outbox.pause(said, now)
         self.rhythm.stirred(now)
 
     # -- the queue --------------------------------------------------------------------------------

@@ -338,10 +338,11 @@ class Following:
         waited = now - search.since >= self.patience.visibility_s
         if waited and now - search.absent >= self.patience.two_looks_s:
             self.searches.remove(search)
-            why = "it got no clear answer, and the scheduler does not know it"
+            why = search.given_up or "it got no clear answer, and the scheduler does not know it"
             for job in search.jobs:
                 self.disowned.add((job.name, job.index), "", search.names, now)
-                self.roll.drop(job, Refused(f"{job.called or job.name}: {why}", transient=True))
+                told = f"{job.called or job.name}: {why}"
+                self.roll.drop(job, Refused(told, transient=not search.given_up))
 
     def likely(self, named: list[Sighting], begun: float, now: float) -> list[Sighting]:
         """Return which of the jobs that bear a name are the one submitted at this moment.

@@ -86,8 +86,12 @@ class Outbox:
         self.hold(batch, why, now)
 
     def hold(self, batch: Batch, why: str, now: float) -> None:
-        """Put a batch back, and wait: ever longer while the scheduler goes on refusing."""
+        """Put a batch back, and wait."""
         self.waiting.appendleft(batch)
+        self.pause(why, now)
+
+    def pause(self, why: str, now: float) -> None:
+        """Submit nothing for a while: ever longer while the scheduler goes on refusing."""
         least, most = self.patience.hold_s, self.patience.hold_most_s
         self._hold_s = min(max(2 * self._hold_s, least), most)
         self.held_until, self.held_for = now + self._hold_s, why

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batchsystems.commandline.dialect import Check, Phase, Sighting
 from batchsystems.interface import JobEnd, JobSpec, Update
@@ -59,13 +59,17 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Jobs alike with consecutive indices, waiting to be one submission or in it."""
+    """Jobs alike with consecutive indices, waiting to be one submission or in it.
+
+    refusals: how often it was refused in words that are not known.
+    """
 
     spec: JobSpec
     cwd: str
     jobs: list[Job]
     avoids: bool = True
     check: Check = Check.ON
+    refusals: int = 0
 
     @property
     def first(self) -> int:
@@ -83,6 +87,7 @@ class Batch:
         return (
             self.avoids
             and self.check is Check.ON
+            and not self.refusals
             and spec.index == self.jobs[-1].index + 1
             and (spec.name, spec.resources, spec.output) == (own.name, own.resources, own.output)
             and (spec.argv is own.argv or spec.argv == own.argv)
@@ -97,7 +102,7 @@ class Batch:
             if self.jobs[count].index != self.jobs[count - 1].index + 1:
                 break
             count += 1
-        first = Batch(self.spec, self.cwd, self.jobs[:count], self.avoids, self.check)
+        first = replace(self, jobs=self.jobs[:count])
         del self.jobs[:count]
         return first
 
@@ -109,6 +114,7 @@ class Search:
     names: what the scheduler may call it. begun: when the submission was; since: when it was
     first looked for. absent: when a complete answer of all sources first did not have it.
     wants_history: the queue does not have it, and the history has not been asked since.
+    given_up: why it is not to be made again if it is not found, "" if it is.
     """
 
     jobs: list[Job]
@@ -117,6 +123,7 @@ class Search:
     begun: float
     absent: float | None = None
     wants_history: bool = False
+    given_up: str = ""
 
 
 def called(name: str, first: int) -> str:

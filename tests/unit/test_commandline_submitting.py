@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from batchsystems.commandline.pacing import Pace
+from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import JobSpec, Reason, Refused
 from batchsystems.transport import Ran
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
@@ -113,6 +113,76 @@ def test_an_outage_holds_submissions_ever_longer_and_loses_none(world: World, dr
     world.broken.clear()
     drive.pass_time(301)
     assert all(drive.kinds(job) == ["Accepted"] for job in jobs)
+
+
+def test_a_refusal_in_unknown_words_is_tried_a_few_times_and_told(world: World, drive: Drive):
+    """As when a site's own plugin refuses it: its words are in no table."""
+    world.broken["sub"] = Ran(1, stderr="refused")
+    jobs = drive.submit(3)
+    drive.pass_time(3600)
+    assert len(world.commands("sub")) == Patience().tries
+    for job in jobs:
+        assert drive.kinds(job) == ["Refused"]
+        (told,) = drive.news[job]
+        assert isinstance(told, Refused)
+        assert not told.transient
+        assert "refused" in told.why
+        assert "5 times" in told.why
+    world.broken.clear()
+    (other,) = drive.submit(1, "other")
+    drive.pass_time(301)
+    assert drive.kinds(other) == ["Accepted"], "and others are not harmed"
+
+
+def test_a_refusal_that_passes_after_two_tries_harms_nobody(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="refused")
+    jobs = drive.submit(3)
+    drive.pass_time(8)
+    world.broken.clear()
+    drive.pass_time(60)
+    assert all(drive.kinds(job) == ["Accepted"] for job in jobs)
+
+
+def test_a_limit_nobody_names_is_waited_for_while_jobs_are_out(world: World, drive: Drive):
+    """Old versions do not say which limit: it may be one on the number of jobs, or not."""
+    (first,) = drive.submit(1, "first")
+    drive.pass_time(5)
+    world.broken["sub"] = Ran(1, stderr="limit")
+    (job,) = drive.submit()
+    drive.pass_time(3600)
+    assert drive.kinds(job) == []
+    world.end("1")
+    drive.pass_time(1800)
+    assert drive.kinds(first) == ["Accepted", "JobEnd"]
+    assert drive.kinds(job) == ["Refused"]
+
+
+def test_answers_nobody_understands_are_looked_for_and_tried_a_few_times(
+    world: World, drive: Drive
+):
+    world.broken["sub"] = Ran(1, stderr="strange")
+    refusals = []
+    for number in range(20):
+        (job,) = drive.submit(1, f"try{number}")
+        drive.pass_time(900)
+        told = drive.news[job]
+        assert drive.kinds(job) == ["Ambiguous", "Refused"]
+        assert isinstance(told[-1], Refused)
+        refusals.append(told[-1])
+    tries = Patience().tries
+    assert [each.transient for each in refusals] == [True] * (tries - 1) + [False] * (21 - tries)
+    assert "strange" in refusals[-1].why
+
+
+def test_time_outs_are_never_the_end_of_a_job_but_ever_rarer(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="unknown")
+    for number in range(200):
+        drive.submit(1, f"job{number}")
+    drive.pass_time(3600)
+    assert len(world.commands("sub")) <= 20, "200 that time out are not tried one after the other"
+    told = [each for news in drive.news.values() for each in news if isinstance(each, Refused)]
+    assert told
+    assert all(each.transient for each in told)
 
 
 def test_nodes_to_avoid_are_named_and_given_up_if_they_are_the_trouble(world: World, drive: Drive):

@@ -265,12 +265,6 @@ def test_reasons_are_given_in_sge_s_words_with_the_remedy():
     [
         Ran(None, "", "", timed_out=True),
         Ran(None, "12\n", "", timed_out=True),
-        Ran(1, "12\n", 'Unable to run job: unknown resource "gpu"'),
-        Ran(0, "12", ""),
-        Ran(0, "12\n13\n", ""),
-        Ran(0, "", ""),
-        Ran(0, "Your job 12 has been submitted\n", ""),
-        Ran(1, "", "something never heard of"),
         Ran(-9, "", "unknown queue"),
         Ran(1, "", "Unable to run job: got read error: the answer is lost"),
     ],
@@ -279,6 +273,41 @@ def test_whatever_is_not_clear_may_have_been_accepted(answer: Ran):
     told = read_submission(answer)
     assert isinstance(told, Turned)
     assert told.kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Ran(1, "12\n", 'Unable to run job: unknown resource "gpu"'),
+        Ran(0, "12", ""),
+        Ran(0, "12\n13\n", ""),
+        Ran(0, "", ""),
+        Ran(0, "Your job 12 has been submitted\n", ""),
+        Ran(1, "", "something never heard of"),
+    ],
+)
+def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: Ran):
+    told = read_submission(answer)
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.STRANGE
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "kind"),
+    [
+        ("You must ask for memory", 1, Kind.REFUSED),
+        ("job was not accepted by the verifier", 1, Kind.REFUSED),
+        ('start of JSV "/etc/jsv.sh" failed', 1, Kind.REFUSED),
+        ("You must ask for memory", 25, Kind.CROWDED),
+        ('job rejected: project "p" is not allowed to submit jobs', 1, Kind.PERMANENT),
+        ("job 7 was rejected because it can't be written: No space", 1, Kind.CROWDED),
+    ],
+)
+def test_a_clear_no_is_a_refusal_in_whatever_words(words: str, status: int, kind: Kind):
+    told = read_submission(Ran(status, "", f"Unable to run job: {words}\nExiting.\n"))
+    assert isinstance(told, Turned)
+    assert told.kind is kind
+    assert words in told.words
 
 
 def test_a_command_that_never_ran_accepted_nothing():

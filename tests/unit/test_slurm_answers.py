@@ -224,11 +224,6 @@ def test_every_captured_answer_of_sbatch_is_looked_at():
     [
         Ran(None, "", "", timed_out=True),
         Ran(None, "12\n", "", timed_out=True),
-        Ran(1, "12\n", "sbatch: error: Invalid partition name specified"),
-        Ran(0, "12", ""),
-        Ran(0, "12\n13\n", ""),
-        Ran(0, "", ""),
-        Ran(1, "", "something never heard of"),
         Ran(-9, "", "Invalid partition"),
     ],
 )
@@ -236,6 +231,88 @@ def test_whatever_is_not_clear_may_have_been_accepted(answer: Ran):
     told = read_submission(answer)
     assert isinstance(told, Turned)
     assert told.kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Ran(1, "", "something never heard of"),
+        Ran(1, "", ""),
+        Ran(127, "", "sbatch: symbol lookup error: undefined symbol"),
+        Ran(1, "12\n", "sbatch: error: Invalid partition name specified"),
+        Ran(0, "12", ""),
+        Ran(0, "12\n13\n", ""),
+        Ran(0, "", ""),
+    ],
+)
+def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: Ran):
+    told = read_submission(answer)
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.STRANGE
+
+
+FAILED = "sbatch: error: Batch job submission failed: "
+
+
+@pytest.mark.parametrize("line", (DATA / "errors.txt").read_text().splitlines())
+def test_every_answer_the_controller_can_give_is_told_apart(line: str):
+    kind, _, text = line.partition(" ")
+    told = read_submission(Ran(1, "", f"{FAILED}{text}\n"))
+    assert isinstance(told, Turned)
+    assert told.kind.value == kind
+    assert text in told.words
+
+
+@pytest.mark.parametrize("line", (DATA / "reasons.txt").read_text().splitlines())
+def test_every_limit_is_known_for_what_waiting_can_do(line: str):
+    reason, passes, kind = line.split()
+    dialect = SlurmDialect()
+    assert dialect.hopeless(reason) == (passes == "never")
+    assert dialect.hopeless(f"{reason}, more") == (passes == "never")
+    assert dialect.remedy(reason) or reason == "AccountingPolicy"
+    if kind != "-":
+        policy = "Job violates accounting/QOS policy (job submit limit, user's size ...)"
+        told = read_submission(Ran(1, "", f"sbatch: error: {reason}\n{FAILED}{policy}\n"))
+        assert isinstance(told, Turned)
+        assert told.kind.value == kind
+
+
+def test_no_limit_on_what_one_job_may_have_is_waited_for():
+    """By the names alone, whatever the tables say: those of every trackable resource."""
+    names = [line.split()[0] for line in (DATA / "reasons.txt").read_text().splitlines()]
+    limits = [name for name in names if re.search(r"Per(Job|Node)|QOSMin|WallDuration", name)]
+    assert len(limits) > 40
+    assert all(SlurmDialect().hopeless(name) for name in limits if "Submit" not in name)
+    assert {"QOSMaxMemoryPerJob", "QOSMinCpuNotSatisfied", "QOSMinGRES"} <= set(limits)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("sbatch: error: You must ask for memory.\n" + FAILED + "Unspecified error", Kind.REFUSED),
+        ("sbatch: error: project timed out\n" + FAILED + "Unspecified error", Kind.REFUSED),
+        (FAILED + "An error of a later version", Kind.REFUSED),
+        ("sbatch: error: cli_filter plugin terminated with error", Kind.PERMANENT),
+        ("sbatch: fatal: something of the client's", Kind.REFUSED),
+        (
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n"
+            + FAILED
+            + "Resource temporarily unavailable",
+            Kind.CROWDED,
+        ),
+        (
+            "bash: error importing function definition for `module'\n"
+            + FAILED
+            + "Invalid qos specification",
+            Kind.PERMANENT,
+        ),
+        (FAILED + "Job violates accounting/QOS policy (job submit limit, ...)", Kind.LIMIT),
+    ],
+)
+def test_a_clear_no_is_a_refusal_in_whatever_words(said: str, kind: Kind):
+    told = read_submission(Ran(1, "", f"{said}\n"))
+    assert isinstance(told, Turned)
+    assert told.kind is kind
 
 
 def test_a_command_that_never_ran_accepted_nothing():

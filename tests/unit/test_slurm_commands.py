@@ -12,7 +12,8 @@ from batchsystems.commandline.dialect import Limits, Queue, Request
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, JobEnd, Reason, Resources
 from batchsystems.slurm import Slurm, SlurmDialect
-from batchsystems.slurmwords import HOPELESS, REMEDIES, SlurmSettings
+from batchsystems.slurmreasons import NEVER
+from batchsystems.slurmwords import SlurmSettings
 
 GIB = 2**30
 
@@ -170,7 +171,8 @@ def test_reasons_for_waiting_have_a_remedy(why: str, part: str):
 
 
 def test_whatever_is_hopeless_has_a_remedy():
-    assert set(HOPELESS) <= REMEDIES.keys()
+    assert all(text for _, text in NEVER)
+    assert SlurmDialect().remedy("QOSMaxMemoryPerJob")
 
 
 def test_a_job_killed_for_its_memory_without_cgroups_is_recognised_by_its_output():
