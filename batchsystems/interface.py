@@ -238,10 +238,19 @@ class BatchSystem(ABC):
     def adopt(self, records: Sequence[JobRecord]) -> list[int | None]:
         """Take back jobs submitted by an earlier instance; None where that is not possible.
 
-        Afterwards getIssuedJobIDs is exactly the adopted unfinished ones, never foreign jobs.
-        A job that ended meanwhile is adopted too: its JobEnd arrives as an update.
+        Afterwards getIssuedJobIDs has the adopted unfinished ones beside one's own, never foreign
+        jobs. A job that ended meanwhile is adopted too: its JobEnd arrives as an update. Nothing
+        that is not named here is ended, or forgotten: what to do with it is the caller's word.
         """
         return [None] * len(records)
+
+    def strays(self) -> list[JobRecord]:
+        """Return the jobs of earlier instances that this one has not adopted, as far as known.
+
+        Only an adapter that keeps records of its own (in Caller.state_dir) knows of any. They may
+        be another living instance's. A caller that wants none adopts and then kills them.
+        """
+        return []
 
     def explain(self, ids: Iterable[int]) -> dict[int, str]:
         """Say, for people, why these jobs do not run yet. Unknown ids are left out."""

@@ -36,6 +36,7 @@ log = logging.getLogger("jobtree")
 LONGEST_WAIT_S = 1.0
 CONTROL_S = 0.5
 LINGER_S = 2.0
+SHOWN_STRAYS = 5
 
 COLLECT_S = 300.0
 """How often garbage in cycles is looked for, while waiting: the loop itself makes none."""
@@ -256,6 +257,22 @@ class Master:
         found = sum(handle is not None for handle in handles)
         if alive:
             log.info("adopted %d of %d batch jobs of the earlier master", found, len(alive))
+        self._end_strays(name)
+
+    def _end_strays(self, name: str) -> None:
+        """End the batch jobs in this tree's own directory of which its database knows nothing.
+
+        Whoever submitted them lost the tree to another master: nobody waits for them.
+        """
+        system = self.live.systems[name]
+        strays = system.strays()
+        if not strays:
+            return
+        handles = [handle for handle in system.adopt(strays) if handle is not None]
+        system.killJobs(handles)
+        names = ", ".join(sorted({stray.name for stray in strays})[:SHOWN_STRAYS])
+        said = "%d batch jobs that this tree knows nothing of are ended: %s"
+        log.warning(said, len(strays), names)
 
     def _hear_batch_systems(self, now: float, force: bool = False) -> None:
         live = self.live

@@ -326,6 +326,30 @@ class Conformance:
         assert len(heir.news[living]) == 1, "an id known already is not accepted again"
         heir.batch.close()
 
+    def test_adoption_ends_nothing_it_was_not_told_of(
+        self, watcher: Watcher, make: Callable[[], BatchSystem], tmp_path: Path
+    ) -> None:
+        if not self.adopts:
+            pytest.skip("this batch system does not adopt")
+        gate = tmp_path / "gate"
+        names = ("first", "second")
+        jobs = [watcher.batch.issueJob(gated(gate, 5, name)) for name in names]
+        natives = [watcher.accepted(job) for job in jobs]
+        watcher.batch.close()
+        heir = Watcher(make())
+        own = heir.batch.issueJob(gated(gate, 6, "own"))
+        heir.accepted(own)
+        adopted = []
+        for name, native in zip(names, natives, strict=True):
+            (job,) = heir.batch.adopt([JobRecord(name, 0, native, time.time())])
+            assert job is not None
+            adopted.append(job)
+        assert heir.batch.getIssuedJobIDs() == {own, *adopted}
+        gate.touch()
+        assert {end.exit_status for end in heir.ends(adopted).values()} == {5}
+        assert heir.end(own).exit_status == 6
+        heir.batch.close()
+
     def test_close_twice_is_harmless(self, make: Callable[[], BatchSystem]) -> None:
         batch = make()
         batch.close()

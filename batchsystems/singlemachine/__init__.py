@@ -32,10 +32,10 @@ from batchsystems.interface import (
 )
 from batchsystems.names import NamesInUse
 from batchsystems.singlemachine import launcher, records
-from batchsystems.singlemachine.adoption import Found, find
+from batchsystems.singlemachine.adoption import Found, find, find_strays
 from batchsystems.singlemachine.machine import oom_counter, read_machine
 from batchsystems.singlemachine.packing import Devices, Packing, amounts, fits, in_words
-from batchsystems.singlemachine.processes import Identity, kill_survivors
+from batchsystems.singlemachine.processes import Identity, boot_id, kill_survivors
 from batchsystems.singlemachine.sampling import Sampling
 from batchsystems.singlemachine.starting import setup_argv, start_launcher
 from batchsystems.singlemachine.watching import Watching
@@ -202,28 +202,19 @@ class SingleMachine(BatchSystem):
         return True
 
     def adopt(self, wanted: Sequence[JobRecord]) -> list[int | None]:
-        """Take back the jobs that run, or left an end record; the others are nobody's.
+        """Take back the jobs that run, or left an end record; no other is touched.
 
-        The directory of records is its owner's alone: what nobody asks for here is ended.
+        What is left of one that was asked for, and of whose launcher nothing is, is ended.
         """
-        adopted = [
+        return [
             self._adopt(record, found)
             for record, found in zip(wanted, find(self.state_dir, wanted), strict=True)
         ]
-        self._drop_strays({f"{record.name}.{record.index}" for record in wanted})
-        return adopted
 
-    def _drop_strays(self, wanted: set[str]) -> None:
-        """End the jobs, and remove the records, that no owner remembers."""
-        for job, traces in records.read_traces(self.state_dir).items():
-            for trace in traces:
-                identity = records.identity_of(trace)
-                if job in wanted:
-                    continue
-                if identity.is_alive():
-                    os.kill(identity.pid, signal.SIGTERM)
-                else:
-                    records.remove(self.state_dir, records.key_of(job, identity))
+    def strays(self) -> list[JobRecord]:
+        """Return the jobs of this directory that are neither issued nor adopted here."""
+        known = {live.key for live in self._live.values()} | set(self._reported)
+        return find_strays(self.state_dir, known)
 
     def _adopt(self, record: JobRecord, found: Found | None) -> int | None:
         identity = found.identity if found else Identity.parse(record.native)
@@ -240,7 +231,7 @@ class SingleMachine(BatchSystem):
             else:
                 end = records.read_end(self.state_dir, key)  # it ended just now
         if job not in self._live and end is None:
-            kill_survivors(key)
+            self._bury(key, identity)
             return None
         self._last_id = job
         self._named[job] = record.name, record.index
@@ -251,6 +242,12 @@ class SingleMachine(BatchSystem):
             self._reported.append(key)
             self._tell(job, end)
         return job
+
+    def _bury(self, key: str, identity: Identity) -> None:
+        """End what a launcher that died left of its job, and remove its record."""
+        if identity.boot == boot_id() and not identity.is_alive():
+            kill_survivors(key)
+            records.remove(self.state_dir, key)
 
     # -- watching -----------------------------------------------------------------------------
 
@@ -363,8 +360,6 @@ class SingleMachine(BatchSystem):
         for key in self._reported:
             records.remove(self.state_dir, key)
         busy = any(live.identity.is_alive() for live in self._live.values())
-        if not self._live:
-            self._drop_strays(set())
         self._watching.close()
         self._live.clear()
         self._specs.clear()

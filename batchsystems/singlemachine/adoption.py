@@ -7,6 +7,7 @@ Read next: SingleMachine.adopt, which takes the found jobs over.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -45,6 +46,26 @@ def find(state_dir: str, wanted: Sequence[JobRecord]) -> Iterator[Found | None]:
             starting = _launchers(state_dir) if starting is None else starting
             identity = starting.get(job)
         yield _look(state_dir, job, identity) if identity else None
+
+
+def find_strays(state_dir: str, known: set[str]) -> list[JobRecord]:
+    """Return the jobs of this directory, running or ended, whose keys are not these."""
+    found = {
+        records.key_of(job, identity): (job, identity)
+        for job, traces in records.read_traces(state_dir).items()
+        for identity in map(records.identity_of, traces)
+    }
+    found |= {
+        records.key_of(job, identity): (job, identity)
+        for job, identity in _launchers(state_dir).items()
+    }
+    strays = []
+    for key, (job, identity) in found.items():
+        if key not in known:
+            name, _, index = job.rpartition(".")
+            begun = time.time() - identity.age_s()
+            strays.append(JobRecord(name, int(index), identity.native, begun))
+    return strays
 
 
 def _look(state_dir: str, job: str, identity: Identity) -> Found | None:
@@ -87,8 +108,18 @@ def _launchers(state_dir: str) -> dict[str, Identity]:
     found = {}
     for process in read_table():
         if process.session == process.pid and process.state not in "ZX":
-            order = _order(read_command_line(process.pid))
+            order = _order(_command_line(process.pid))
             identity = Identity.of(process.pid)
             if order.get("state") == os.path.abspath(state_dir) and "job" in order and identity:
                 found[order["job"]] = identity
     return found
+
+
+def _command_line(pid: int, tries: int = 20) -> list[str]:
+    """Return a process's arguments: for a moment of its exec, Linux shows none."""
+    for _ in range(tries):
+        words = read_command_line(pid)
+        if words:
+            return words
+        time.sleep(0.001)
+    return []

@@ -5,6 +5,8 @@ Owns restarts that a user asks for; must not kill a master. Read next: test_take
 
 from __future__ import annotations
 
+from batchsystems import JobSpec, SingleMachine
+from tests.conformance import wait_for
 from tests.integration.flows import FAILS_UNLESS, Workflow
 
 
@@ -29,6 +31,20 @@ def test_retries_given_on_restart_are_honoured(flow: Workflow) -> None:
     assert len(flow.lines("bad")) == 5
     assert "3 retries left" not in said
     assert "2 retries left" in said
+
+
+def test_batch_jobs_that_the_tree_knows_nothing_of_are_ended(flow: Workflow) -> None:
+    flow.write(FAILS_UNLESS)
+    flow.run(code=1)
+    flow.home.joinpath("mended").touch()
+    lost = SingleMachine(str(flow.tree / "batch" / "singleMachine"))
+    wait = f": >{flow.home}/begun; sleep 1000"
+    lost.issueJob(JobSpec("lost", ("/bin/sh", "-c", wait)))
+    wait_for(flow.home.joinpath("begun").exists)
+    lost.close()
+    said = flow.restart()
+    assert "1 batch jobs that this tree knows nothing of are ended: lost" in said
+    wait_for(lambda: not list((flow.tree / "batch" / "singleMachine").glob("lost.*.live")))
 
 
 def test_another_batch_system_given_on_restart_is_honoured(flow: Workflow) -> None:

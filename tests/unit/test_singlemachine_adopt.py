@@ -103,6 +103,65 @@ def test_an_adopted_job_holds_its_resources_and_can_be_killed(
     assert {end.reason for end in heir.ends(adopted).values()} == {Reason.CANCELLED}
 
 
+def test_adoption_ends_nothing_that_it_was_not_told_of(
+    tmp_path: Path, natives: list[str], heir: Watcher
+):
+    own = heir.batch.issueJob(sh("sleep 1000", "own", resources=Resources(cpus=2)))
+    assert heir.accepted(own)
+    (early,) = heir.batch.adopt([JobRecord("early", 0, natives[0], 0.0)])
+    (late,) = heir.batch.adopt([JobRecord("late", 0, natives[1], 0.0)])
+    other = SingleMachine(str(tmp_path / "state"))
+    other.adopt([JobRecord("never", 0, "", 0.0)])
+    other.close()
+    (dead,) = heir.batch.adopt([JobRecord("dead", 0, natives[2], 0.0)])
+    assert None not in (early, late, dead)
+    assert heir.batch.getIssuedJobIDs() == {own, early, late, dead}
+    for name in ("early", "late", "dead"):
+        (tmp_path / f"{name}.go").touch()
+    ends = heir.ends([early, late, dead])  # type: ignore[list-item]
+    assert {end.exit_status for end in ends.values()} == {7}
+    heir.batch.killJobs([own])
+    assert heir.end(own).reason is Reason.CANCELLED
+
+
+def test_strays_are_told_and_left_to_the_caller(tmp_path: Path, natives: list[str], heir: Watcher):
+    (tmp_path / "early.go").touch()
+    wait_for(lambda: list((tmp_path / "state").glob("early.0.*.end")))
+    own = heir.batch.issueJob(sh("sleep 1000", "own", resources=Resources(cpus=1)))
+    heir.accepted(own)
+    (late,) = heir.batch.adopt([JobRecord("late", 0, natives[1], 0.0)])
+    assert late is not None
+    strays = heir.batch.strays()
+    assert sorted((s.name, s.index, s.native) for s in strays) == [
+        ("dead", 0, natives[2]),
+        ("early", 0, natives[0]),
+    ]
+    assert all(abs(stray.submitted - time.time()) < 300 for stray in strays)
+    adopted = [job for job in heir.batch.adopt(strays) if job is not None]
+    assert heir.batch.strays() == []
+    heir.batch.killJobs(adopted)
+    assert {end.reason for end in heir.ends(adopted).values()} == {Reason.FAILED, Reason.CANCELLED}
+    heir.poll()
+    heir.batch.killJobs([own, late])
+    heir.ends([own, late])
+    heir.poll()
+    assert list((tmp_path / "state").iterdir()) == [], "no record of a job that was told is left"
+
+
+def test_an_end_nobody_asked_for_is_there_for_a_later_instance(
+    tmp_path: Path, natives: list[str], heir: Watcher
+):
+    (tmp_path / "early.go").touch()
+    wait_for(lambda: list((tmp_path / "state").glob("early.0.*.end")))
+    between = SingleMachine(str(tmp_path / "state"))
+    assert between.adopt([JobRecord("never", 0, "", 0.0)]) == [None]
+    between.getUpdatedJobs()
+    between.close()
+    adopted = heir.batch.adopt([JobRecord(n, 0, "", 0.0) for n in ("early", "late", "dead")])
+    assert adopted[0] is not None
+    assert heir.end(adopted[0]).exit_status == 7
+
+
 def test_a_recycled_pid_or_another_boot_is_not_adopted(
     tmp_path: Path, natives: list[str], heir: Watcher
 ):
