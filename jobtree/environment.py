@@ -16,6 +16,7 @@ from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.files import read_private_range, write_file
 from jobtree.mailbox.layout import ENVIRONMENT
+from jobtree.sitestart import site_code
 
 MOST_BYTES = 64 * 1024 * 1024
 
@@ -24,7 +25,8 @@ class Environment(NamedTuple):
     """What the master's process had when it started.
 
     main_path: the script, "" if there is none (interactive, python -c). main_module: its
-    dotted name if it was run with `python -m`, else "". python: the interpreter.
+    dotted name if it was run with `python -m`, else "". python: the interpreter. prefix: its
+    sys.prefix. site_code: what site ran at its start; None in trees that do not tell.
     """
 
     environ: dict[str, str]
@@ -34,6 +36,8 @@ class Environment(NamedTuple):
     main_path: str
     main_module: str
     python: str
+    prefix: str = ""
+    site_code: list[str] | None = None
 
     def encode(self) -> bytes:
         """Return the content of environment.json."""
@@ -58,6 +62,8 @@ def capture() -> Environment:
         _as_utf8(path),
         module,
         _as_utf8(sys.executable),
+        _as_utf8(sys.prefix),
+        [_as_utf8(entry) for entry in site_code()],
     )
 
 

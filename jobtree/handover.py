@@ -12,11 +12,13 @@ from __future__ import annotations
 from _weakref import ref
 from typing import Any
 
+from jobtree.context import Process
 from jobtree.environment import main_script
 from jobtree.errors import JobTreeError
 from jobtree.job import Command, Kind, Requirements, command_from_wire
 from jobtree.mailbox.bundles import BundleWriter
-from jobtree.pickling import Script, dump, explain, load, refuse_without_script
+from jobtree.pickling import dump, explain, load, refuse_without_script
+from jobtree.script import Script
 from jobtree.target import FunctionTarget, Node, Target, label_of, node_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), Node)
@@ -57,7 +59,9 @@ def restore_target(pickled: bytes, script: Script) -> Target:
 
 def check_picklable(target: Target) -> None:
     """Refuse a Target that cannot be pickled, at the line that adds it (JT401, JT404)."""
-    if type(target).__module__ not in ("__main__", "builtins") and _is_plain(target):
+    where = type(target).__module__
+    by_name = where != "builtins" and (where != "__main__" or Process.in_worker)
+    if by_name and _is_plain(target):
         return
     _pickled(target, ([target], []))
 
@@ -107,7 +111,7 @@ def _pickled(target: Target, content: tuple[list[Target], list[tuple[Any, ...]]]
         pickled = dump(content)
     except Exception as error:
         raise _refusal(target, error) from error
-    if b"__main__" in pickled:
+    if b"__main__" in pickled and not Process.in_worker:
         refuse_without_script(pickled, main_script()[0])
     return pickled
 

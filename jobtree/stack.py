@@ -6,6 +6,7 @@ it does start. Read next: workflow.py.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from jobtree.context import Process
@@ -40,7 +41,7 @@ class Stack:
 
     def startJobTree(self, options: Namespace) -> int:
         """Run the workflow; return how many jobs are not done: 0 when all is complete."""
-        if Process.in_worker:
+        if Process.in_worker or _is_being_imported():
             raise JobTreeError(
                 "a worker imported the script, and the script started its workflow again",
                 code="JT402",
@@ -50,3 +51,9 @@ class Stack:
         from jobtree.workflow import run_target
 
         return run_target(self._target, options).remaining
+
+
+def _is_being_imported() -> bool:
+    """Tell whether multiprocessing is importing the script, to find its functions."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and hasattr(process.current_process(), "_inheriting")

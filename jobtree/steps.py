@@ -20,7 +20,7 @@ from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import Meter, usage_of_child
-from jobtree.pickling import Script
+from jobtree.script import Script
 from jobtree.shell import Outcome, Terms, run_command, seems_killed, signal_name, wait_for_group
 from jobtree.surroundings import Surroundings
 
@@ -60,6 +60,7 @@ def run_step(
         return run_command(command, context, desk.terms)
     import jobtree.handover  # noqa: F401 - loaded here, so that no Target is charged for it
 
+    desk.surroundings.start_site(desk.meter.status)
     if isolated or command.isolate:
         return _run_isolated(desk, command, context)
     desk.meter.start()

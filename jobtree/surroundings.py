@@ -11,11 +11,13 @@ import builtins
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any, TextIO
 
 from jobtree.environment import Environment, step_environ
+from jobtree.sitestart import run_site_code
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
@@ -35,6 +37,11 @@ class Surroundings:
         own = [entry for entry in sys.path if entry not in saved.sys_path]
         self._path = [*saved.sys_path, *own]
         self._argv = [saved.main_path or sys.argv[0]]
+        self._site_code = saved.site_code
+        self._site_to_do = saved.site_code != []
+        if saved.prefix and saved.python == sys.executable:
+            sys.prefix = sys.exec_prefix = saved.prefix  # -S leaves a venv's to be the base's
+        sys.flags = _Flags()  # type: ignore[assignment]
         self._threads = _thread._count()
         self._recursion = sys.getrecursionlimit()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -64,6 +71,20 @@ class Surroundings:
         except OSError:
             return False
         return _thread._count() <= self._threads
+
+    def start_site(self, status: Callable[[], bytes]) -> None:
+        """Run what Python's `site` ran in the master, if that is not done: it was left out here.
+
+        status: reads /proc/self/status.
+        """
+        if not self._site_to_do:
+            return
+        self._site_to_do = False
+        run_site_code(self._site_code)
+        vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit
+        self._set_interpreter()
+        self._threads = _thread._count()
+        self.note_signals(status())
 
     def note_signals(self, status: bytes) -> None:
         """Take the signals as they are now for what they should be."""
@@ -113,6 +134,23 @@ class Surroundings:
         for number in range(1, signal.NSIG):
             if changed >> (number - 1) & 1:
                 _reset(number, should_ignore >> (number - 1) & 1)
+
+
+class _Flags:
+    """sys.flags as of a Python started without -I and -S.
+
+    So that the interpreters that multiprocessing starts are such: they are the user's, and need
+    what a worker leaves out to start quickly.
+    """
+
+    isolated = ignore_environment = no_user_site = no_site = 0
+    safe_path = False
+
+    def __init__(self, flags: object = sys.flags) -> None:
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._flags, name)
 
 
 def _raw_environ() -> dict[Any, Any]:

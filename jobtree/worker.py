@@ -34,7 +34,7 @@ from jobtree.mailbox.orders import Assignment, Terms, read_order
 from jobtree.mailbox.results import End, Hello, Returned
 from jobtree.mailbox.sight import require_tree
 from jobtree.measure import Meter
-from jobtree.pickling import Script
+from jobtree.script import Script
 from jobtree.shell import Terms as ShellTerms
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, WorkerFailure, leave_process
@@ -171,6 +171,7 @@ def _desk(
         surroundings.environ, terms.log_level, terms.job_time_s, companion.runs_group
     )
     script = Script(saved.main_path, saved.main_module)
+    script.install()
     bundle = BundleWriter(tree, issue)
     descriptors.owners += [bundle, meter]
     return Desk(tree, bundle, script, surroundings, descriptors, meter, shell)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobtree.errors import JobTreeError
-from jobtree.pickling import MAIN, Script, dump, explain, load
+from jobtree.pickling import dump, explain, load
+from jobtree.script import LOADING, Script
 
 OWN = "class Own:\n    class Inner:\n        version = 1\n"
 
@@ -28,14 +29,18 @@ def pickled_in_main(tmp_path: Path, code: str, expression: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _forget_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, MAIN, None)
+    for name in ("__main__", LOADING):
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
 
 
-def test_main_leads_to_the_script_and_so_does_what_is_pickled_there(tmp_path: Path) -> None:
+def test_main_leads_to_the_script_and_so_does_what_is_pickled_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "flow"
     script.write_text(OWN)
     found = load(pickled_in_main(tmp_path, OWN, "Own.Inner()"), Script(str(script)))
-    assert type(found).__module__ == MAIN
+    assert type(found).__module__ == "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules[LOADING])
     again = load(dump(found), Script(str(script)))  # as the next worker does
     assert again.version == 1
 
@@ -49,14 +54,95 @@ def test_an_edited_script_counts_as_it_is_now(tmp_path: Path) -> None:
     assert not (tmp_path / "__pycache__").exists()
 
 
-def test_a_module_run_with_m_is_imported_by_name(
+def test_a_module_run_with_m_is_main_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "flowpkg").mkdir()
-    (tmp_path / "flowpkg" / "mod.py").write_text(OWN)
-    found = load(pickled_in_main(tmp_path, OWN, "Own()"), Script("ignored", "flowpkg.mod"))
-    assert type(found).__module__ == "flowpkg.mod"
+    path = tmp_path / "flowpkg" / "mod.py"
+    path.parent.mkdir()
+    (path.parent / "beside.py").write_text("word = 'beside'")
+    path.write_text(f"from .beside import word\n{OWN}    word = word\n")
+    found = load(pickled_in_main(tmp_path, OWN, "Own()"), Script(str(path), "flowpkg.mod"))
+    assert (type(found).__module__, found.word) == ("__main__", "beside")
+
+
+def test_what_older_trees_call_the_script_leads_there_too(tmp_path: Path) -> None:
+    script = tmp_path / "flow.py"
+    script.write_text(OWN)
+    pickled = b"c__jobtree_main__\nOwn.Inner\n."
+    assert load(b"\x80\x04" + pickled, Script(str(script))).version == 1
+
+
+KINDS = """
+import enum, functools, typing
+from collections import namedtuple
+class Base:
+    class Inner: pass
+    @staticmethod
+    def static(): pass
+    @classmethod
+    def cls(cls): pass
+    def method(self): pass
+class Colour(enum.Enum):
+    RED = 1
+Pair = namedtuple("Pair", "a b")
+class Typed(typing.NamedTuple):
+    a: int
+@functools.lru_cache
+def cached(): pass
+T = typing.TypeVar("T")
+class Hostile:
+    def __getattribute__(self, name):
+        raise RuntimeError("no")
+hostile = Hostile()
+class Fixed(type):
+    def __setattr__(cls, name, value):
+        raise TypeError("no")
+class Odd(metaclass=Fixed): pass
+"""
+
+
+def test_all_that_pickles_name_is_named_by_main(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "flow.py"
+    script.write_text(KINDS)
+    where = Script(str(script))
+    where.install()
+    here = sys.modules["__main__"]
+    assert here.Colour(1) is here.Colour.RED  # found, so run
+    for thing in (
+        *(here.Base, here.Base.Inner, here.Base.static, here.Base().method, here.Colour.RED),
+        *(here.Pair(1, 2), here.Typed(1), here.cached, here.T, here.Base().cls),
+    ):
+        pickled = dump(thing)
+        assert LOADING.encode() not in pickled, thing
+        assert b"__main__" in pickled
+        load(pickled, where)
+    load(dump(here.Odd()), where)
+
+
+def test_a_module_looks_into_main_at_no_cost(tmp_path: Path) -> None:
+    """What libraries look for, to find out where they are, runs no script."""
+    script = tmp_path / "flow.py"
+    script.write_text(f"with open({str(tmp_path / 'ran')!r}, 'a') as f: f.write('x')\n")
+    where = Script(str(script))
+    where.install()
+    here = sys.modules["__main__"]
+    for name in ("__spec__", "__path__", "__IPYTHON__", "__wrapped__"):
+        getattr(here, name, None)
+    assert here.__file__ == str(script)
+    assert not (tmp_path / "ran").exists()
+    for _ in range(2):
+        assert not hasattr(here, "absent")
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_a_script_that_cannot_be_imported_has_no_names(tmp_path: Path) -> None:
+    where = Script(str(tmp_path / "absent.py"))
+    where.install()
+    with pytest.raises(AttributeError, match="JT410"):
+        _ = sys.modules["__main__"].anything
 
 
 def test_gone_class_gone_script_no_script(tmp_path: Path) -> None:
@@ -102,27 +188,6 @@ def test_python_without_a_script_is_refused_when_added(how: str) -> None:
     )
     assert "JT404" in done.stdout
     assert "save the workflow as a script" in done.stdout
-
-
-def test_site_is_run_when_a_module_is_missing(tmp_path: Path) -> None:
-    """An editable install is found through a .pth file, which -S skips."""
-    site_packages = tmp_path / "site"
-    hidden = tmp_path / "hidden"
-    for directory in (site_packages, hidden):
-        directory.mkdir()
-    (hidden / "edited.py").write_text("class Thing:\n    pass\n")
-    (site_packages / "edited.pth").write_text(f"{hidden}\n")
-    code = (
-        f"import sys; sys.path[:0] = {sys.path!r}\n"
-        "import site\n"
-        f"site.main = lambda: site.addsitedir({str(site_packages)!r})\n"
-        "from jobtree.pickling import Script, load\n"
-        "print(type(load(b'cedited\\nThing\\n)R.', Script(''))).__module__)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "edited\n", done.stderr
 
 
 def test_explain_ends_on_circles() -> None:

@@ -18,7 +18,7 @@ from jobtree.context import LocalDirectory, Process, StepContext
 from jobtree.handover import restore_target, target_command
 from jobtree.job import Kind, Requirements
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.pickling import Script
+from jobtree.script import Script
 from jobtree.target import FunctionTarget, node_of
 from tests.unit.worker_targets import Call, WithoutInit, generate, run_coroutine, say, wait
 

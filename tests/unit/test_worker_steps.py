@@ -247,7 +247,7 @@ def scripted(tmp_path: Path, script: Path, text: str) -> Tree:
 def test_the_scripts_own_classes_work(tmp_path: Path) -> None:
     tree = scripted(tmp_path, tmp_path / "flow.py", SCRIPT)
     tree.work()
-    assert tree.log() == "version 1 __jobtree_main__\nnext\nhello\nnext\n"
+    assert tree.log() == "version 1 __main__\nnext\nhello\nnext\n"
 
 
 def test_a_bug_mended_in_the_script_is_mended(tmp_path: Path) -> None:
