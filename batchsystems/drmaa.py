@@ -16,6 +16,7 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Self
 
+from batchsystems import slurmdefaults
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import Dialect, Limits, Listing, Request, Taken, Turned
 from batchsystems.commandline.pacing import Pace, Patience
@@ -51,7 +52,8 @@ class DrmaaDialect(Dialect):
     node_s_own = NODE_S_OWN
     kept = frozenset(
         {"SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
-        | {"SLURM_CONF", "DRMAA_LIBRARY_PATH"}
+        | {"SLURM_DRMAA_CONF", "SLURM_DRMAA_USE_SLURMDBD", "DRMAA_LIBRARY_PATH"}
+        | slurmdefaults.LOCATION
     )
 
     def __init__(
@@ -170,15 +172,20 @@ class Drmaa(CommandLine):
         self._private = state_dir is None
         top = os.path.abspath(state_dir or tempfile.mkdtemp(prefix=".drmaa-", dir=os.getcwd()))
         self._directory = os.path.join(top, DIRECTORY)
-        self._line = Line(library, own, self._directory)
+        self._line = Line(library, own, self._directory, drop=_dropped)
         try:
             self._line.start()
         except BaseException:
             self._drop_private()
             raise
         family = family_of(" ".join(self._line.about.values()))
-        dialect = DrmaaDialect(own, family, sge or SgeSettings(), slurm or SlurmSettings())
+        slurm = slurm or SlurmSettings()
+        if family.name == "slurm":
+            slurm = slurmdefaults.with_wishes(slurm, os.environ)
+        dialect = DrmaaDialect(own, family, sge or SgeSettings(), slurm)
         super().__init__(dialect, pace, patience, self._line, clock)
+        if family.name == "slurm":
+            self.tell_wishes(*slurmdefaults.wishes(slurm, os.environ))
 
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
@@ -208,3 +215,9 @@ class Drmaa(CommandLine):
         for path in (self._directory, os.path.dirname(self._directory)):
             with suppress(OSError):
                 os.rmdir(path)
+
+
+def _dropped(name: str) -> bool:
+    """Tell whether a variable could act on what the library does, and is not to reach it."""
+    cls = DrmaaDialect
+    return name not in cls.kept and (name in cls.scrubbed_names or name.startswith(cls.scrubbed))

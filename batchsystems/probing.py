@@ -62,7 +62,9 @@ class Probe(ABC):
     programs: ClassVar[tuple[str, ...]] = ()
     """If all of them are on PATH, this kind of batch system is here."""
     scrubbed: ClassVar[tuple[str, ...]] = ()
+    scrubbed_names: ClassVar[frozenset[str]] = frozenset()
     kept: ClassVar[frozenset[str]] = frozenset()
+    fixed: ClassVar[Mapping[str, str]] = {}
     """As of a Dialect: what of the environment would change the answers."""
 
     def questions(self, user: str) -> Mapping[str, tuple[str, ...]]:
@@ -126,9 +128,10 @@ def _environment(probe: Probe) -> dict[str, str]:
     ours = {
         name: value
         for name, value in os.environ.items()
-        if name in probe.kept or not (probe.scrubbed and name.startswith(probe.scrubbed))
+        if name in probe.kept
+        or not (name in probe.scrubbed_names or name.startswith(probe.scrubbed or ("=",)))
     }
-    return ours | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
+    return ours | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"} | dict(probe.fixed)
 
 
 # ---- writing ---------------------------------------------------------------------------------

@@ -36,7 +36,9 @@ class SgeProbe(Probe):
 
     programs = ("qsub", "qconf")
     scrubbed = SgeDialect.scrubbed
+    scrubbed_names = SgeDialect.scrubbed_names
     kept = SgeDialect.kept
+    fixed = SgeDialect.fixed
 
     def questions(self, user: str) -> Mapping[str, tuple[str, ...]]:
         """Return six commands, all of which any user may run."""

@@ -6,14 +6,15 @@ seen to do. Read next: slurmanswers.py, where its text is parsed; slurmwords.py,
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
-from batchsystems import slurmroom
+from batchsystems import defaultfiles, slurmdefaults, slurmroom
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -52,13 +53,17 @@ class SlurmDialect(Dialect):
     programs = ("sbatch", "squeue", "scancel")
     scrubbed = (
         *("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_"),
-        *("SALLOC_", "SRUN_", "PMI_", "PMIX_", "SGE_", "LSB_"),
+        *("SCONTROL_", "SALLOC_", "SRUN_", "PMI_", "PMIX_", "SGE_", "LSB_"),
     )
     scrubbed_names = frozenset({"JOB_ID"})
-    kept = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
+    kept = slurmdefaults.LOCATION | slurmdefaults.WISHES
+    fixed = slurmdefaults.FIXED
 
-    def __init__(self, settings: SlurmSettings | None = None) -> None:
+    def __init__(
+        self, settings: SlurmSettings | None = None, defaults: Mapping[str, str] | None = None
+    ) -> None:
         self.settings = settings or SlurmSettings()
+        self._defaults = defaults or {}
         self._preemptible: frozenset[str] = frozenset()
         self.known = self._within(Limits(self.settings.tasks, self.settings.queues))
 
@@ -76,9 +81,11 @@ class SlurmDialect(Dialect):
         words += asking(self.settings, request, limits, "M")
         if request.size is not None:
             words.append(f"--array=0-{request.size - 1}")
+        words += slurmdefaults.undoing(self._defaults, request.size, _output(request.output))
         words += self.settings.directives
         argv = self._argv("sbatch", *words)
-        return Command("submit", argv, self._script(request), request.env, request.cwd)
+        env = {**request.env, **slurmdefaults.undoing_env(self._defaults)}
+        return Command("submit", argv, self._script(request), env, request.cwd)
 
     def _script(self, request: Request) -> str:
         index = f'"$((SLURM_ARRAY_TASK_ID + {request.first}))"'
@@ -98,9 +105,13 @@ class SlurmDialect(Dialect):
     # -- looking ------------------------------------------------------------------------------
 
     def queue(self) -> Command:
-        """Return the squeue that shows all jobs of this user, ended ones too while it can."""
+        """Return the squeue that shows all jobs of this user, ended ones too while it can.
+
+        Those in partitions that are hidden, or closed to the user by now, are shown only by --all.
+        """
         form = ",".join(f"{name}:{width}|" for name, width in QUEUE_FIELDS)
-        return Command("queue", self._argv("squeue", "--me", "-r", "-t", "all", "-O", form))
+        words = ("--me", "--all", "-r", "-t", "all", "-O", form)
+        return Command("queue", self._argv("squeue", *words))
 
     def parse_queue(self, ran: Ran) -> Listing:
         """Read squeue's answer."""
@@ -212,7 +223,10 @@ class SlurmDialect(Dialect):
 
 
 class Slurm(CommandLine):
-    """Slurm by its commands: sbatch, squeue, scancel, and sacct where there is accounting."""
+    """Slurm by its commands: sbatch, squeue, scancel, and sacct where there is accounting.
+
+    What the settings leave open is as the user's SBATCH_* say, where that is theirs to say.
+    """
 
     def __init__(
         self,
@@ -222,7 +236,11 @@ class Slurm(CommandLine):
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(SlurmDialect(settings), pace, patience, transport, clock)
+        own = slurmdefaults.with_wishes(settings or SlurmSettings(), os.environ)
+        defaults = slurmdefaults.defaults_of(defaultfiles.read([slurmdefaults.FILE]))
+        slurmdefaults.require_harmless(defaults)
+        super().__init__(SlurmDialect(own, defaults), pace, patience, transport, clock)
+        self.tell_wishes(*slurmdefaults.wishes(own, os.environ))
 
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:

@@ -55,7 +55,9 @@ class SlurmProbe(Probe):
 
     programs = ("sbatch", "scontrol", "sinfo")
     scrubbed = SlurmDialect.scrubbed
+    scrubbed_names = SlurmDialect.scrubbed_names
     kept = SlurmDialect.kept
+    fixed = SlurmDialect.fixed
 
     def questions(self, user: str) -> Mapping[str, tuple[str, ...]]:
         """Return seven commands, all of which any user may run."""

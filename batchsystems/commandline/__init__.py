@@ -104,6 +104,18 @@ class CommandLine(BatchSystem):
                 "batch system",
             )
 
+    def tell_wishes(self, followed: Sequence[str], others: Sequence[str]) -> None:
+        """Say which defaults of the user's own count for jobs, and which do not."""
+        if followed:
+            log.info("%s: jobs are submitted as you wish: %s", self.name, ", ".join(followed))
+        if others:
+            log.warning(
+                "%s: these defaults of yours do not count for jobs, of which jobTree or the site "
+                "file says the same, or which it relies on: %s",
+                self.name,
+                ", ".join(others),
+            )
+
     # -- the contract -----------------------------------------------------------------------------
 
     def issueJob(self, spec: JobSpec) -> int:

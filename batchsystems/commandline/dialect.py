@@ -270,7 +270,9 @@ class Dialect(ABC):
     scrubbed_names: frozenset[str] = frozenset()
     """Variables of that kind whose names are too common to be told by a prefix."""
     kept: frozenset[str] = frozenset()
-    """Variables of those prefixes that only say where the scheduler is."""
+    """Variables of those prefixes that only say where the scheduler is, or what users wish."""
+    fixed: Mapping[str, str] = {}
+    """Variables that the commands are given whose answers are read."""
     node_s_own: frozenset[str] = frozenset()
     """Variables in which a job has what its node says, unless they were given with it."""
     arrays = True

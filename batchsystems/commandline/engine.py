@@ -23,7 +23,7 @@ from batchsystems.commandline.dialect import (
     Taken,
     Turned,
 )
-from batchsystems.commandline.environment import inherited, job_environment
+from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.history import History
 from batchsystems.commandline.inheriting import Inheritance
@@ -285,7 +285,7 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """Return what commands inherit whose output is parsed."""
-        return inherited(self.dialect) | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
+        return for_answers(self.dialect)
 
     def _hear_submit(self, batch: Batch, answer: Taken | Turned, avoided: bool, now: float) -> None:
         self._submitting = False

@@ -21,6 +21,11 @@ def inherited(dialect: Dialect) -> dict[str, str]:
     }
 
 
+def for_answers(dialect: Dialect) -> dict[str, str]:
+    """Return the environment of a command whose answer is read."""
+    return inherited(dialect) | {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"} | dict(dialect.fixed)
+
+
 def job_environment(
     dialect: Dialect, env: Mapping[str, str] | None
 ) -> tuple[dict[str, str], dict[str, str]]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -49,7 +49,7 @@ class Line:
     """Asks one process after the other. directory: where jobs are recorded.
 
     cures: what to set in the environment, one after the other, for a library that finds no room
-    for its thread-local data.
+    for its thread-local data. drop: which variables are not to reach the library.
     """
 
     def __init__(
@@ -58,8 +58,9 @@ class Line:
         own: DrmaaSettings,
         directory: str,
         cures: Sequence[Mapping[str, str]] | None = None,
+        drop: Callable[[str], bool] | None = None,
     ) -> None:
-        self._library, self._directory = library, directory
+        self._library, self._directory, self._drop = library, directory, drop
         self._told = {"directory": directory, "contact": own.contact, "statuses": own.statuses}
         self._cures = [with_tunable(os.environ)] if cures is None else list(cures)
         self._child: subprocess.Popen[bytes] | None = None
@@ -144,7 +145,8 @@ class Line:
         raise explain(kind, words, self._library.path, self._directory)
 
     def _try(self, cure: Mapping[str, str], deadline: float) -> dict[str, Any]:
-        env = {**os.environ, **self._library.env, VARIABLE: self._library.path, **cure}
+        ours = {n: v for n, v in os.environ.items() if self._drop is None or not self._drop(n)}
+        env = {**ours, **self._library.env, VARIABLE: self._library.path, **cure}
         told = {**self._told, "away": self._away}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
         self._rest = b""

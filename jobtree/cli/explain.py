@@ -139,6 +139,11 @@ CODES: dict[str, tuple[str, str]] = {
         "A job asks for more than any machine of this batch system has.",
         "Lower what it asks for, or choose another batch system; then restart the tree.",
     ),
+    "JT250": (
+        "A file of defaults makes a scheduler's commands do or show what no option undoes.",
+        "Remove that line from the file, or comment it out while trees run; docs/defaults.md tells "
+        "which defaults count, and why.",
+    ),
     "JT230": (
         "The batch system drmaa needs the Python package of that name.",
         "pip install 'jobtree[drmaa]', with the Python that runs jobTree.",
