@@ -36,6 +36,8 @@ class StepLog:
         """Lead descriptors 1 and 2 here, whatever a step did; tell whether ours were intact."""
         intact = self._is_intact()
         if not intact:
+            if self._path != self._kept and not os.path.isdir(os.path.dirname(self._path)):
+                os.mkdir(os.path.dirname(self._path), 0o700)  # a step removed it
             create = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._append = lift(os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600))
             self._edit = lift(os.open(self._path, os.O_RDWR | create, 0o600))

@@ -210,8 +210,8 @@ def _hand_back(shift: Shift, waiting: list[int]) -> None:
 
 def _publish_end(shift: Shift) -> None:
     """Write the last line and make all of it durable. Raises OSError if that cannot be."""
-    shift.local.remove()
     shift.desk.descriptors.mend()  # a thread may have been left at work
+    shift.local.remove()
     shift.ledger.append(End(round(monotonic() - shift.began, 6)))
     shift.desk.bundle.sync()
     shift.desk.bundle.close()

@@ -88,6 +88,12 @@ def test_local_logs_leave_the_shared_file_system_alone_while_a_step_runs(tree: T
     assert not list(tree.scratch.iterdir())
 
 
+def test_a_step_may_remove_the_directory_of_its_worker(tree: Tree) -> None:
+    tree.run([Call("remove", str(tree.scratch))], [Call("say", "next")], local_logs=True)
+    assert [line.job for line in (*tree.done(), *tree.failed())] == [1]
+    assert not list(tree.scratch.iterdir())
+
+
 def test_silent_steps_leave_no_log(tree: Tree) -> None:
     tree.run([shell_command("true")], [Call("nothing")], local_logs=True)
     assert len(tree.done()) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -109,6 +110,12 @@ def flood(target: Target, piece: int, pieces: int) -> None:
             time.sleep(0.05)
     os.close(log)
     print("tail")
+
+
+def remove(target: Target, path: str) -> None:
+    """Remove all that lies in a directory."""
+    for entry in os.scandir(path):
+        shutil.rmtree(entry.path)
 
 
 def pollute(target: Target) -> None:
