@@ -8,7 +8,7 @@ zero or not: 75, 99, 100 or 255 mean nothing special here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
@@ -115,6 +115,7 @@ def _read_stats(path: str) -> str:
 
 def _spawn_and_wait(text: str, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
     began = monotonic()
+    mask = hold_back()
     try:
         script = _script_of(text, context)
         pid = os.posix_spawn(
@@ -126,12 +127,13 @@ def _spawn_and_wait(text: str, context: StepContext, terms: Terms) -> tuple[Outc
             setsigdef=_BACK_TO_DEFAULT,
         )
     except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         why = f"the command could not be started: {error.strerror}"
         if error.errno == 7:  # E2BIG: not of the command, which lies in a file if it is long
             size = sum(len(name) + len(value) for name, value in terms.environ.items())
             why = f"the environment is too large for this system ({size:,} characters)"
         return Outcome(why), Usage(monotonic() - began, 0.0, None)
-    status, used = wait_for_group(pid, terms.on_group)
+    status, used = wait_for_group(pid, terms.on_group, mask)
     if script:
         with suppress(OSError):
             os.unlink(script)
@@ -153,11 +155,21 @@ def _script_of(text: str, context: StepContext) -> str:
     return script
 
 
-def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]:
+def hold_back() -> Iterable[int]:
+    """Have signals that would end this process wait for wait_for_group(); return the old mask.
+
+    Else one that comes just after a child is started would leave the child to itself.
+    """
+    return signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+
+
+def wait_for_group(
+    pid: int, on_group: Callable[[int], None], mask: Iterable[int] = ()
+) -> tuple[int, Any]:
     """Wait for a child that leads a process group; return its wait status and its rusage.
 
     A signal that would end this process is passed on, and ends it once the child has ended:
-    the child may have a trap to run.
+    the child may have a trap to run. mask: the signals to block from now on.
     """
     received: list[int] = []
 
@@ -169,6 +181,7 @@ def wait_for_group(pid: int, on_group: Callable[[int], None]) -> tuple[int, Any]
     on_group(pid)
     before = [(number, signal.signal(number, pass_on)) for number in _PASSED_ON]
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _, status, used = os.wait4(pid, 0)
     finally:
         for number, handler in before:
