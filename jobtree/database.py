@@ -11,20 +11,21 @@ write-ahead log's index in memory.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from jobtree import schema
 from jobtree.errors import StoreError
-from jobtree.mailbox.files import sync_directory
+from jobtree.mailbox.files import remove_file, sync_directory, write_all
 
 LONGEST_PATH = 504
 """Bytes: SQLite takes paths of 512, and appends up to eight characters for its log."""
 
 CHECKED_UP_TO_BYTES = 64 * 2**20
 COPY_TRIES = 5
+COPY_BYTES = 8 * 2**20
+DRAFT = "~copy"
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -86,30 +87,86 @@ def check(db: sqlite3.Connection, path: str) -> None:
             raise _damaged(path, verdict)
 
 
-def copy_database(old: str, new: str) -> None:
+def copy_database(old: str, new: str, between: Callable[[], object] = lambda: None) -> None:
     """Copy a database that a lost master may still have open, without opening it; check it.
 
-    Raises StoreError JT315 if it keeps changing, JT310 if the copy is damaged.
+    The copy gets its name only when it is whole, so that what is called so can be relied on.
+    between: called between pieces of the work. Raises StoreError JT315 if it keeps changing,
+    JT310 if the copy is damaged.
     """
-    for _ in range(COPY_TRIES):
-        before = _fingerprint(old)
-        for suffix in ("", "-wal"):
-            if os.path.exists(old + suffix):
-                shutil.copyfile(old + suffix, new + suffix)
-                with open(new + suffix, "rb+") as file:
-                    os.fsync(file.fileno())
-        if _fingerprint(old) == before:
-            sync_directory(os.path.dirname(new))
-            with explained(new):
-                db = connect(new)
-                check(db, new)
-                db.close()
-            return
+    draft = f"{new}{DRAFT}"
+    try:
+        for _ in range(COPY_TRIES):
+            before = _fingerprint(old)
+            for suffix in ("", "-wal"):
+                _copy(old + suffix, draft + suffix, between)
+            if _fingerprint(old) == before:
+                _settle(draft, new)
+                return
+    except BaseException:
+        _remove_draft(draft)
+        raise
+    _remove_draft(draft)
     raise StoreError(
         f"{old} keeps changing: another master is writing it",
         code="JT315",
         fix="stop the other master, then restart the tree",
     )
+
+
+def _copy(old: str, new: str, between: Callable[[], object]) -> None:
+    """Copy one file, durably; one that is not there leaves none."""
+    remove_file(new)
+    try:
+        source = os.open(old, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not old.endswith("-wal"):
+            raise
+        return
+    target = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        while piece := os.read(source, COPY_BYTES):
+            write_all(target, piece)
+            os.fsync(target)
+            between()
+    finally:
+        os.close(source)
+        os.close(target)
+
+
+def _settle(draft: str, new: str) -> None:
+    """Check a copy, take its write-ahead log into it, and give it its name."""
+    with explained(draft):
+        db = connect(draft)
+        try:
+            check(db, draft)
+            db.execute("pragma wal_checkpoint(truncate)")
+        finally:
+            db.close()
+    _remove_log(draft)
+    _remove_log(new)
+    os.rename(draft, new)
+    sync_directory(os.path.dirname(new))
+
+
+def _remove_log(path: str) -> None:
+    """Remove the emptied log of a closed database; one with something in it must not be there."""
+    with suppress(FileNotFoundError):
+        assert os.path.getsize(f"{path}-wal") == 0, f"{path} was copied without its log"
+        remove_file(f"{path}-wal")
+
+
+def _remove_draft(draft: str) -> None:
+    for suffix in ("", "-wal"):
+        with suppress(OSError):
+            remove_file(draft + suffix)
+
+
+def drop_drafts(folder: str) -> None:
+    """Remove what masters left that died while they copied a database."""
+    for name in os.listdir(folder):
+        if name.startswith("tree.") and name.removesuffix("-wal").endswith(DRAFT):
+            remove_file(f"{folder}/{name}")
 
 
 def _fingerprint(path: str) -> list[tuple[int, int] | None]:

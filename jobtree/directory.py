@@ -6,11 +6,12 @@ in a tree. Read next: mailbox/layout.py, for its files; workflow.py.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 
-from jobtree import lease
 from jobtree.errors import StoreError
+from jobtree.holder import here, own_start, process_start
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import check_private, refuse_link
 
@@ -75,23 +76,24 @@ def check_parent(directory: str) -> None:
 
 def draft_of(directory: str) -> str:
     """Return where this process makes the tree that is to be at `directory`."""
-    return f"{_drafts(directory)}{os.getpid()}-{lease.process_start(os.getpid())}"
+    return f"{_drafts(directory)}{os.getpid()}-{own_start()}"
 
 
 def _drafts(directory: str) -> str:
-    """Return how the names of trees begin that are being made on this host for `directory`."""
-    return f"{directory}~{os.uname().nodename}."
+    """Return how the names of drafts begin whose makers can be looked at from here."""
+    place = hashlib.sha256("\n".join(here()).encode()).hexdigest()[:8]
+    return f"{directory}~{os.uname().nodename}.{place}."
 
 
 def drop_abandoned(directory: str) -> None:
-    """Remove what masters of this host left that died while they made the tree."""
+    """Remove what masters left that died while they made the tree, as far as that can be seen."""
     beginning = _drafts(directory)
     for name in os.listdir(os.path.dirname(directory)):
         path = os.path.join(os.path.dirname(directory), name)
         pid, _, started = path.removeprefix(beginning).partition("-")
         if not (path.startswith(beginning) and pid.isdecimal() and started.isdecimal()):
             continue
-        if lease.process_start(int(pid)) != int(started) and os.access(path, os.W_OK):
+        if process_start(int(pid)) not in (int(started), None) and os.access(path, os.W_OK):
             drop(path)
 
 

@@ -1,23 +1,22 @@
 """The lease: which master holds a tree. Of any two that try, one wins.
 
-Owns `leases/`; knows no jobs. Read next: store.py, which the holder alone opens.
+Owns `leases/`; knows no jobs. Read next: holder.py, who may be seen to be dead; store.py, which
+the holder alone opens.
 
 Each holder has an epoch, a file of its own called by it, made by hard link: so no two masters
-share an epoch. On one host a holder is dead when its process is; from another host when its
-lease has not changed for STALE_S of one's own monotonic clock.
+share an epoch. A holder that can be looked at is dead when its process is. Any other is watched,
+and dead when its lease has not changed for STALE_S of one's own monotonic clock.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
 
-from jobtree.errors import StoreError
+from jobtree.errors import LostTree, StoreError
+from jobtree.holder import Holder, Place, decode, encode, here, is_alive, is_database, own_start
 from jobtree.mailbox.files import (
     random_name,
     read_file,
@@ -33,91 +32,166 @@ STALE_S = 60.0
 POLL_S = 1.0
 LOOKED_S = 10.0
 LOOK_POLL_S = 0.05
+LOOKS = 5
+
+Clock = Callable[[], float]
 
 
-class Holder(NamedTuple):
-    """Who holds an epoch. released: it let go. database: the file the tree is in.
+class Leases:
+    """The leases of one tree, and the place from which they are looked at.
 
-    looks: it is no master, but a command that answers a question and lets go again. copying:
-    that file may still be written by a lost master, and must be copied before it is opened.
+    look, own_start: how processes are seen there.
     """
 
-    epoch: int
-    host: str
-    pid: int
-    started: int
-    boot: str
-    nonce: str
-    database: str
-    renewed: int
-    released: bool
-    looks: bool
-    copying: bool = False
+    look: Callable[[int], int | None] | None = None
 
+    def __init__(self, tree: str, place: Place | None = None) -> None:
+        self.tree, self._folder = tree, f"{tree}/{LEASES}"
+        self.place = place or here()
 
-def process_start(pid: int) -> int:
-    """Return when a process of this host started, in clock ticks since boot; 0 if it is gone.
+    def latest(self) -> Holder | None:
+        """Return the holder of the highest epoch, living or not; None in a tree never held.
 
-    A zombie is gone: in a container whose first process reaps nothing it stays for ever.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+        One whose lease is empty or torn is a holder unknown. Raises OSError.
+        """
+        for tries_left in reversed(range(LOOKS)):
+            epochs = [int(name) for name in os.listdir(self._folder) if name.isdigit()]
+            if not epochs:
+                return None
+            try:
+                return decode(max(epochs), read_file(f"{self._folder}/{max(epochs)}"))
+            except FileNotFoundError:  # swept since it was listed: there are later ones
+                if not tries_left:
+                    raise
+        raise AssertionError("unreachable")
 
+    def is_alive(self, holder: Holder) -> bool | None:
+        """Tell whether a holder lives; None if that cannot be seen from here."""
+        return is_alive(holder, self.place, self.look)
 
-def boot_id() -> str:
-    """Return what tells this boot of this host from any other."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return "unknown"
+    def new_holder(self, epoch: int, database: str, looks: bool, copying: bool) -> Holder:
+        """Return this process as the holder of an epoch it has yet to make."""
+        place = self.place
+        return Holder(
+            epoch,
+            place.host,
+            os.getpid(),
+            own_start(),
+            place.boot,
+            random_name(8),
+            database,
+            0,
+            False,
+            looks,
+            copying,
+            place.machine,
+            place.namespace,
+        )
+
+    def make(self, holder: Holder) -> bool:
+        """Make the epoch's file; True if it is ours, False if another master made it first."""
+        own = f"{self._folder}/{holder.epoch}~{holder.nonce}"
+        fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            write_all(fd, encode(holder))
+            os.fsync(fd)
+            try:
+                os.link(own, f"{self._folder}/{holder.epoch}")
+            except (FileExistsError, FileNotFoundError):  # the winner may have swept ours away
+                pass
+            except OSError as error:
+                if os.fstat(fd).st_nlink != 2:
+                    raise StoreError(
+                        f"cannot take the job tree: {error.strerror}", code="JT303", where=own
+                    ) from error
+            won = os.fstat(fd).st_nlink == 2
+        finally:
+            os.close(fd)
+            remove_file(own)
+        sync_directory(self._folder)
+        return won
+
+    def write(self, holder: Holder) -> None:
+        """Rewrite the file of an epoch that is ours, durably: a torn lease tells nobody anything.
+
+        Raises OSError.
+        """
+        write_file(f"{self._folder}/{holder.epoch}", encode(holder))
+
+    def sweep(self, epoch: int) -> None:
+        """Remove the leases of long ago, and what masters left that died while they tried."""
+        for name in os.listdir(self._folder):
+            number, draft, _ = name.partition("~")
+            if number.isdigit() and int(number) < (epoch + 1 if draft else epoch - 1):
+                remove_file(f"{self._folder}/{name}")
+
+    def newest_database(self) -> str:
+        """Return which file the tree is in, where no lease says: the last complete copy, if any."""
+        copies = []
+        for name in os.listdir(self.tree):
+            number = name.removeprefix("tree.").removesuffix(".db")
+            if number.isdigit() and is_database(name):
+                copies.append(int(number))
+        return f"tree.{max(copies)}.db" if copies else DATABASE
 
 
 def latest(tree: str) -> Holder | None:
     """Return the holder of the highest epoch, living or not; None in a tree never held."""
-    folder = f"{tree}/{LEASES}"
-    epochs = [int(name) for name in os.listdir(folder) if name.isdigit()]
-    return _read(f"{folder}/{max(epochs)}") if epochs else None
+    return Leases(tree).latest()
 
 
-def is_here(holder: Holder) -> bool:
-    """Tell whether the holder ran on this host since its last boot."""
-    return holder.host == socket.gethostname() and holder.boot == boot_id()
+class Watch:
+    """Who holds a tree, and for how long a holder that cannot be looked at has left no trace."""
 
+    def __init__(self, leases: Leases, clock: Clock = time.monotonic) -> None:
+        self._leases, self._clock = leases, clock
+        self.holder = leases.latest()
+        self.since = clock()
+        self.changed = False
 
-def is_alive(holder: Holder) -> bool | None:
-    """Tell whether the holder lives; None if that cannot be seen from this host."""
-    if holder.released:
-        return False
-    if holder.host != socket.gethostname():
-        return None
-    return holder.boot == boot_id() and process_start(holder.pid) == holder.started
+    def lives(self) -> bool | None:
+        """Look again; return whether the tree is held, None as long as that is open.
+
+        False as well if the lease has not changed for STALE_S, True as well if it has changed.
+        """
+        now, before = self._leases.latest(), self.holder
+        if now != before:
+            self.holder, self.since, self.changed = now, self._clock(), True
+        if now is None:
+            return False
+        alive = self._leases.is_alive(now)
+        if alive is None and (now != before or self.changed):
+            return True
+        if alive is None and self._clock() - self.since >= STALE_S:
+            return False
+        return alive
 
 
 class Lease:
     """A tree held by this process, from take() to release()."""
 
-    def __init__(self, tree: str, holder: Holder) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        holder: Holder,
+        clock: Clock = time.monotonic,
+        epoch_clock: Clock = time.time,
+    ) -> None:
         self.holder = holder
-        self._tree = tree
-        self._path = f"{tree}/{LEASES}/{holder.epoch}"
-        self._renewed_at, self._renewed_epoch = time.monotonic(), time.time()
+        self._leases, self._clock, self._epoch_clock = leases, clock, epoch_clock
+        self._renewed_at, self._renewed_epoch = clock(), epoch_clock()
 
     @property
     def epoch(self) -> int:
         """The number of this hold, higher than of any before it."""
         return self.holder.epoch
 
-    def renew(self, now: float) -> bool:
+    def renew(self) -> bool:
         """Rewrite the lease every RENEW_S; False if another master has taken the tree.
 
         By either clock: the monotonic one stands still while a machine sleeps.
         """
-        epoch = time.time()
+        now, epoch = self._clock(), self._epoch_clock()
         if now - self._renewed_at < RENEW_S and abs(epoch - self._renewed_epoch) < RENEW_S:
             return True
         self._renewed_at, self._renewed_epoch = now, epoch
@@ -125,147 +199,113 @@ class Lease:
             return False
         self.holder = self.holder._replace(renewed=self.holder.renewed + 1)
         with suppress(OSError):  # a full disk: whoever takes the tree for left is seen next time
-            write_file(self._path, _encode(self.holder), sync=False)
+            self._leases.write(self.holder)
         return True
 
+    def keep(self) -> None:
+        """Renew the lease if it is time to: between the pieces of all that may take long.
+
+        Raises LostTree if another master has taken the tree.
+        """
+        if not self.renew():
+            raise LostTree(
+                "another master has taken this tree; this one changes nothing more",
+                where=self._leases.tree,
+                fix=f"watch it:  jobtree status {self._leases.tree}",
+            )
+
     def is_ours(self) -> bool:
-        """Look whether any later epoch has begun."""
-        found = latest(self._tree)
-        return found is not None and found.epoch == self.epoch and found.nonce == self.holder.nonce
+        """Look whether any later epoch has begun. Our own cannot be another's, though torn."""
+        found = self._leases.latest()
+        if found is None or found.epoch != self.epoch:
+            return False
+        return found.nonce == self.holder.nonce or not found.is_known
 
     def record_database(self, name: str) -> None:
         """Say which file the tree is in from now on. Durable."""
         self.holder = self.holder._replace(database=name, copying=False)
-        write_file(self._path, _encode(self.holder))
+        self._leases.write(self.holder)
 
     def release(self) -> None:
         """Let go, so that the next master need not wait; where that fails, it has to."""
         with suppress(OSError):
             if self.is_ours():
                 self.holder = self.holder._replace(released=True)
-                write_file(self._path, _encode(self.holder))
+                self._leases.write(self.holder)
 
 
 def take(
-    tree: str,
+    tree: str | Leases,
     looks: bool = False,
     wait: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Clock = time.monotonic,
     notice: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> tuple[Lease, Holder | None]:
     """Take the tree; return the lease and who held it before.
 
-    Raises StoreError JT302 when a live master holds it. A holder on another host is watched for
-    STALE_S before it is taken for dead; one that only looks is waited for.
+    Raises StoreError JT302 when a live master holds it. A holder that cannot be seen from here is
+    watched for STALE_S before it is taken for dead, less what `watch` has watched of it; a
+    command that only looks is waited for, and never takes what it would have to watch.
     """
-    before = latest(tree)
-    if before is not None and before.looks:
-        end = clock() + LOOKED_S
-        while before is not None and before.looks and is_alive(before) and clock() < end:
-            wait(LOOK_POLL_S)
-            before = latest(tree)
-    if before is not None:
-        alive = is_alive(before)
-        if alive is None:
-            alive = _changes(tree, before, wait, clock, notice)
-        if alive:
-            raise _held(tree, before)
-    epoch = 1 if before is None else before.epoch + 1
-    holder = Holder(
-        epoch,
-        socket.gethostname(),
-        os.getpid(),
-        process_start(os.getpid()),
-        boot_id(),
-        random_name(8),
-        DATABASE if before is None else before.database,
-        0,
-        False,
+    leases = Leases(tree) if isinstance(tree, str) else tree
+    _await_lookers(leases, wait, clock)
+    watch = watch or Watch(leases, clock)
+    alive = watch.lives() if looks else decide(watch, wait, notice)
+    before = watch.holder
+    if before is not None and alive is not False:
+        raise held(leases.tree, before)
+    unseen = before is not None and leases.is_alive(before) is None
+    holder = leases.new_holder(
+        1 if before is None else before.epoch + 1,
+        DATABASE if before is None else before.database or leases.newest_database(),
         looks,
-        before is not None and _may_be_open(before),
+        before is not None and (before.copying or unseen),
     )
-    if not _link(tree, holder):
-        raise _held(tree, latest(tree) or holder)
-    _sweep(f"{tree}/{LEASES}", epoch)
-    return Lease(tree, holder), before
+    if not leases.make(holder):
+        raise held(leases.tree, leases.latest() or holder)
+    leases.sweep(holder.epoch)
+    return Lease(leases, holder, clock), before
 
 
-def _may_be_open(before: Holder) -> bool:
-    """Tell whether a master that cannot be seen to be dead may have the database open.
-
-    A holder that was itself still copying, or gave that up, leaves the matter as it was.
-    """
-    return before.copying or not (before.released or is_here(before))
-
-
-def _sweep(folder: str, epoch: int) -> None:
-    """Remove the leases of long ago, and what masters left that died while they tried."""
-    for name in os.listdir(folder):
-        number, draft, _ = name.partition("~")
-        if number.isdigit() and int(number) < (epoch + 1 if draft else epoch - 1):
-            remove_file(f"{folder}/{name}")
+def _await_lookers(leases: Leases, wait: Callable[[float], None], clock: Clock) -> None:
+    """Wait for commands that only look: they let go in a moment."""
+    found = leases.latest()
+    end = clock() + LOOKED_S
+    while found is not None and found.looks and leases.is_alive(found) and clock() < end:
+        wait(LOOK_POLL_S)
+        found = leases.latest()
 
 
-def _changes(
-    tree: str,
-    before: Holder,
-    wait: Callable[[float], None],
-    clock: Callable[[], float],
-    notice: Callable[[str], None],
+def decide(
+    watch: Watch,
+    wait: Callable[[float], None] = time.sleep,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> bool:
+    """Return whether a tree is held; watch a holder that cannot be looked at until it is known."""
+    alive = watch.lives()
+    if alive is not None or watch.holder is None:
+        return bool(alive)
     notice(
-        f"held by process {before.pid} on {before.host}, which cannot be asked from here; "
+        f"held by {watch.holder.described()}, which cannot be looked at from here; "
         f"watching its lease for {STALE_S:.0f} s"
     )
-    end = clock() + STALE_S
-    while clock() < end:
+    while alive is None:
         wait(POLL_S)
-        now = latest(tree)
-        if now != before:
-            return now is None or not now.released
-    return False
+        alive = watch.lives()
+    return alive
 
 
-def _link(tree: str, holder: Holder) -> bool:
-    """Make the epoch's file; True if it is ours, False if another master made it first."""
-    folder = f"{tree}/{LEASES}"
-    own = f"{folder}/{holder.epoch}~{holder.nonce}"
-    fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        write_all(fd, _encode(holder))
-        os.fsync(fd)
-        try:
-            os.link(own, f"{folder}/{holder.epoch}")
-        except (FileExistsError, FileNotFoundError):  # the winner may have swept ours away
-            pass
-        except OSError as error:
-            if os.fstat(fd).st_nlink != 2:
-                raise StoreError(
-                    f"cannot take the job tree: {error.strerror}", code="JT303", where=own
-                ) from error
-        won = os.fstat(fd).st_nlink == 2
-    finally:
-        os.close(fd)
-        remove_file(own)
-    sync_directory(folder)
-    return won
-
-
-def _held(tree: str, holder: Holder) -> StoreError:
+def held(tree: str, holder: Holder) -> StoreError:
+    """Return the refusal of a tree that another master holds."""
+    stop = f"jobtree kill {tree}"
+    if is_alive(holder):  # else its number may be another process here
+        stop = f"kill {holder.pid}"
     return StoreError(
         f"job tree {tree} is held by another master",
         code="JT302",
-        where=f"process {holder.pid} on {holder.host}",
+        where=holder.described(),
         why="two masters on one tree would undo each other's work",
         fix=f"wait for it, watch it:  jobtree status {tree}\n"
-        f"or stop it on {holder.host}:  kill {holder.pid}   then:  jobtree restart {tree}",
+        f"or stop it:  {stop}   then:  jobtree restart {tree}",
     )
-
-
-def _encode(holder: Holder) -> bytes:
-    return json.dumps(holder._asdict()).encode() + b"\n"
-
-
-def _read(path: str) -> Holder:
-    said: dict[str, Any] = json.loads(read_file(path))
-    return Holder(**said)

@@ -21,7 +21,6 @@ from jobtree.adoption import replay_moves
 from jobtree.answers import answer
 from jobtree.attempts import News, State
 from jobtree.dispatch import issue_ready
-from jobtree.errors import LostTree
 from jobtree.job import Colour
 from jobtree.lease import Lease
 from jobtree.live import Issue, Live
@@ -136,7 +135,7 @@ class Master:
         """Take in all news, decide, commit once, then act on what was decided."""
         live = self.live
         now = live.clock.now()
-        self._hold()
+        self.lease.keep()
         self._hear_batch_systems(now)
         self._hear_workers(now)
         self._hear_requests(now)
@@ -151,25 +150,15 @@ class Master:
     def commit_and_act(self) -> None:
         """Make the turn durable; only then let the world see it."""
         live = self.live
-        self._hold()
+        self.lease.keep()
         live.store.commit()
         live.ready.committed()
-        self._hold()
+        self.lease.keep()
         live.mailbox.forget_bundles(live.take_unused_bundles())
         effects, live.effects = live.effects, []
         for effect in effects:
-            self._hold()
+            self.lease.keep()
             effect()
-
-    def _hold(self) -> None:
-        """Stop before anything is done if the lease is lost: this process may have slept."""
-        live = self.live
-        if not self.lease.renew(live.clock.now()):
-            raise LostTree(
-                "another master has taken this tree; this one changes nothing more",
-                where=live.directory,
-                fix=f"watch it:  jobtree status {live.directory}",
-            )
 
     def recover(self) -> None:
         """Take up the tree where the last master left it."""

@@ -22,7 +22,7 @@ from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree import environment, lease, options, tree
-from jobtree.database import LONGEST_PATH, copy_database, path_too_long
+from jobtree.database import LONGEST_PATH, copy_database, drop_drafts, path_too_long
 from jobtree.directory import (
     check_parent,
     check_tree,
@@ -114,8 +114,8 @@ def _directory(given: object) -> str:
     return os.path.abspath(os.path.expanduser(directory))
 
 
-LONGEST_NAME = len("~") + 64 + len(".4194304-99999999999999/tree.1000000.db~new")
-"""Bytes of what may follow a tree's path: a draft is named after host and process."""
+LONGEST_NAME = len("~") + 64 + len(".00000000.4194304-99999999999999/tree.1000000.db~new")
+"""Bytes of what may follow a tree's path: a draft is named after host, place and process."""
 
 
 def _start(directory: str, given: object, root: Callable[[BundleWriter], Command]) -> Outcome:
@@ -216,21 +216,17 @@ def _explained_files(directory: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(directory: str, looks: bool = False) -> Iterator[tuple[lease.Lease, Store]]:
+def opened(
+    directory: str, looks: bool = False, watch: lease.Watch | None = None
+) -> Iterator[tuple[lease.Lease, Store]]:
     """Hold the lease of a tree and its open store; let go of both at the end.
 
     looks: only for a moment, to answer a question; others then wait instead of being refused.
-    Raises StoreError JT302 if another master holds it.
+    watch: of the holder until now. Raises StoreError JT302 if another master holds it.
     """
-    held, _ = lease.take(directory, looks, notice=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    held, _ = lease.take(directory, looks, notice=_say, watch=watch)
     try:
-        name = held.holder.database
-        if held.holder.copying:
-            renamed = f"tree.{held.epoch}.db"
-            copy_database(f"{directory}/{name}", f"{directory}/{renamed}")
-            held.record_database(renamed)
-            name = renamed
-        store = Store(f"{directory}/{name}")
+        store = Store(f"{directory}/{_own_database(directory, held)}")
     except BaseException:
         held.release()
         raise
@@ -239,6 +235,22 @@ def opened(directory: str, looks: bool = False) -> Iterator[tuple[lease.Lease, S
     finally:
         store.close()
         held.release()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def _own_database(directory: str, held: lease.Lease) -> str:
+    """Return the file that none but this holder opens: a copy, if another still may."""
+    name = held.holder.database
+    if held.holder.copying:
+        drop_drafts(directory)
+        renamed = f"tree.{held.epoch}.db"
+        copy_database(f"{directory}/{name}", f"{directory}/{renamed}", held.keep)
+        held.record_database(renamed)
+        name = renamed
+    return name
 
 
 def load_systems(
@@ -321,10 +333,15 @@ def _signals(master: Master) -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def kill_left(directory: str, site_file: str | None = None) -> list[str]:
-    """End the batch jobs of a tree no master holds; return those not confirmed to have ended."""
+def kill_left(
+    directory: str, site_file: str | None = None, watch: lease.Watch | None = None
+) -> list[str]:
+    """End the batch jobs of a tree no master holds; return those not confirmed to have ended.
+
+    watch: of the holder until now. Raises StoreError JT302 if a master holds it.
+    """
     require_tree(directory)
-    with opened(directory) as (held, store):
+    with opened(directory, watch=watch) as (held, store):
         given = options.default_options()
         given.site = site_file
         settings, _, site = _settle(given, store.meta("options"))

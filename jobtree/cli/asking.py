@@ -1,6 +1,6 @@
 """Asking: which tree is meant, and who answers for it.
 
-Owns the choice between the master that lives, one on another host, and none; knows no verb.
+Owns the choice between the master that lives, one that cannot be seen, and none; knows no verb.
 Read next: ../answers.py, ../mailbox/control.py.
 """
 
@@ -13,10 +13,14 @@ from typing import Any
 
 from jobtree import lease
 from jobtree.errors import StoreError, UsageError
+from jobtree.holder import Holder, is_alive
 from jobtree.mailbox import control, layout
 
 ANSWER_S = 30.0
 TRIES = 3
+LOOKS = ("status", "log", "stats", "nodes")
+UNANSWERED = "unanswered"
+"""The master that did not answer, in an answer from a copy of what it had committed."""
 
 
 def tree_of(given: argparse.Namespace) -> str:
@@ -72,20 +76,28 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def living(directory: str) -> tuple[lease.Holder | None, bool | None]:
+def living(directory: str) -> tuple[Holder | None, bool | None]:
     """Return who held the tree last, and whether it lives: None if that cannot be seen."""
     holder = lease.latest(directory)
-    return holder, False if holder is None else lease.is_alive(holder)
+    return holder, False if holder is None else is_alive(holder)
 
 
 def ask(
-    directory: str, verb: str, arguments: dict[str, Any], timeout_s: float = ANSWER_S
+    directory: str,
+    verb: str,
+    arguments: dict[str, Any],
+    timeout_s: float | None = None,
+    watch: lease.Watch | None = None,
 ) -> dict[str, Any]:
     """Return the answer of the tree's master, or of the tree itself if no master lives.
 
+    A master that cannot be seen from here and does not answer keeps its tree all the same: what
+    only looks is then answered from a copy. watch: of the holder; given up once it is dead.
     Raises StoreError JT317 if a master that may live does not answer, UsageError JT107 for
     what the answer calls an error.
     """
+    timeout_s = ANSWER_S if timeout_s is None else timeout_s
+    watch = watch or lease.Watch(lease.Leases(directory))
     for tries_left in reversed(range(TRIES)):
         holder, alive = living(directory)
         if holder is None or alive is False:
@@ -97,23 +109,30 @@ def ask(
             continue
         if alive is None:
             note(
-                f"the master is process {holder.pid} on {holder.host}, another host; "
+                f"the master is {holder.described()}, which cannot be looked at from here; "
                 f"asking it through {directory}/{layout.CONTROL}, for up to {timeout_s:.0f} s"
             )
-        said = control.ask(
-            directory, verb, arguments, timeout_s, lambda: living(directory)[1] is False
-        )
+        said = control.ask(directory, verb, arguments, timeout_s, lambda: watch.lives() is False)
         if said is not None:
             return _good(said)
         if living(directory)[1] is not False:
             break
+    holder, alive = living(directory)
+    if holder is not None and alive is None and _only_looks(verb, arguments):
+        found = _answer_from_copy(directory, holder, verb, arguments)
+        if found is not None:
+            return _good(found)
     raise StoreError(
         f"the master of {directory} did not answer",
         code="JT317",
-        where="" if holder is None else f"process {holder.pid} on {holder.host}",
+        where="" if holder is None else holder.described(),
         why="it is very busy, stopped, or its host is down",
         fix="ask again; if its host is down:  jobtree restart DIR  elsewhere takes over",
     )
+
+
+def _only_looks(verb: str, arguments: dict[str, Any]) -> bool:
+    return verb in LOOKS and "clear" not in arguments
 
 
 def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +142,38 @@ def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[s
     require_tree(directory)
     with workflow.opened(directory, looks=True) as (_, store):
         return answers.answer(store, directory, verb, arguments)
+
+
+def _answer_from_copy(
+    directory: str, holder: Holder, verb: str, arguments: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Answer from a copy of the database, without taking the tree; None if it keeps changing."""
+    from tempfile import TemporaryDirectory
+
+    from jobtree import answers
+    from jobtree.database import copy_database
+    from jobtree.directory import require_tree
+    from jobtree.store import Store
+
+    require_tree(directory)
+    name = holder.database or lease.Leases(directory).newest_database()
+    with TemporaryDirectory(prefix="jobtree-look-") as folder:
+        try:
+            copy_database(f"{directory}/{name}", f"{folder}/tree.db")
+        except StoreError as error:
+            if error.code != "JT315":
+                raise
+            return None
+        store = Store(f"{folder}/tree.db")
+        try:
+            found = answers.answer(store, directory, verb, arguments)
+        finally:
+            store.close()
+    note(
+        f"the master ({holder.described()}) did not answer, and cannot be looked at from here: "
+        "this is what the tree held when it was last written"
+    )
+    return found | {UNANSWERED: holder.described()}
 
 
 def _good(said: dict[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import time
 from contextlib import suppress
 from shlex import quote
 
+from jobtree import lease
 from jobtree.cli.asking import ask, living, note, tree_of
 from jobtree.directory import require_tree
 from jobtree.errors import StoreError, UsageError
-from jobtree.mailbox.files import remove_tree
+from jobtree.mailbox.files import random_name, remove_tree
 from jobtree.units import format_size
 from jobtree.workflow import kill_left
 
@@ -30,19 +31,23 @@ def kill(given: argparse.Namespace) -> int:
     """Stop a tree and all its batch jobs; say which ends could not be confirmed."""
     tree = tree_of(given)
     require_tree(tree)
-    _, alive = living(tree)
-    if alive is False:
-        return _told(
-            tree, kill_left(tree, given.site), "no master runs; the batch jobs it left are killed"
-        )
-    said = ask(tree, "kill", {}, timeout_s=KILL_S)
+    watch = lease.Watch(lease.Leases(tree))
+    nobody = "no master runs; the batch jobs it left are killed"
+    if watch.lives() is False:
+        return _told(tree, kill_left(tree, given.site), nobody)
+    try:
+        said = ask(tree, "kill", {}, timeout_s=KILL_S, watch=watch)
+    except StoreError as error:
+        if error.code != "JT317" or watch.lives() is not False:
+            raise
+        return _told(tree, kill_left(tree, given.site, watch), nobody)
     _await_end(tree)
     return _told(tree, said["unconfirmed"], "killed")
 
 
 def _await_end(tree: str) -> None:
     end = time.monotonic() + LEAVE_S
-    while living(tree)[1] and time.monotonic() < end:
+    while living(tree)[1] is not False and time.monotonic() < end:
         time.sleep(0.05)
 
 
@@ -63,14 +68,16 @@ def clean(given: argparse.Namespace) -> int:
     """Delete a tree: only what is marked as one, and only while no master lives."""
     tree = tree_of(given)
     require_tree(tree)
-    _refuse_if_held(tree)
+    watch = lease.Watch(lease.Leases(tree))
+    _refuse_if_held(tree, watch)
     files, size = _contents(tree)
     print(f"{tree}: {files} files, {format_size(size)}, will be deleted, its batch jobs killed")
     if not given.yes and not _agreed():
         print("nothing was deleted")
         return 1
-    _kill_left(tree, given.site)
-    doomed = f"{tree}~deleted-{os.getpid()}"
+    _kill_left(tree, given.site, watch)
+    _refuse_if_held(tree, lease.Watch(lease.Leases(tree)))
+    doomed = f"{tree}~deleted-{os.getpid()}-{random_name(4)}"
     os.rename(tree, doomed)
     remove_tree(doomed)
     if os.path.lexists(doomed):
@@ -84,14 +91,14 @@ def clean(given: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_if_held(tree: str) -> None:
-    holder, alive = living(tree)
-    if holder is None or not alive:
+def _refuse_if_held(tree: str, watch: lease.Watch) -> None:
+    """Refuse a tree that is held; one whose holder cannot be seen from here takes a minute."""
+    if not lease.decide(watch, notice=note):
         return
     raise StoreError(
         f"{tree} is in use: nothing was deleted",
         code="JT308",
-        where=f"its master is process {holder.pid} on {holder.host}",
+        where="" if watch.holder is None else f"its master is {watch.holder.described()}",
         fix=f"stop it first:  jobtree kill {quote(tree)}",
     )
 
@@ -106,10 +113,10 @@ def _agreed() -> bool:
     return input("delete it? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _kill_left(tree: str, site: str | None) -> None:
+def _kill_left(tree: str, site: str | None, watch: lease.Watch) -> None:
     """Kill what the tree has left running. A tree too damaged to tell is deleted all the same."""
     try:
-        unconfirmed = kill_left(tree, site)
+        unconfirmed = kill_left(tree, site, watch)
     except StoreError as error:
         if error.code in ("JT302", "JT315"):
             raise

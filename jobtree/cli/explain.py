@@ -179,8 +179,9 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "JT302": (
         "Another master holds the tree. Two would undo each other's work.",
-        "Watch it (`jobtree status DIR`) or stop it (`jobtree kill DIR`). If it is on another "
-        "host and that host is dead, restarting takes over after watching it for a minute.",
+        "Watch it (`jobtree status DIR`) or stop it (`jobtree kill DIR`). If it was elsewhere (on "
+        "another host, in a container) and is dead, restarting takes over after watching it for a "
+        "minute.",
     ),
     "JT303": (
         "The tree cannot be taken: the file system made no hard link.",
@@ -243,8 +244,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "JT317": (
         "The master that seems to live did not answer in time.",
-        "It may be busy or stopped (Ctrl-Z): ask again. If its host is down, `jobtree restart "
-        "DIR` elsewhere takes over after watching its lease for a minute.",
+        "It may be busy or stopped (Ctrl-Z): ask again. If its host or container is gone, `jobtree "
+        "restart DIR` elsewhere takes over after watching its lease for a minute.",
     ),
     "JT318": (
         "The file system refused something.",

@@ -12,13 +12,13 @@ import time
 from typing import Any
 
 from jobtree.cli import showing
-from jobtree.cli.asking import ask, living, tree_of
+from jobtree.cli.asking import UNANSWERED, ask, living, tree_of
 from jobtree.errors import UsageError
-from jobtree.lease import Holder
+from jobtree.holder import Holder
 from jobtree.report.snapshot import FORMAT, read_status
 
 STALE_S = 60.0
-"""A status file of a master on another host that is older than this is not relied on."""
+"""The status file of a master that cannot be seen from here is relied on until it is so old."""
 
 
 def status(given: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def _status(tree: str) -> dict[str, Any]:
         return said
     said = ask(tree, "status", {})
     holder, alive = living(tree)
-    lives = holder is not None and alive is not False
+    lives = holder is not None and alive is not False and UNANSWERED not in said
     return _whole(tree, said, holder if lives else None)
 
 

@@ -33,7 +33,7 @@ def write_file(
     only_if: asked last, as this process may have slept while it wrote; the old file stays if it
     says no. Raises OSError, also for what close or fsync report (a full disk, a quota).
     """
-    draft = f"{path}~{os.getpid()}"
+    draft = f"{path}~{os.getpid()}-{random_name(4)}"  # numbers repeat on hosts and in namespaces
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         try:

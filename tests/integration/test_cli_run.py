@@ -203,7 +203,7 @@ def test_a_second_master_is_refused_naming_the_first(jobtree: Shell):
 
 
 def test_a_master_on_another_host_is_asked_through_the_tree(jobtree: Shell):
-    """Nobody answers there: it is said whom was asked, and nothing is guessed."""
+    """Nobody answers there: it is said whom was asked, and what the tree held at last."""
     jobtree("run", "--command", "true # JOB_FILE", "--jobTree", "x.jt")
     tree = jobtree.directory / "x.jt"
     (newest,) = sorted((tree / "leases").iterdir(), key=lambda path: int(path.name))[-1:]
@@ -214,11 +214,23 @@ def test_a_master_on_another_host_is_asked_through_the_tree(jobtree: Shell):
     said = jobtree("status")
     assert f"running, by process {status['pid']} on " in said.stdout
     (tree / "status.json").unlink()
+    looked = in_a_hurry(jobtree, "status")
+    assert looked.returncode == 0, looked.stderr
+    assert "elsewhere, which cannot be looked at from here; asking it" in looked.stderr
+    assert "did not answer" in looked.stderr
+    assert "done 1" in looked.stdout
+    assert json.loads(newest.read_text()) == held
+    changed = in_a_hurry(jobtree, "nodes", "--clear")
+    assert changed.returncode == 5
+    assert "error[JT317]" in changed.stderr
+
+
+def in_a_hurry(jobtree: Shell, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys; from jobtree.cli import asking; asking.ask.__defaults__ = (1.0,); "
-        "from jobtree.cli.main import main; sys.exit(main(['status']))"
+        "import sys; from jobtree.cli import asking; asking.ANSWER_S = 1.0; "
+        f"from jobtree.cli.main import main; sys.exit(main({list(arguments)}))"
     )
-    ran = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code],
         cwd=jobtree.directory,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -226,9 +238,6 @@ def test_a_master_on_another_host_is_asked_through_the_tree(jobtree: Shell):
         text=True,
         check=False,
     )
-    assert ran.returncode == 5
-    assert "elsewhere, another host" in ran.stderr
-    assert "error[JT317]" in ran.stderr
 
 
 # ---- clean -------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import lease
+from jobtree import directory, lease
 from jobtree.errors import StoreError
 from jobtree.workflow import opened
 from tests.integration.killing import (
@@ -149,7 +149,7 @@ def test_a_takeover_that_fails_leaves_the_next_one_as_careful(
     looks = iter(range(1000))
     failing: list[tuple[str, Callable[..., object]]] = [
         ("jobtree.database._fingerprint", lambda _: next(looks)),
-        ("shutil.copyfile", full_disk),
+        ("jobtree.database.write_all", full_disk),
     ]
     for name, failure in failing:
         with monkeypatch.context() as patched:
@@ -168,10 +168,10 @@ def test_a_takeover_killed_while_it_copies_leaves_the_next_one_as_careful(
 ) -> None:
     tree = unfinished / "tree"
     script = f"""
-import os, shutil, signal
-from jobtree import lease, workflow
+import os, signal
+from jobtree import database, lease, workflow
 lease.STALE_S, lease.POLL_S = 0.2, 0.05
-shutil.copyfile = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+database.write_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 with workflow.opened({str(tree)!r}):
     pass
 """
@@ -236,14 +236,15 @@ def test_the_drafts_of_dead_masters_are_dropped_and_those_of_living_ones_kept(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "flow.py").write_text(FLOW.replace('open("gate").read()', "pass"))
-    host, pid = os.uname().nodename, os.getpid()
-    dead = tmp_path / f"tree~{host}.{pid}-{lease.process_start(pid) - 1}"
-    living = tmp_path / f"tree~{host}.{pid}-{lease.process_start(pid)}"
+    living = Path(directory.draft_of(str(tmp_path / "tree")))
+    dead = living.with_name(living.name.rpartition("-")[0] + "-1")
     foreign = tmp_path / "tree~elsewhere.1-1"
-    for draft in (dead, living, foreign):
+    namespace = tmp_path / f"tree~{os.uname().nodename}.00000000.1-1"
+    for draft in (dead, living, foreign, namespace):
         (draft / "orders").mkdir(parents=True)
     ended = run(python(tmp_path / "flow.py", "--jobTree", tmp_path / "tree"), tmp_path / "said")
     assert ended.status == 0, ended.said
     assert not dead.exists()
     assert living.exists()
     assert foreign.exists()
+    assert namespace.exists()

@@ -57,6 +57,7 @@ def _end(known: Known, data: Data) -> None:
 HEARERS: dict[str, Callable[[Known, Data], None]] = {
     "plan": conduct.plan,
     "master": conduct.master,
+    "taken": conduct.taken,
     "order": conduct.order,
     "withdrawn": conduct.withdraw,
     "submitted": conduct.submitted,

@@ -13,6 +13,12 @@ MOST_UNSEEN = 25
 
 HOUR_S = 3600.0
 
+STALE_S = 60.0
+"""A lease that has not changed for so long is nobody's."""
+
+AT_WORK_S = 45.0
+"""A master that took a turn since then has renewed its lease, in less than STALE_S."""
+
 # ---- the plan, and who acts ---------------------------------------------------------------
 
 
@@ -25,6 +31,19 @@ def master(known: Known, data: Data) -> None:
     known.epoch = data["epoch"]
 
     known.unseen = {}  # what made a node bad is not kept
+
+
+def taken(known: Known, data: Data) -> None:
+    """A master that lives and renews its lease keeps its tree; whoever only looks takes none."""
+    if not data["living"]:
+        return
+    what = f"epoch {data['epoch']} is taken from a master that lives"
+    known.must(not data["looks"], "lease", f"{what}, by what only looks")
+    idle_s = data["unchanged_s"]
+    known.must(idle_s >= STALE_S, "lease", f"{what}: its lease was renewed {idle_s:.0f} s before")
+    at_work_s = data["at_work_s"]
+    known.must(at_work_s >= AT_WORK_S, "lease", f"{what}, and was at work {at_work_s:.0f} s before")
+    known.must(data["copying"], "lease", f"{what}, with the database that it has open")
 
 
 def end_told(known: Known, data: Data) -> None:

@@ -6,9 +6,10 @@ Read next: masters.py, which lives one after the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from jobtree import lease
+from jobtree.holder import Holder, Place
+from jobtree.lease import Lease, Leases
 from jobtree.live import Live
 from jobtree.master import Master, Unwatched
 from jobtree.store import Store
@@ -45,23 +46,58 @@ class VirtualStore(Store):
         self._life.point("after commit")
 
 
-class VirtualLease:
-    """A lease that is lost when another master has taken the tree; looked at as the real one."""
+HOME = Place("login", "machine 1", "boot 1", "pid 1")
+PLACES = (
+    HOME,
+    HOME._replace(namespace="pid 2"),
+    HOME._replace(boot="boot 2"),
+    HOME._replace(machine="machine 2", boot="boot 3"),
+    Place("login2", "machine 3", "boot 4", "pid 1"),
+)
+"""At home; in a container there; on a clone of it; on another that is called so; elsewhere."""
 
-    def __init__(self, run: Run, epoch: int) -> None:
-        self._run, self.epoch = run, epoch
-        self._renewed_at = run.world.now
 
-    def renew(self, now: float) -> bool:
-        """Tell whether the tree is still ours; looks every RENEW_S, as the real one."""
-        if now - self._renewed_at < lease.RENEW_S:
-            return True
-        self._renewed_at = now
-        return self.is_ours()
+class VirtualLeases(Leases):
+    """The leases of the tree, looked at from a place where the masters of that place are seen."""
 
-    def is_ours(self) -> bool:
-        """Look whether any later epoch has begun."""
-        return self._run.epoch == self.epoch
+    def __init__(self, run: Run, place: Place) -> None:
+        self.tree, self.place, self._run = "/tree", place, run
+
+    def look(self, pid: int) -> int | None:
+        """Return when the master of this place started, 0 if there is none."""
+        return self._run.processes.get((self.place, pid), 0)
+
+    def latest(self) -> Holder | None:
+        return self._run.leases[max(self._run.leases)] if self._run.leases else None
+
+    def new_holder(self, epoch: int, database: str, looks: bool, copying: bool) -> Holder:
+        host, machine, boot, namespace = self.place
+        told = (epoch, host, epoch, epoch, boot, f"nonce {epoch}", database, 0, False, looks)
+        return Holder(*told, copying, machine, namespace)
+
+    def make(self, holder: Holder) -> bool:
+        before = self._run.leases.get(holder.epoch - 1)
+        self._run.world.record(
+            "taken",
+            epoch=holder.epoch,
+            looks=holder.looks,
+            copying=holder.copying,
+            living=before is not None
+            and not before.released
+            and (before.place, before.pid) in self._run.processes,
+            unchanged_s=self._run.world.now - self._run.lease_changed_at,
+            at_work_s=self._run.world.now - self._run.at_work_at,
+        )
+        self.write(holder)
+        return True
+
+    def write(self, holder: Holder) -> None:
+        self._run.leases[holder.epoch] = holder
+        if holder.epoch == max(self._run.leases):
+            self._run.lease_changed_at = self._run.world.now
+
+    def sweep(self, epoch: int) -> None:
+        pass
 
 
 class Seen:
@@ -82,8 +118,12 @@ class Seen:
 class Life:
     """One master from its start to its end."""
 
-    def __init__(self, run: Run, epoch: int, path: str, seen: Seen) -> None:
+    def __init__(self, run: Run, held: Lease, path: str, seen: Seen) -> None:
+        epoch = held.epoch
         self.run, self.epoch, self.path, self.seen = run, epoch, path, seen
+        self.lease = held
+        self._process = held.holder.place, held.holder.pid
+        run.processes[self._process] = held.holder.started
         self.recovering = True
         self.void = False
         self.began = run.world.now
@@ -96,7 +136,7 @@ class Life:
         self.live.policy = self.live.policy._replace(
             largest_memory_bytes=2**40, silent_s=run.silent_s
         )
-        self.master = Master(self.live, cast(lease.Lease, VirtualLease(run, epoch)), Unwatched())
+        self.master = Master(self.live, held, Unwatched())
 
     def point(self, where: str) -> None:
         """Be where a master may be killed, paused, or lose its tree to another."""
@@ -146,6 +186,7 @@ class Life:
 
     def bury(self) -> None:
         """Let go of all this master held; what it had not committed is gone."""
+        self.run.processes.pop(self._process, None)
         self.adapter.close()
         self.master.close()
         self.store.close()

@@ -16,13 +16,24 @@ from typing import Any
 from jobtree import lease, live, store, tree
 from jobtree.database import copy_database
 from jobtree.errors import StoreError
+from jobtree.holder import Holder, Place
 from jobtree.job import Colour, Pickle, Requirements
 from jobtree.mailbox.bundles import digest
 from jobtree.options import UNLIMITED, Settings
 from jobtree.store import Store
 from tests.simulation.cluster import BatchJob, Cluster
 from tests.simulation.disk import Disk
-from tests.simulation.lives import HISTORY, ISSUES, JOBS, Life, MasterKilled, Seen
+from tests.simulation.lives import (
+    HISTORY,
+    HOME,
+    ISSUES,
+    JOBS,
+    PLACES,
+    Life,
+    MasterKilled,
+    Seen,
+    VirtualLeases,
+)
 from tests.simulation.trees import GIB, command_for, plan_tree
 from tests.simulation.worker import Worker
 from tests.simulation.world import World
@@ -37,6 +48,10 @@ last_world: World
 MOST_TURNS = 50_000
 
 
+class TreeFinished(Exception):
+    """The tree was finished while another master waited for it."""
+
+
 class Run:
     """One seed: a tree, a cluster, its masters, from the first start to the last file removed."""
 
@@ -44,7 +59,10 @@ class Run:
         self.world = World(seed, faulty)
         self.dice = self.world.stream("run")
         self.folder = folder
-        self.epoch = 0
+        self.leases: dict[int, Holder] = {}
+        self.lease_changed_at = self.at_work_at = 0.0
+        self.processes: dict[tuple[Place, int], int] = {}
+        self.place = HOME
         self.life: Life | None = None
         self.nested = False
         self.settings = self._settings()
@@ -95,12 +113,11 @@ class Run:
             },
         )
         self._schedule_disasters()
-        path = f"{self.folder}/tree.db"
-        self._make_tree(path)
+        self._make_tree(f"{self.folder}/tree.db")
         while True:
-            self._live_through(path, fresh=self.epoch == 0)
+            self._live_through(fresh=not self.leases)
             assert self.life is not None
-            path, seen = self.life.path, self.life.seen
+            seen = self.life.seen
             reds = self.life.store.counts[Colour.RED]
             if not (reds and self._restarts < 1 and self.dice.random() < 0.5):
                 break
@@ -127,21 +144,25 @@ class Run:
 
     # Masters.
 
-    def _live_through(self, path: str, fresh: bool) -> None:
+    def _live_through(self, fresh: bool) -> None:
         """Start masters and run them until one of them has finished the tree."""
-        self._begin_life(path, fresh)
+        self._begin_life(fresh)
         self._drive(None)
 
-    def _begin_life(self, path: str, fresh: bool = False) -> None:
-        """Start a master on a database, again and again until it has recovered."""
+    def _begin_life(self, fresh: bool = False, held: lease.Lease | None = None) -> None:
+        """Start a master, again and again until it has recovered. held: what it holds already."""
+        world = self.world
         while True:
-            self.epoch += 1
-            self.world.record("master", epoch=self.epoch, database=os.path.basename(path))
-            life = self.life = Life(self, self.epoch, path, self._seen)
+            if not fresh and held is None and world.strikes("restarted elsewhere"):
+                self.place = self.dice.choice(PLACES)
+            held = held or self._take(self.place)
+            life = self.life = Life(self, held, self._own_database(held), self._seen)
+            world.record("master", epoch=held.epoch, database=held.holder.database)
+            held = None
             try:
                 if not fresh:
                     life.store.refill(self.settings.retries, self.settings.rescues)
-                    self.world.record("refilled", epoch=self.epoch)
+                    world.record("refilled", epoch=life.epoch)
                 life.master.recover()
             except MasterKilled as killed:
                 self._bury(life, killed)
@@ -149,6 +170,24 @@ class Run:
                 continue
             life.recovering = False
             return
+
+    def _take(self, place: Place) -> lease.Lease:
+        """Take the tree, no master being at work."""
+        world = self.world
+        held, _ = lease.take(
+            VirtualLeases(self, place),
+            wait=lambda seconds: world.run_until(world.now + seconds),
+            clock=lambda: world.now,
+        )
+        return held
+
+    def _own_database(self, held: lease.Lease) -> str:
+        """Return the database that none but this holder opens."""
+        if held.holder.copying:
+            name = f"tree.{held.epoch}.db"
+            copy_database(f"{self.folder}/{held.holder.database}", f"{self.folder}/{name}")
+            held.record_database(name)
+        return f"{self.folder}/{held.holder.database}"
 
     def _bury(self, life: Life, killed: MasterKilled) -> None:
         self.world.record("killed", epoch=life.epoch, where=str(killed))
@@ -159,6 +198,7 @@ class Run:
 
     def _end_life(self) -> None:
         assert self.life is not None
+        self.life.lease.release()
         self.life.bury()
         self.life = None
         self.world.run_until(self.world.now + self.dice.choice([0.1, 100.0]))
@@ -181,19 +221,19 @@ class Run:
                     life.master.sweep()
                 except MasterKilled as killed:
                     self._bury(life, killed)
-                    self._begin_life(life.path)
+                    self._begin_life()
                     continue
                 return
             if self._is_stuck():
                 world.record("stuck", epoch=life.epoch)
                 return
-            life.began, before = world.now, len(world.history)
+            life.began = self.at_work_at = world.now
+            before = len(world.history)
             try:
                 life.master.turn()
             except MasterKilled as killed:
-                path = life.path
                 self._bury(life, killed)
-                self._begin_life(path)
+                self._begin_life()
                 continue
             except (StoreError, OSError) as error:
                 if not life.void:
@@ -209,6 +249,8 @@ class Run:
             quiet = len(world.history) == before and not self.disk.rung
             tick = min(10.0, tick * 1.5) if quiet else self._tick_s
             world.run_until(world.now + tick)
+            if not self.nested and world.strikes("tree wanted elsewhere"):
+                self._be_wanted()
 
     def _left(self, folder: str) -> list[str]:
         return [p for p in self.disk.files if p.startswith(folder) and p != "bundles/root"]
@@ -232,15 +274,51 @@ class Run:
         """Let another master take the tree while the old one sleeps; return as it wakes up."""
         world = self.world
         world.record("asleep", epoch=old.epoch, where=where)
+        elsewhere = VirtualLeases(self, self._other_place(old))
+        watch = lease.Watch(elsewhere, clock=lambda: world.now)
         world.run_until(world.now + lease.STALE_S + self.dice.uniform(1, 60))
+        held, _ = lease.take(elsewhere, clock=lambda: world.now, watch=watch)
         old.void, self.nested = True, True
         self._seen = old.seen.copy()
-        path = f"{self.folder}/tree.{self.epoch + 1}.db"
-        copy_database(old.path, path)
-        self._begin_life(path)
+        self._begin_life(held=held)
         self._drive(world.now + self.dice.choice([1.0, 20.0, 200.0]))
         self.nested = False
         world.record("awake", epoch=old.epoch)
+
+    def _other_place(self, old: Life) -> Place:
+        return self.dice.choice([place for place in PLACES if place != old.lease.holder.place])
+
+    def _be_wanted(self) -> None:
+        """Let a command or a master try to take the tree from where its master cannot be seen."""
+        world, old = self.world, self.life
+        assert old is not None
+        leases = VirtualLeases(self, self._other_place(old))
+        looks = self.dice.random() < 0.5
+        self.nested = True
+        try:
+            held, _ = lease.take(leases, looks, wait=self._live_on, clock=lambda: world.now)
+        except TreeFinished:
+            return
+        except StoreError as error:
+            if error.code != "JT302":
+                raise
+            world.record("kept out", epoch=max(self.leases))
+            return
+        finally:
+            self.nested = False
+        old = self.life
+        assert old is not None
+        old.void = True
+        self._seen = old.seen.copy()
+        self._begin_life(held=held)
+        self._let_old_master_go_on(old)
+
+    def _live_on(self, seconds: float) -> None:
+        """Let the master in office work while another watches its lease."""
+        end = self.world.now + seconds
+        self._drive(end)
+        if self.world.now < end:
+            raise TreeFinished
 
     # What happens to the cluster.
 

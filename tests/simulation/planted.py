@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobtree import adoption, attempts, master, rescue, rescuing, settling, store, tree
+from jobtree import adoption, attempts, lease, master, rescue, rescuing, settling, store, tree
 from jobtree.attempts import Action, Change, News, State
 from jobtree.job import Colour
 from jobtree.live import Issue, Live
@@ -156,7 +156,7 @@ def two_commits(patch: pytest.MonkeyPatch) -> None:
 
 def lease_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A master goes on though another has its tree."""
-    patch.setattr(lives.VirtualLease, "is_ours", lambda self: True)
+    patch.setattr(lease.Lease, "is_ours", lambda self: True)
 
 
 def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
@@ -282,6 +282,42 @@ def unseen_tree_taken_for_withdrawn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker.Worker, "look_in_vain", give_way)
 
 
+def namespace_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A holder is judged by its host's name, its boot and its process's number alone."""
+
+    def by_host(holder: Any, place: Any, look: Any) -> bool | None:
+        if holder.released:
+            return False
+        if holder.host != place.host:
+            return None
+        return bool(holder.boot == place.boot and look(holder.pid) == holder.started)
+
+    patch.setattr(lease, "is_alive", by_host)
+
+
+def looking_takes(patch: pytest.MonkeyPatch) -> None:
+    """A command that only looks takes a tree whose holder it cannot see."""
+    lives_ = lease.Watch.lives
+
+    def hopeful(self: lease.Watch) -> bool | None:
+        return bool(lives_(self))
+
+    patch.setattr(lease.Watch, "lives", hopeful)
+
+
+def lease_not_renewed(patch: pytest.MonkeyPatch) -> None:
+    """A master writes its lease once, and is taken for dead after a minute of work."""
+    patch.setattr(lease.Lease, "renew", lease.Lease.is_ours)
+
+
+def copy_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Whoever takes a tree that another may still write opens the same file."""
+    make = lives.VirtualLeases.make
+    patch.setattr(
+        lives.VirtualLeases, "make", lambda self, h: make(self, h._replace(copying=False))
+    )
+
+
 FORCED: dict[str, dict[str, float]] = {
     "fence missing": {"job lost": 0.3, "job absent for a while": 0.3},
     "was there: a refused submission's results unread": {
@@ -298,6 +334,9 @@ FORCED: dict[str, dict[str, float]] = {
     },
     "retries charged to a pack-mate": {"worker killed": 0.1},
     "was there: a tree not seen taken for a withdrawn order": {"node without the tree": 1.0},
+    "was there: a holder judged by host and process alone": {"tree wanted elsewhere": 0.1},
+    "what only looks takes the tree": {"tree wanted elsewhere": 0.1},
+    "a lease that is not renewed": {"tree wanted elsewhere": 0.1},
     "retries charged to a pack-mate, silently": {"worker killed": 0.1},
 }
 """Faults that strike every seed, for plants that seldom show."""
@@ -327,4 +366,8 @@ PLANTS: dict[str, Plant] = {
     "was there: a kill forgotten in a restart": kill_forgotten,
     "was there: a withdrawn order obeyed": late_order_obeyed,
     "was there: a tree not seen taken for a withdrawn order": unseen_tree_taken_for_withdrawn,
+    "was there: a holder judged by host and process alone": namespace_ignored,
+    "what only looks takes the tree": looking_takes,
+    "a lease that is not renewed": lease_not_renewed,
+    "a tree taken over without a copy": copy_forgotten,
 }

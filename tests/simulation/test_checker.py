@@ -218,6 +218,13 @@ def reissued_unfenced(history: History) -> None:
     history[at] = history[at]._replace(data=history[at].data | {"goes_on": True})
 
 
+def taken(**now: object) -> Callable[[History], None]:
+    """Have the tree taken from a master that lives."""
+    fair = {"epoch": 2, "looks": False, "copying": True, "living": True}
+    told = fair | {"unchanged_s": 60.0, "at_work_s": 60.0} | now
+    return lambda history: history.append(Event(90, "taken", told))
+
+
 BAD: dict[str, tuple[Callable[[History], None], str]] = {
     "a result nobody wrote": (without("finished", node=3), "P3"),
     "a result adopted twice": (adopted_twice, "P2"),
@@ -241,12 +248,22 @@ BAD: dict[str, tuple[Callable[[History], None], str]] = {
     "a file left at the end": (altered("end", {}, files=["orders/c"]), "files"),
     "a batch job that outlives the run": (altered("end", {}, alive=[D]), "P7"),
     "a job unfinished at the end": (altered("end", {}, jobs=[job(1, WHITE, LAST, 1)]), "P6"),
+    "a tree taken by what only looks": (taken(looks=True), "lease"),
+    "a tree taken while its lease is renewed": (taken(unchanged_s=59.0), "lease"),
+    "a tree taken while its master works": (taken(at_work_s=5.0), "lease"),
+    "a tree taken without a copy": (taken(copying=False), "lease"),
     "no end": (lambda history: history.append(Event(99, "stuck", {"epoch": 1})), "P6"),
 }
 
 
 def test_a_good_history_is_accepted() -> None:
     assert check(good()) == []
+
+
+def test_a_tree_left_alone_for_a_minute_may_be_taken() -> None:
+    history = good()
+    taken()(history)
+    assert check(history) == []
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -54,8 +54,10 @@ FAULTS: dict[str, float] = {
     "tail torn": 1.0,
     "doorbell lost": 0.30,
     "move failed": 0.40,
-    # stands last, so that older seeds are what they were
+    # what came later stands last, so that older seeds enable what they did
     "node without the tree": 0.5,
+    "tree wanted elsewhere": 0.01,
+    "restarted elsewhere": 0.5,
 }
 """Each kind of fault, and how likely it is where it could strike, before a seed's own factor."""
 

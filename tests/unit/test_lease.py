@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import lease
+from jobtree import holder, lease
 from jobtree.errors import StoreError
+from jobtree.holder import Holder, Place, is_alive
+from jobtree.lease import Leases
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_reused_pid_is_not_the_holder(tree: str) -> None:
     held, _ = lease.take(tree)
     impostor = held.holder._replace(started=held.holder.started - 1)
-    assert lease.is_alive(impostor) is False
+    assert is_alive(impostor) is False
 
 
 def test_a_command_that_only_looks_is_waited_for(tree: str) -> None:
@@ -83,7 +86,7 @@ class OtherHost:
         self.write()
 
     def write(self) -> None:
-        Path(self.path).write_bytes(lease._encode(self.holder))
+        Path(self.path).write_bytes(holder.encode(self.holder))
 
     def wait(self, seconds: float) -> None:
         self.time += seconds
@@ -109,10 +112,10 @@ def test_another_host_that_renews_keeps_its_tree(tree: str) -> None:
 
 def test_a_master_that_wakes_up_late_sees_that_it_lost_the_tree(tree: str) -> None:
     held, _ = lease.take(tree)
-    late = lease.Lease(tree, held.holder)
     other = held.holder._replace(epoch=2, host="elsewhere", nonce="other")
-    assert lease._link(tree, other)
-    assert late.renew(now=1e9) is False
+    assert Leases(tree).make(other)
+    late = lease.Lease(Leases(tree), held.holder, clock=iter([0.0, 1e9]).__next__)
+    assert late.renew() is False
     late.release()
     newest = lease.latest(tree)
     assert newest is not None
@@ -122,8 +125,10 @@ def test_a_master_that_wakes_up_late_sees_that_it_lost_the_tree(tree: str) -> No
 def test_of_masters_started_together_exactly_one_wins(tree: str) -> None:
     script = f"""
 import sys
-from jobtree import lease
+from jobtree import holder, lease
 from jobtree.errors import StoreError
+from jobtree.holder import Holder, Place, is_alive
+from jobtree.lease import Leases
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -155,3 +160,240 @@ sys.stdin.readline()
         racer.send_signal(signal.SIGKILL)
         racer.communicate()
     assert sorted(said) == ["lost"] * 5 + ["won"]
+
+
+# ---- where a holder can be looked at, and where not --------------------------------------
+
+HERE = holder.here()
+ELSEWHERE = {
+    "another host": HERE._replace(host="elsewhere"),
+    "another PID namespace of this host": HERE._replace(namespace="pid:[1] time:[1]"),
+    "another machine of this host's name": HERE._replace(machine="0" * 32, boot="another"),
+    "a clone of this machine, or this one before it was started again": HERE._replace(
+        boot="another"
+    ),
+    "a container with a machine's id of its own": HERE._replace(machine=""),
+    "a machine that does not tell its boot": HERE._replace(boot=""),
+    "a place where /proc is another namespace's": HERE._replace(namespace=""),
+}
+
+
+def test_a_holder_tells_its_machine_its_boot_and_its_namespace(tree: str) -> None:
+    held, _ = lease.take(tree)
+    assert held.holder.place == HERE
+    assert HERE.boot
+    assert HERE.namespace
+    assert Path("/etc/machine-id").read_text().strip() not in holder.encode(held.holder).decode()
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_process_elsewhere_is_neither_alive_nor_dead(tree: str, where: str) -> None:
+    held, _ = lease.take(tree)
+    assert is_alive(held.holder) is True
+    gone = held.holder._replace(started=held.holder.started - 1)
+    assert is_alive(gone) is False
+    assert is_alive(held.holder, ELSEWHERE[where]) is None
+    assert is_alive(gone, ELSEWHERE[where]) is None
+
+
+@pytest.mark.parametrize("place", [HERE._replace(boot=""), HERE._replace(namespace="")])
+def test_a_place_that_cannot_be_told_is_not_the_same_as_itself(tree: str, place: Place) -> None:
+    held, _ = lease.take(Leases(tree, place))
+    assert is_alive(held.holder, place) is None
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_command_that_only_looks_takes_no_tree_whose_holder_it_cannot_see(
+    tree: str, where: str
+) -> None:
+    lease.take(tree)
+
+    def no_waiting(_: float) -> None:
+        raise AssertionError("waited")
+
+    with pytest.raises(StoreError, match="held by another master"):
+        lease.take(Leases(tree, ELSEWHERE[where]), looks=True, wait=no_waiting)
+    found = lease.latest(tree)
+    assert found is not None
+    assert found.epoch == 1
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_dead_holder_elsewhere_is_watched_and_its_database_copied(tree: str, where: str) -> None:
+    other = OtherHost(tree, renews_at=None)
+    place = ELSEWHERE[where]
+    other.holder = other.holder._replace(
+        host=place.host, machine=place.machine, boot=place.boot, namespace=place.namespace
+    )
+    other.write()
+    taken, _ = lease.take(tree, wait=other.wait, clock=lambda: other.time)
+    assert other.time >= lease.STALE_S
+    assert taken.holder.copying
+
+
+def test_a_holder_that_let_go_while_it_was_watched_needs_no_copy(tree: str) -> None:
+    other = OtherHost(tree, renews_at=None)
+
+    def wait(seconds: float) -> None:
+        other.time += seconds
+        other.holder = other.holder._replace(released=True)
+        other.write()
+
+    taken, _ = lease.take(tree, wait=wait, clock=lambda: other.time)
+    assert taken.epoch == 2
+    assert not taken.holder.copying
+
+
+def test_a_watch_begun_before_counts(tree: str) -> None:
+    other = OtherHost(tree, renews_at=None)
+    watch = lease.Watch(Leases(tree), clock=lambda: other.time)
+    assert watch.lives() is None
+    other.time = lease.STALE_S - 1.5
+    before = other.time
+    lease.take(tree, wait=other.wait, clock=lambda: other.time, watch=watch)
+    assert other.time - before < 3
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(_: str) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(holder, "_start_of", hidden)
+    assert holder.process_start(os.getpid()) is None
+    assert holder.process_start(2**22 + 1) == 0
+
+
+def test_running_out_of_descriptors_says_nothing_of_the_holder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(_: str) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(holder, "_start_of", exhausted)
+    assert holder.process_start(os.getpid()) is None
+
+
+class Time:
+    """A clock that is turned by waiting."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+# ---- what a lease file may say ------------------------------------------------------------
+
+
+def of_the_version_before(found: Holder) -> bytes:
+    said = found._asdict()
+    del said["machine"], said["namespace"]
+    return json.dumps(said).encode() + b"\n"
+
+
+def test_a_lease_of_the_version_before_is_read_and_its_holder_watched(tree: str) -> None:
+    other = OtherHost(tree, renews_at=None)
+    here = other.holder._replace(host=HERE.host)
+    Path(other.path).write_bytes(of_the_version_before(here))
+    found = lease.latest(tree)
+    assert found == here._replace(machine="", namespace="")
+    assert is_alive(found) is None
+    released = here._replace(released=True)
+    Path(other.path).write_bytes(of_the_version_before(released))
+    taken, _ = lease.take(tree)
+    assert not taken.holder.copying
+
+
+def test_a_lease_of_a_later_version_is_read(tree: str) -> None:
+    held, _ = lease.take(tree)
+    said = held.holder._asdict() | {"colour": "blue"}
+    assert holder.decode(1, json.dumps(said).encode()) == held.holder
+
+
+def torn(tree: str) -> list[bytes]:
+    held, _ = lease.take(tree)
+    whole = holder.encode(held.holder)
+    return [
+        b"",
+        *(whole[:n] for n in range(1, len(whole) - 1, 17)),
+        bytes(len(whole)),
+        whole[:40] + bytes(len(whole) - 40),
+        b"null\n",
+        b"[1]\n",
+        b"{}\n",
+        b'"x"\n',
+        whole.replace(b'"tree.db"', b'"../../x.db"'),
+        whole.replace(b'"epoch": 1', b'"epoch": 7'),
+    ]
+
+
+def test_a_torn_lease_is_a_holder_unknown_who_is_watched(tree: str) -> None:
+    for content in torn(tree):
+        Path(f"{tree}/leases/1").write_bytes(content)
+        found = lease.latest(tree)
+        assert found is not None, content
+        assert (found.epoch, found.is_known, is_alive(found)) == (1, False, None), content
+        time = Time()
+        taken, _ = lease.take(tree, wait=time.wait, clock=time)
+        assert time.now >= lease.STALE_S
+        assert (taken.epoch, taken.holder.copying) == (2, True)
+        assert taken.holder.database == "tree.db"
+        os.unlink(f"{tree}/leases/2")
+
+
+def test_a_torn_lease_that_is_renewed_keeps_its_tree(tree: str) -> None:
+    held, _ = lease.take(tree)
+    Path(f"{tree}/leases/1").write_bytes(b"")
+    time = [0.0]
+
+    def wait(seconds: float) -> None:
+        time[0] += seconds
+        if time[0] > 30:
+            Path(f"{tree}/leases/1").write_bytes(holder.encode(held.holder))
+
+    with pytest.raises(StoreError, match="held by another master"):
+        lease.take(Leases(tree, ELSEWHERE["another host"]), wait=wait, clock=lambda: time[0])
+
+
+def test_a_torn_lease_is_ours_and_mended(tree: str) -> None:
+    held, _ = lease.take(tree)
+    Path(f"{tree}/leases/1").write_bytes(b"")
+    later = lease.Lease(Leases(tree), held.holder, clock=iter([0.0, 20.0]).__next__)
+    assert later.renew()
+    assert lease.latest(tree) == held.holder._replace(renewed=1)
+
+
+def test_the_newest_copy_is_the_tree_where_no_lease_says(tree: str) -> None:
+    for name in ("tree.db", "tree.9.db", "tree.10.db", "tree.11.db~copy", "tree.x.db"):
+        Path(tree, name).touch()
+    Path(f"{tree}/leases/12").write_bytes(b"")
+    time = [0.0]
+
+    def wait(seconds: float) -> None:
+        time[0] += seconds
+
+    taken, _ = lease.take(tree, wait=wait, clock=lambda: time[0])
+    assert taken.holder.database == "tree.10.db"
+
+
+def test_a_lease_is_synced_every_ten_seconds(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, _ = lease.take(tree)
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noting(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    times = iter([0.0, 5.0, 10.1, 10.2])
+    renewed = lease.Lease(Leases(tree), held.holder, clock=lambda: next(times))
+    assert renewed.renew()
+    assert synced == []
+    assert renewed.renew()
+    assert renewed.renew()
+    assert [path.rpartition("/")[2].partition("~")[0] for path in synced] == ["1", "leases"]
