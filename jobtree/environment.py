@@ -78,10 +78,15 @@ def _as_utf8(text: str) -> str:
 
 
 def main_script() -> tuple[str, str]:
-    """Return the path of the running script, and its module name if run with `python -m`."""
+    """Return the path of the running script, and its module name if run with `python -m`.
+
+    That of a zip application is in the archive: app.pyz/__main__.py.
+    """
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
-    if not isinstance(path, str) or not os.path.isfile(path):
+    if not isinstance(path, str) or not (
+        os.path.isfile(path) or os.path.isfile(os.path.dirname(path))
+    ):
         return "", ""
     spec = getattr(main, "__spec__", None)
     name = getattr(spec, "name", "")

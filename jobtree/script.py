@@ -10,6 +10,7 @@ workflow was started. While it is run here its `__name__` is another, so what st
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
@@ -87,13 +88,22 @@ class Script:
         """
         if self._name:
             self._set_spec()
-        with open(self._path, "rb") as file:
-            source = file.read()
+        source = self._source()
         if self._path.endswith(".pyc"):
             loader: Any = vars(self._module)["__spec__"].loader
             code: CodeType = loader.get_code(self._name)
             return code
         return compile(source, self._path, "exec", dont_inherit=True)
+
+    def _source(self) -> bytes:
+        """Return what the script's file holds; of a zip application, what its part does."""
+        archive = os.path.dirname(self._path)
+        if os.path.isfile(archive):
+            from zipimport import zipimporter
+
+            return zipimporter(archive).get_data(self._path)
+        with open(self._path, "rb") as file:
+            return file.read()
 
     def _set_spec(self) -> None:
         """Let relative imports work, and multiprocessing see how the script was started."""
