@@ -200,9 +200,11 @@ class Drmaa(CommandLine):
 
     def close(self) -> None:
         """Let go of all jobs, and end the session's process: a later instance goes on with it."""
-        super().close()
-        self._line.close()
-        self._drop_private()
+        try:
+            super().close()
+        finally:
+            self._line.close()
+            self._drop_private()
 
     def _drop_private(self) -> None:
         """Remove a directory of one's own if no script in it is needed any more."""

@@ -76,6 +76,16 @@ class BatchSystemError(ReportableError):
     default_code = "JT200"
 
 
+def closed(name: str) -> BatchSystemError:
+    """Return what is raised when a job is given to a batch system that was closed."""
+    return BatchSystemError(
+        f"the batch system {name} is closed and takes no job",
+        code="JT268",
+        why="nobody would submit it any more",
+        fix="make another instance; its adopt() takes back the jobs of this one",
+    )
+
+
 class ImpossibleRequest(BatchSystemError):
     """No machine of this batch system can ever satisfy the resources asked for."""
 

@@ -272,6 +272,26 @@ class BatchSystem(ABC):
         """Return a descriptor that turns readable when getUpdatedJobs has news, if any."""
         return None
 
+    def flush(self, timeout_s: float | None = None) -> frozenset[int]:
+        """Wait until all that was taken has been sent; return the handles of what was not in time.
+
+        Sent is what a later instance can find: the scheduler was asked to take it, or it runs.
+        timeout_s: seconds to wait at most, None for as long as it takes.
+        """
+        return frozenset()
+
+    def withdraw(self) -> frozenset[int]:
+        """Take back what was taken and not yet sent, and return its handles: it will never run.
+
+        Each ends as CANCELLED. For a caller that leaves and wants nothing more submitted.
+        """
+        return frozenset()
+
     def close(self) -> None:
-        """Let go: jobs live on, and a later instance may adopt them. Idempotent."""
+        """Send what was taken, and let go: jobs live on, and a later instance may adopt them.
+
+        Waits for a bounded time. What could not be sent is logged, and told by one more
+        getUpdatedJobs as Refused(transient=True). A program that ends without it has it called
+        then. issueJob of a closed one raises BatchSystemError (JT268). Idempotent.
+        """
         return None

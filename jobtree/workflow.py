@@ -265,6 +265,15 @@ def load_systems(
     }
 
 
+def _let_go(system: BatchSystem) -> None:
+    """Close a batch system: what it has lives on, what it was only to get is issued again later.
+
+    A master that leaves submits nothing more: the tree may be another's by now.
+    """
+    system.withdraw()
+    system.close()
+
+
 def _settle(given: object, saved: str | None = None) -> tuple[options.Settings, str, Site]:
     """Return the options in force, the batch system by its one name, what to save, and the site.
 
@@ -303,7 +312,7 @@ def _live(
     with ExitStack() as held_open:
         systems = load_systems(directory, settings, site, store)
         for system in systems.values():
-            held_open.callback(system.close)
+            held_open.callback(_let_go, system)
         here = registry.is_here(settings.batch_system)
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))

@@ -350,6 +350,35 @@ class Conformance:
         assert heir.end(own).exit_status == 6
         heir.batch.close()
 
+    def test_closing_sends_what_was_taken(
+        self, make: Callable[[], BatchSystem], tmp_path: Path
+    ) -> None:
+        batch = make()
+        names = ("alpha", "beta", "gamma")
+        jobs = {name: batch.issueJob(sh(f"echo >{tmp_path}/{name}", name)) for name in names}
+        batch.close()
+        for name in names:
+            wait_for((tmp_path / name).exists, f"{name}, which was issued before close()")
+        told = batch.getUpdatedJobs()
+        refused = [job for job in jobs.values() if isinstance(told.get(job), Refused)]
+        assert not refused, told
+
+    def test_flush_waits_until_all_was_sent(self, watcher: Watcher, tmp_path: Path) -> None:
+        names = ("alpha", "beta", "gamma")
+        jobs = [watcher.batch.issueJob(sh("exit 0", name)) for name in names]
+        assert watcher.batch.flush(PATIENCE_S) == frozenset()
+        assert watcher.batch.withdraw() == frozenset()
+        assert {end.reason for end in watcher.ends(jobs).values()} == {Reason.OK}
+
+    def test_what_is_withdrawn_never_runs(self, watcher: Watcher, tmp_path: Path) -> None:
+        argv = ("/bin/sh", "-c", f"echo >{tmp_path}/$1.ran", "sh", INDEX)
+        jobs = [watcher.batch.issueJob(JobSpec("some", argv, index=i)) for i in range(20)]
+        withdrawn = watcher.batch.withdraw()
+        ends = watcher.ends(jobs)
+        assert {ends[job].reason for job in withdrawn} <= {Reason.CANCELLED}
+        ran = {path.stem for path in tmp_path.glob("*.ran")}
+        assert ran == {str(i) for i, job in enumerate(jobs) if ends[job].reason is Reason.OK}
+
     def test_close_twice_is_harmless(self, make: Callable[[], BatchSystem]) -> None:
         batch = make()
         batch.close()

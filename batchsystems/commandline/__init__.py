@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
+from batchsystems.commandline.closing import leave_unclear, refuse_unsent, sending, unsent, withdraw
 from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.commandline.task import Task
-from batchsystems.errors import BatchSystemError
+from batchsystems.errors import BatchSystemError, closed
 from batchsystems.interface import (
     BatchSystem,
     Capacity,
@@ -29,6 +30,7 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
+from batchsystems.leaving import close_at_exit, forget
 from batchsystems.site import Site
 from batchsystems.transport import Local, Transport
 
@@ -125,6 +127,8 @@ class CommandLine(BatchSystem):
     def issueJobs(self, specs: Sequence[JobSpec]) -> list[int]:
         """Submit these jobs, soon, as few arrays."""
         with self._changed:
+            if self._closing:
+                raise closed(self.name)
             handles = self._engine.outbox.post(specs, os.getcwd())
             self._stir()
         return handles
@@ -200,22 +204,53 @@ class CommandLine(BatchSystem):
 
     def fileno(self) -> int | None:
         """Return the descriptor that turns readable when there is news."""
-        return self._bell_r
+        return None if self._closing else self._bell_r
+
+    def flush(self, timeout_s: float | None = None) -> frozenset[int]:
+        """Wait until the scheduler has answered all submissions; return what it has not in time."""
+        deadline = float("inf") if timeout_s is None else self._clock.now() + timeout_s
+        with self._changed:
+            while sending(self._engine) and not self._closing:
+                wait_s = deadline - self._clock.now()
+                if wait_s <= 0:
+                    break
+                self._supervise()
+                self._changed.wait(min(wait_s, LONGEST_SLEEP_S))
+            return unsent(self._engine)
+
+    def withdraw(self) -> frozenset[int]:
+        """Take back what was not submitted."""
+        with self._changed:
+            withdrawn = withdraw(self._engine)
+            self._ring()
+        return withdrawn
 
     def close(self) -> None:
-        """Send the kills that were asked for, forget what was not submitted, and let go."""
+        """Send the submissions and kills that were asked for, and let go.
+
+        For so long at most as `patience` says; an interrupt ends the waiting and not the rest.
+        """
+        try:
+            self.flush(self._patience.flush_s)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         with self._changed:
             if self._closing:
                 return
             self._closing = True
-            self._engine.outbox.waiting.clear()
+            refuse_unsent(self._engine)
             self._changed.notify_all()
+        forget(self)
         if self._thread is not None:
             self._thread.join(self._patience.close_s)
             if self._thread.is_alive():
                 self._transport.cancel()
                 self._thread.join(self._patience.close_s)
         with self._changed:
+            refuse_unsent(self._engine)
+            leave_unclear(self._engine)
             self._engine.roll.clear()
         os.close(self._bell_r)
         os.close(self._bell_w)
@@ -237,6 +272,7 @@ class CommandLine(BatchSystem):
             return
         if self._thread is not None:
             log.error("%s: the thread that runs commands died; it is started again", self.name)
+        close_at_exit(self)
         self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
         self._thread.start()
 

@@ -78,7 +78,8 @@ class Engine:
         self._killing = Killing(self.following, self.rhythm.stirred)
         self._history = History(self.following)
         self._reasons = Reasons(self.following)
-        self._submitting, self._strange = False, 0
+        self.submitting: Batch | None = None
+        self._strange = 0
         self.inheritance: Inheritance | None = None
         self._served = {"submit": NEVER, "history": NEVER, "queue": NEVER}
 
@@ -199,7 +200,7 @@ class Engine:
     def _dues(self) -> dict[str, float]:
         return {
             "kill": self._killing.due,
-            "submit": FOREVER if self._submitting else self.outbox.due(),
+            "submit": FOREVER if self.submitting else self.outbox.due(),
             "history": self._history.due,
             "reasons": self._reasons.due,
             "queue": self.rhythm.due,
@@ -248,7 +249,7 @@ class Engine:
             batch.check,
             given,
         )
-        self._submitting = True
+        self.submitting = batch
         return Task(
             lambda answer, began, now: self._hear_submit(batch, answer, bool(avoid), now),
             lambda words: Turned(Kind.UNKNOWN, words),
@@ -288,7 +289,7 @@ class Engine:
         return for_answers(self.dialect)
 
     def _hear_submit(self, batch: Batch, answer: Taken | Turned, avoided: bool, now: float) -> None:
-        self._submitting = False
+        self.submitting = None
         if isinstance(answer, Taken):
             self._accepted(batch, answer.native, now)
             return
@@ -318,7 +319,9 @@ class Engine:
             for job in batch.jobs:
                 self.roll.drop(job, Refused(f"{batch.called} was refused by {said}"))
             return
-        self.outbox.withdraw({job.handle for job in batch.jobs if job.killed is not None})
+        self.outbox.withdraw(
+            {j.handle for j in batch.jobs if batch.withdrawn or j.killed is not None}
+        )
 
     def _accepted(self, batch: Batch, submission: str, now: float) -> None:
         self.outbox.taken()

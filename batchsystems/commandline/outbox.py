@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from batchsystems.commandline.pacing import Patience
 from batchsystems.commandline.tracking import Batch, Job, Roll
-from batchsystems.interface import JobEnd, JobSpec, Reason
+from batchsystems.interface import JobEnd, JobSpec, Reason, Update
 
 
 @dataclass(slots=True)
@@ -56,6 +56,14 @@ class Outbox:
             batch.jobs = [job for job in batch.jobs if job.handle not in jobs]
             if not batch.jobs:
                 self.waiting.remove(batch)
+
+    def empty(self, update: Update) -> list[Job]:
+        """Drop all that waits here, with this as the last news of each; return it."""
+        dropped = [job for batch in self.waiting for job in batch.jobs]
+        self.waiting.clear()
+        for job in dropped:
+            self.roll.drop(job, update)
+        return dropped
 
     def due(self) -> float:
         """Return from when on something may be submitted."""

@@ -51,9 +51,9 @@ class Patience:
     kill_again_s: a kill without effect is repeated. clock_slack_s: by how much the scheduler's
     clock may differ before that is told. reason_s: a submission that waits for this long is
     asked about, and again after twice as long, up to reason_most_s. adopt_s: how long adopt()
-    waits for answers. close_s: how long close() waits for kills that were asked for. tries: how
-    often a submission is made that is refused in words nobody knows, and a kill that the
-    scheduler will not do.
+    waits for answers. flush_s: how long close() waits until all that was taken is submitted,
+    close_s: how long it then waits for kills that were asked for. tries: how often a submission
+    is made that is refused in words nobody knows, and a kill that the scheduler will not do.
     """
 
     submit_s: float = 120.0
@@ -74,6 +74,7 @@ class Patience:
     reason_s: float = 30.0
     reason_most_s: float = 1800.0
     adopt_s: float = 60.0
+    flush_s: float = 60.0
     close_s: float = 10.0
     tries: int = 5
     kill_chunk: int = 500

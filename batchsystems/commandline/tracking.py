@@ -61,7 +61,8 @@ class Job:
 class Batch:
     """Jobs alike with consecutive indices, waiting to be one submission or in it.
 
-    refusals: how often it was refused in words that are not known.
+    refusals: how often it was refused in words that are not known. withdrawn: it is not to be
+    submitted again, should it come back.
     """
 
     spec: JobSpec
@@ -70,6 +71,7 @@ class Batch:
     avoids: bool = True
     check: Check = Check.ON
     refusals: int = 0
+    withdrawn: bool = False
 
     @property
     def first(self) -> int:
@@ -195,11 +197,10 @@ class Roll:
         return updates
 
     def clear(self) -> None:
-        """Forget all jobs and news."""
+        """Forget all jobs; what is new of them can still be asked for."""
         self.jobs.clear()
         self.by_native.clear()
         self.names = NamesInUse()
-        self.news.clear()
 
     def accepted(self) -> Iterable[Job]:
         """Return the jobs that the scheduler is known to have."""

@@ -7,6 +7,7 @@ Read next: packing.py (what starts when), launcher.py (the process around each j
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import signal
@@ -14,9 +15,10 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
+from batchsystems.errors import closed
 from batchsystems.interface import (
     Accepted,
     BatchSystem,
@@ -30,9 +32,11 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
+from batchsystems.leaving import close_at_exit, forget
 from batchsystems.names import NamesInUse
 from batchsystems.singlemachine import launcher, records
 from batchsystems.singlemachine.adoption import Found, find, find_strays
+from batchsystems.singlemachine.live import Live, environment
 from batchsystems.singlemachine.machine import oom_counter, read_machine
 from batchsystems.singlemachine.packing import Devices, Packing, amounts, fits, in_words
 from batchsystems.singlemachine.processes import Identity, boot_id, kill_survivors
@@ -41,25 +45,14 @@ from batchsystems.singlemachine.starting import setup_argv, start_launcher
 from batchsystems.singlemachine.watching import Watching
 from batchsystems.site import Site
 
+log = logging.getLogger("jobtree.batchsystems")
+
+LONGEST_WAIT_S = 1.0
+SHOWN = 5
+"""So many jobs are named."""
+
 _AROUND = ("setup", "shell")
 _TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-
-
-@dataclass(slots=True)
-class _Live:
-    """A job whose launcher runs."""
-
-    job: str
-    identity: Identity
-    started: float
-    gpus: tuple[str, ...] = ()
-    limit_bytes: int | None = None
-    killed: bool = False
-
-    @property
-    def key(self) -> str:
-        """The name of its records."""
-        return records.key_of(self.job, self.identity)
 
 
 class SingleMachine(BatchSystem):
@@ -74,6 +67,8 @@ class SingleMachine(BatchSystem):
 
     name = "singleMachine"
     here = True
+    flush_s = 10.0
+    """How long close() waits for room for the jobs that wait for it."""
 
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
@@ -111,7 +106,7 @@ class SingleMachine(BatchSystem):
         self._names = NamesInUse()
         self._named: dict[int, tuple[str, int]] = {}
         self._specs: dict[int, JobSpec] = {}
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, Live] = {}
         self._news: deque[tuple[int, Update]] = deque()
         self._reported: list[str] = []
         self._closed = False
@@ -127,6 +122,8 @@ class SingleMachine(BatchSystem):
 
         Raises ValueError, and takes none, if one has the name and index of an unfinished job.
         """
+        if self._closed:
+            raise closed(self.name)
         self._names.take(specs)
         ids = [self._enqueue(spec) for spec in specs]
         self._start_waiting()
@@ -157,8 +154,12 @@ class SingleMachine(BatchSystem):
         while not self._closed:
             job = self._packing.choose(time.monotonic())
             if job is None:
-                return
+                break
             self._start(job, self._specs.pop(job))
+        if self._packing.waiting:
+            close_at_exit(self)
+        else:
+            forget(self)
 
     def _start(self, job: int, spec: JobSpec) -> None:
         gpus = self._gpus.take(spec.resources.gpus)
@@ -166,7 +167,7 @@ class SingleMachine(BatchSystem):
         self._packing.begin(job, spec.resources, now)
         argv = [*self._around, *spec.command()]
         try:
-            identity = start_launcher(self._order(spec, gpus), argv, _env(spec, gpus))
+            identity = start_launcher(self._order(spec, gpus), argv, environment(spec, gpus))
         except (OSError, ValueError) as error:
             self._packing.end(job)
             self._gpus.give_back(gpus)
@@ -174,7 +175,7 @@ class SingleMachine(BatchSystem):
             self._tell(job, Refused(f"{spec.name}: cannot start a launcher: {error}", transient))
             return
         name = f"{spec.name}.{spec.index}"
-        self._watch(job, _Live(name, identity, now, gpus, spec.resources.memory_bytes))
+        self._watch(job, Live(name, identity, now, gpus, spec.resources.memory_bytes))
         self._tell(job, Accepted(identity.native))
 
     def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
@@ -193,7 +194,7 @@ class SingleMachine(BatchSystem):
             order["output"] = spec.output
         return order
 
-    def _watch(self, job: int, live: _Live) -> bool:
+    def _watch(self, job: int, live: Live) -> bool:
         if not self._watching.add(job, live.identity):
             return False
         self._live[job] = live
@@ -224,7 +225,7 @@ class SingleMachine(BatchSystem):
         job, end = self._last_id + 1, found.end if found else None
         if found is not None and end is None:
             started = time.monotonic() - identity.age_s()
-            live = _Live(found.job, identity, started, found.gpus, found.resources.memory_bytes)
+            live = Live(found.job, identity, started, found.gpus, found.resources.memory_bytes)
             if self._watch(job, live):
                 self._packing.begin(job, found.resources, started)
                 self._gpus.claim(found.gpus)
@@ -256,10 +257,7 @@ class SingleMachine(BatchSystem):
         for key in self._reported:  # the caller came back: it has seen these ends
             records.remove(self.state_dir, key)
         self._reported.clear()
-        if not self._closed:
-            for job, code in self._watching.ended().items():
-                self._ended(job, code)
-            self._start_waiting()
+        self._take_ended()
         updates: dict[int, Update] = {}
         later: deque[tuple[int, Update]] = deque()
         for job, update in self._news:
@@ -271,6 +269,12 @@ class SingleMachine(BatchSystem):
         if not self._closed:
             self._watching.ring(bool(later))
         return updates
+
+    def _take_ended(self) -> None:
+        if not self._closed:
+            for job, code in self._watching.ended().items():
+                self._ended(job, code)
+            self._start_waiting()
 
     def _ended(self, job: int, code: int | None) -> None:
         """Report the end of a launcher, and free what its job held."""
@@ -287,7 +291,7 @@ class SingleMachine(BatchSystem):
         self._reported.append(live.key)
         self._tell(job, end)
 
-    def _unrecorded(self, live: _Live, code: int | None) -> JobEnd:
+    def _unrecorded(self, live: Live, code: int | None) -> JobEnd:
         """Return the end of a job whose launcher left no record."""
         node, where = os.uname().nodename, self.state_dir
         if code == launcher.NOTHING_STARTED:
@@ -351,11 +355,48 @@ class SingleMachine(BatchSystem):
                 self._live[job].killed = True
                 self._watching.signal(job, signal.SIGTERM)
 
+    def flush(self, timeout_s: float | None = None) -> frozenset[int]:
+        """Wait until all waiting jobs have found room and were started."""
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while self._packing.waiting and not self._closed:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            self._watching.wait(min(left_s, LONGEST_WAIT_S))
+            self._take_ended()
+        return frozenset(self._packing.waiting)
+
+    def withdraw(self) -> frozenset[int]:
+        """Cancel all waiting jobs."""
+        waiting = frozenset(self._packing.waiting)
+        self.killJobs(sorted(waiting))
+        return waiting
+
     def close(self) -> None:
-        """Let go of all jobs: waiting ones are forgotten, running ones run on."""
+        """Start what finds room within `flush_s`, and let go: what runs then runs on."""
+        try:
+            self.flush(self.flush_s)
+        finally:
+            self._let_go()
+
+    def _refuse_waiting(self) -> None:
+        """Refuse, with a word, what found no room: nobody would be there to start it."""
+        names = [self._specs[job].name for job in self._packing.waiting]
+        if not names:
+            return
+        why = "closed before there was room for it on this machine"
+        for job in self._packing.waiting:
+            self._tell(job, Refused(f"{self._specs[job].name}: {why}", transient=True))
+        shown = ", ".join(list(dict.fromkeys(names))[:SHOWN])
+        text = "%s: closed before %d jobs found room, and they are not started: %s; flush() waits"
+        log.warning(text, self.name, len(names), shown)
+
+    def _let_go(self) -> None:
         if self._closed:
             return
+        self._refuse_waiting()
         self._closed = True
+        forget(self)
         self._sampling.close()
         for key in self._reported:
             records.remove(self.state_dir, key)
@@ -367,10 +408,3 @@ class SingleMachine(BatchSystem):
         self._packing.waiting.clear()
         if self._private and not busy:
             shutil.rmtree(self.state_dir, ignore_errors=True)
-
-
-def _env(spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, str]:
-    env = dict(os.environ if spec.env is None else spec.env)
-    if gpus:
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    return env

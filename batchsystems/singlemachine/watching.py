@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 from batchsystems.singlemachine.processes import Identity, reap
 
+POLLED_S = 0.02
+"""How long to wait at once for processes that have no descriptor."""
+
 
 @dataclass(slots=True)
 class _Watched:
@@ -76,6 +79,13 @@ class Watching:
                 signal.pidfd_send_signal(watched.fd, signal_number)
             elif watched.identity.is_alive():
                 os.kill(watched.identity.pid, signal_number)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the end of a watched process, whatever the bell does."""
+        ringing = self._ringing
+        self.ring(False)
+        self._epoll.poll(min(timeout_s, POLLED_S) if self._polled else timeout_s)
+        self.ring(ringing)
 
     def ended(self) -> dict[int, int | None]:
         """Return the processes that ended since the last call, with the exit code of our own."""

@@ -168,6 +168,10 @@ CODES: dict[str, tuple[str, str]] = {
         "Grid Engine's DRMAA library does not know where its cell is.",
         "Source the cell's settings.sh, or set drmaa.sge_root in a site file.",
     ),
+    "JT268": (
+        "A job was given to a batch system that had been closed: nobody would submit it.",
+        "Make another instance; its adopt() takes back the jobs of the one that was closed.",
+    ),
     "JT300": (
         "The tree on disk cannot be used.",
         "The message tells more. All that was committed is safe.",

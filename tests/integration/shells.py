@@ -29,9 +29,12 @@ class Shell:
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        return self.python("-m", "jobtree", *arguments, **more)
+
+    def python(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": -1, "stderr": -1} | more
         process = subprocess.Popen(
-            [sys.executable, "-m", "jobtree", *arguments],
+            [sys.executable, *arguments],
             cwd=self.directory,
             env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"},
             text=True,

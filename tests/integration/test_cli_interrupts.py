@@ -34,6 +34,53 @@ def test_one_interrupt_leaves_the_jobs_and_says_how_to_go_on(jobtree: Shell):
     assert jobtree("kill").returncode == 0
 
 
+PAIR = """
+import os, time
+from batchsystems.singlemachine.machine import read_machine
+from jobtree import Stack, Target
+
+MOST = read_machine().memory_bytes * 6 // 10  # there is a cpu for a second one, and no memory
+
+class Two(Target):
+    def run(self):
+        self.addChildTarget(Note(memory=MOST))
+        self.addChildTarget(Note(memory=MOST))
+
+class Note(Target):
+    def run(self):
+        self.note("begin")
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+        self.note("end")
+
+    def note(self, word):
+        with open("begun", "a") as file:
+            file.write(word + chr(10))
+
+if __name__ == "__main__":
+    import argparse
+    parser = argparse.ArgumentParser()
+    Stack.addJobTreeOptions(parser)
+    raise SystemExit(Stack(Two()).startJobTree(parser.parse_args()))
+"""
+
+
+def test_an_interrupted_master_submits_nothing_more(jobtree: Shell):
+    (jobtree.directory / "flow.py").write_text(PAIR)
+    process = jobtree.python("flow.py", "--jobTree", "x.jt", "--maxCpus", "2")
+    begun = jobtree.directory / "begun"
+    until(lambda: begun.exists() and begun.read_text(), "one of the two runs")
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=LONGEST_S)
+    assert "nothing more is submitted" in err
+    assert "closed before" not in err, "it took back what it no longer wanted"
+    (jobtree.directory / "go").touch()
+    until(lambda: begun.read_text().count("end") == 1, "the one that ran ends")
+    assert begun.read_text().count("begin") == 1
+    assert jobtree("restart", "x.jt").returncode == 0
+    assert begun.read_text().count("end") == 2
+
+
 @contextmanager
 def hangups(handler: signal.Handlers) -> Iterator[None]:
     """Have what is started meanwhile inherit this answer to a lost terminal."""

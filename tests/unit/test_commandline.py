@@ -163,7 +163,7 @@ def test_queries_are_tried_again_and_submissions_are_not(batch: CommandLine, tra
 
 
 def test_closing_ends_even_a_command_that_hangs(transport: InMemory, dialect: Toy):
-    batch = CommandLine(dialect, QUICK, Patience(close_s=0.2), transport, Clock())
+    batch = CommandLine(dialect, QUICK, Patience(flush_s=0.2, close_s=0.2), transport, Clock())
     transport.gate.clear()
     batch.issueJob(JobSpec("job", ("true",)))
     began = time.monotonic()

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import JobEnd, JobSpec, Reason, Refused, Resources, SingleMachine
+from batchsystems import (
+    BatchSystemError,
+    JobEnd,
+    JobSpec,
+    Reason,
+    Refused,
+    Resources,
+    SingleMachine,
+)
 from tests.conformance import Watcher, end_all, sh, wait_for
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -323,7 +331,8 @@ def test_calls_after_close_are_harmless(make: Callable[..., Watcher]):
     running, waiting = batch.issueJobs([sh("exit 0", index=i) for i in range(2)])
     batch.close()
     batch.killJobs([running, waiting])
-    batch.issueJob(sh("exit 0", resources=Resources(gpus=99)))
+    with pytest.raises(BatchSystemError, match="JT268"):
+        batch.issueJob(sh("exit 0", resources=Resources(gpus=99)))
     batch.getUpdatedJobs()
     assert batch.getIssuedJobIDs() == frozenset()
     assert batch.fileno() is None

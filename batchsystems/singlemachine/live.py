@@ -1,0 +1,38 @@
+"""Live: a job whose launcher runs, and the environment it is started with.
+
+Owns what is kept of it until it ends; must not start or end one. Read next: `SingleMachine`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from batchsystems.interface import JobSpec
+from batchsystems.singlemachine import records
+from batchsystems.singlemachine.processes import Identity
+
+
+@dataclass(slots=True)
+class Live:
+    """A job whose launcher runs. job: name and index; started: on the monotonic clock."""
+
+    job: str
+    identity: Identity
+    started: float
+    gpus: tuple[str, ...] = ()
+    limit_bytes: int | None = None
+    killed: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of its records."""
+        return records.key_of(self.job, self.identity)
+
+
+def environment(spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, str]:
+    """Return a job's environment: its own or the caller's, and the gpus it has got."""
+    env = dict(os.environ if spec.env is None else spec.env)
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return env
