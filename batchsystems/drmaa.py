@@ -16,7 +16,7 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Self
 
-from batchsystems import slurmdefaults
+from batchsystems import defaultfiles, sgedefaults, slurmdefaults
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import Dialect, Limits, Listing, Request, Taken, Turned
 from batchsystems.commandline.pacing import Pace, Patience
@@ -175,10 +175,15 @@ class Drmaa(CommandLine):
         self._line = Line(library, own, self._directory, drop=_dropped)
         try:
             self._line.start()
+            family = family_of(" ".join(self._line.about.values()))
+            if family.name == "sge":  # its requests in a working directory: the process is in /
+                common = sgedefaults.common({**os.environ, **library.env})
+                requests = defaultfiles.read(sgedefaults.paths(common, sgedefaults.REQUESTS)[:2])
+                sgedefaults.require_harmless(requests, (), drmaa=True)
         except BaseException:
+            self._line.close()
             self._drop_private()
             raise
-        family = family_of(" ".join(self._line.about.values()))
         slurm = slurm or SlurmSettings()
         if family.name == "slurm":
             slurm = slurmdefaults.with_wishes(slurm, os.environ)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
-from batchsystems import sgeroom
+from batchsystems import defaultfiles, sgedefaults, sgeroom
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -66,15 +66,14 @@ class SgeDialect(Dialect):
     name = "sge"
     programs = ("qsub", "qstat", "qdel")
     scrubbed = ("SGE_", "SLURM_", "SLURMD_", "PMI_", "PMIX_", "LSB_")
-    scrubbed_names = LEFT_BY_A_JOB
+    scrubbed_names = LEFT_BY_A_JOB | sgedefaults.SCRUBBED
     node_s_own = NODE_S_OWN
-    kept = frozenset(
-        {"SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
-    )
+    kept = sgedefaults.LOCATION | sgedefaults.WISHES
     tells_reasons = True
 
-    def __init__(self, settings: SgeSettings | None = None) -> None:
+    def __init__(self, settings: SgeSettings | None = None, wishes: Sequence[str] = ()) -> None:
         self.settings = settings or SgeSettings()
+        self._wishes = tuple(wishes)
         self.known = known_limits(self.settings)
         self._environments: dict[str, bool | None] = {}
         self._listed = False
@@ -83,10 +82,25 @@ class SgeDialect(Dialect):
     # -- submitting ---------------------------------------------------------------------------
 
     def submit(self, request: Request, limits: Limits) -> Command:
-        """Return the qsub for it; the script comes by stdin and is not searched for options."""
+        """Return the qsub for it; the script comes by stdin and is not searched for options.
+
+        What files of defaults ask for is dropped (-clear), and what of it is the user's to say
+        given again. In / there is no such file.
+        """
         own = self.settings
         output, cwd = request.output or "/dev/null", request.cwd
-        words = ["-terse", "-b", "n", "-C", "", "-S", shlex.split(own.shell)[0], "-N", request.name]
+        words = ["-clear", *self._wishes]
+        words += [
+            "-terse",
+            "-b",
+            "n",
+            "-C",
+            "",
+            "-S",
+            shlex.split(own.shell)[0],
+            "-N",
+            request.name,
+        ]
         words += ["-r", "n", "-m", "n", "-w", CHECKS[request.check] if own.check else "n"]
         words += ["-j", "y", "-o", output if _plain(output) else "/dev/null"]
         words += ["-wd", cwd if _plain(cwd) else "/"]
@@ -97,7 +111,7 @@ class SgeDialect(Dialect):
         words += asking(own, request, limits, environment)
         for directive in own.directives:
             words += shlex.split(directive)
-        return Command("submit", ("qsub", *words), self._script(request))
+        return Command("submit", ("qsub", *words), self._script(request), cwd="/")
 
     def _script(self, request: Request) -> str:
         """Return the job's script. One that is being run again, or was killed, ends at once.
@@ -135,7 +149,7 @@ class SgeDialect(Dialect):
 
     def queue(self) -> Command:
         """Return the qstat that shows all jobs of this user; none of them has ended."""
-        return Command("queue", ("qstat", "-xml"))
+        return Command("queue", ("qstat", "-xml", "-u", "$user", "-s", "prs"))
 
     def parse_queue(self, ran: Ran) -> Listing:
         """Read qstat's answer."""
@@ -146,8 +160,7 @@ class SgeDialect(Dialect):
         told = self.settings.accounting
         if told:
             return "" if told == "none" else told
-        root = os.environ.get("SGE_ROOT", "/var/lib/gridengine")  # else a wrapper sets it: Debian's
-        return os.path.join(root, os.environ.get("SGE_CELL", "default"), "common", "accounting")
+        return os.path.join(sgedefaults.common(os.environ), "accounting")
 
     def record_key(self, line: str) -> RecordKey | None:
         """Read whose record it is."""
@@ -285,7 +298,14 @@ class Sge(CommandLine):
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(SgeDialect(settings), pace, patience, transport, clock)
+        common = sgedefaults.common(os.environ)
+        requests = defaultfiles.read(sgedefaults.paths(common, sgedefaults.REQUESTS))
+        listings = defaultfiles.read(sgedefaults.paths(common, sgedefaults.LISTINGS))
+        sgedefaults.require_harmless(requests, listings)
+        wishes = sgedefaults.read_wishes(requests)
+        dialect = SgeDialect(settings, wishes.options)
+        super().__init__(dialect, pace, patience, transport, clock)
+        self.tell_wishes(wishes.followed, wishes.others)
 
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:

@@ -136,6 +136,9 @@ def _entries(text: str) -> list[ET.Element | str] | str:
         return outside if isinstance(outside, str) else [_piece(each) for each in between[1:]]
     if root.tag != "job_info" or [child.tag for child in root] != ["queue_info", "job_info"]:
         return "no list of jobs"
+    for queue in root.iter("Queue-List"):  # with the defaults of `qstat -f`
+        for entry in queue.iter("job_list"):
+            ET.SubElement(entry, "queue_name").text = queue.findtext("name")
     return list(root.iter("job_list"))
 
 
@@ -156,8 +159,8 @@ def _entry(entry: ET.Element) -> list[Sighting] | None:
     submitted, started = (
         _epoch(cells.get(tag)) for tag in ("JB_submission_time", "JAT_start_time")
     )
-    if submitted is None and started is None:
-        return None
+    if submitted is None and started is None and "tickets" not in cells:
+        return None  # with the defaults of `qstat -ext` no time is shown
     node = cells.get("queue_name", "").partition("@")[2]
     phase, why = _phase(word)
     return [

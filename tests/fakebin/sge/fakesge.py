@@ -44,7 +44,7 @@ def options(words):
             found["-pe"] = (words.pop(0), int(words.pop(0)))
         elif word in WITH_VALUE:
             found[word] = words.pop(0)
-        elif word == "-terse":
+        elif word in ("-terse", "-clear"):
             found[word] = True
         else:
             fail(f'qsub: invalid option argument "{word}"', 2)
