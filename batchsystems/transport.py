@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple, Protocol
 
+from batchsystems.dispositions import hear_of_children
+
 OUTPUT_CAP_BYTES = 64 * 2**20
 """An answer longer than this is cut, and says so: it is then no complete answer."""
 
@@ -112,6 +114,10 @@ class Local:
 
     cap_bytes: int = OUTPUT_CAP_BYTES
     _running: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """See to it that exit statuses are to be had."""
+        hear_of_children()
 
     def run(self, command: Command, timeout_s: float) -> Ran:
         """Run a command in a process group of its own, which is killed whole at the time-out."""
@@ -226,11 +232,21 @@ class _Conversation:
         self._output[stream].append(data)
 
     def _ended(self, deadline: float) -> Ran:
-        by_itself = not self._cut and _exits(self._child.pid, deadline)
+        try:
+            by_itself = not self._cut and _exits(self._child.pid, deadline)
+        except ChildProcessError:
+            return self._collected_by_another()
         _end_group(self._child)
         status = self._child.returncode if by_itself else None
         out, err = (b"".join(parts).decode("utf-8", "replace") for parts in self._output.values())
         return Ran(status, out, err, not by_itself and not self._cut, self._cut)
+
+    def _collected_by_another(self) -> Ran:
+        """Return what is known of a child whose exit status another part of the program took."""
+        self._child.returncode = 0  # it is nobody's number any more: nothing may be sent to it
+        _end_group(self._child)
+        out = b"".join(self._output[self._child.stdout or self._stdin]).decode("utf-8", "replace")
+        return Ran(None, out, "its exit status was taken by another part of this process")
 
 
 def _exits(pid: int, deadline: float) -> bool:

@@ -18,6 +18,7 @@ from functools import partial
 from time import monotonic, time
 from typing import NoReturn
 
+from batchsystems import dispositions
 from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import Charge, Companion
@@ -46,6 +47,7 @@ PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 def main(argv: list[str]) -> NoReturn:
     """Be a worker; end the process with the status that says how it went."""
+    dispositions.reset()
     errors = lift(os.dup(2))  # the log takes its place, and may be what fails
     what = identity(errors)
     os.register_at_fork(after_in_child=partial(_close, errors, what))

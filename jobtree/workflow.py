@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple
 
-from batchsystems import registry
+from batchsystems import dispositions, registry
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
@@ -173,6 +173,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
     return _continue(directory, given, None, fresh=True)
 
 
+@dispositions.expected()
 def _continue(
     directory: str, given: object, surroundings: environment.Environment | None, fresh: bool = False
 ) -> Outcome:
@@ -342,6 +343,7 @@ def _signals(master: Master) -> Iterator[None]:
             signal.signal(kind, handler)
 
 
+@dispositions.expected()
 def kill_left(
     directory: str, site_file: str | None = None, watch: lease.Watch | None = None
 ) -> list[str]:

@@ -13,7 +13,7 @@ import sys
 import time
 from shlex import quote
 
-from batchsystems import registry
+from batchsystems import dispositions, registry
 from batchsystems.probing import Draft, NoProbe, detect, look, write_draft
 from batchsystems.site.problems import refuse
 from batchsystems.sitefiles import check_text, schema
@@ -25,6 +25,7 @@ FILE = "site.toml"
 STDOUT = "-"
 
 
+@dispositions.expected()
 def init(given: argparse.Namespace) -> int:
     """Write a site file. Raises BatchSystemError if the batch system gives no answer."""
     name = given.output or FILE
