@@ -16,7 +16,7 @@ from batchsystems.drmaasession.library import find
 from batchsystems.drmaasession.line import HOME
 from batchsystems.drmaawords import DrmaaSettings, family_of
 from batchsystems.errors import BatchSystemError, Unobtainable
-from batchsystems.probing import Draft, Line, Probe, Table
+from batchsystems.probing import PACKED, Draft, Line, Probe, Table
 from batchsystems.sgeprobe import SgeProbe
 from batchsystems.site.writing import write_value
 from batchsystems.transport import Ran
@@ -73,7 +73,7 @@ class DrmaaProbe(Probe):
         family = family_of(" ".join(about.values()))
         table = Table("drmaa", tuple(_keys(told, bool(family.task_variables))))
         unknown: tuple[str, ...] = ()
-        more: tuple[Table, ...] = ()
+        more: tuple[Table, ...] = (PACKED,)
         if family.name == "sge":
             try:
                 behind = SgeProbe().draft(answers)

@@ -56,6 +56,20 @@ class Draft(NamedTuple):
     unknown: tuple[str, ...] = ()
 
 
+PACKED = Table(
+    "jobs",
+    (
+        Line(
+            "job_time",
+            '"10m"',
+            "short jobs share batch jobs up to this: centres ask for 10 to 30 minutes",
+        ),
+    ),
+    ("What jobs get.",),
+)
+"""What every cluster likes: few batch jobs, and none that is over at once."""
+
+
 class Probe(ABC):
     """What can be found out about one kind of batch system. Reads text; starts nothing itself."""
 

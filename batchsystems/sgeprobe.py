@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from batchsystems.errors import Unobtainable
-from batchsystems.probing import Draft, Line, Probe, Table
+from batchsystems.probing import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge import SgeDialect
 from batchsystems.site.writing import write_value
 from batchsystems.transport import Ran
@@ -70,7 +70,7 @@ class SgeProbe(Probe):
             "Grid Engine chooses the queue by what a job asks for. Name queues, or describe them "
             "by [[sge.queue]], only where jobTree is to choose itself."
         )
-        tables = [Table("sge", lines, (remark,)), *_limits(settings)]
+        tables = [Table("sge", lines, (remark,)), PACKED, *_limits(settings)]
         unknown = () if resources else ("how memory is asked for: qconf -sc did not tell",)
         return Draft("sge", f"the cell of {version}", tuple(tables), unknown=unknown)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from batchsystems.commandline.dialect import Queue
 from batchsystems.errors import Unobtainable
-from batchsystems.probing import Draft, Line, Probe, Table
+from batchsystems.probing import PACKED, Draft, Line, Probe, Table
 from batchsystems.site.writing import write_size, write_time, write_value
 from batchsystems.slurm import SlurmDialect
 from batchsystems.slurmanswers import read_partitions, read_seconds
@@ -85,7 +85,7 @@ class SlurmProbe(Probe):
                 "`scontrol ping` calls the controller UP;\nor ask another batch system, by "
                 "--batchSystem NAME",
             )
-        tables = [_slurm(found), *_queues(found), *_limits(found), *_pacing(found)]
+        tables = [_slurm(found), *_queues(found), PACKED, *_limits(found), *_pacing(found)]
         largest = max((p.most.memory_bytes or 0 for p in found.partitions), default=0)
         if largest:
             cap = Line("memory_cap", write_size(largest), "what the largest node has", False)

@@ -42,6 +42,7 @@ def adopt(live: Live, issue: Issue, lines: list[Line]) -> bool:
         elif isinstance(line, Failed):
             _adopt_failed(live, issue, line)
         elif isinstance(line, Returned):
+            issue.recalled_at = None
             for job_id in line.jobs:
                 hand_back(live, issue, job_id)
         elif isinstance(line, End):
@@ -74,7 +75,8 @@ def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
     issue.fared_well = issue.fared_well is not False
     issue.progress_at = live.clock.now()
     waited = None if issue.started_at is None else max(0.0, issue.started_at - issue.issued_at)
-    live.measure(command.label, line.usage.wall_s)
+    live.measure(job, line.usage.wall_s)
+    issue.worked_s += line.usage.wall_s
     live.record(
         job,
         "done",

@@ -18,7 +18,15 @@ from jobtree.ledger import Ledger
 from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
-from jobtree.mailbox.results import CHILDREN_PER_LINE, Done, Failed, Log, Start, Usage
+from jobtree.mailbox.results import (
+    CHILDREN_PER_LINE,
+    Done,
+    Failed,
+    Log,
+    Returned,
+    Start,
+    Usage,
+)
 from jobtree.outofmemory import KillCount
 from jobtree.shell import Outcome, seems_killed
 from jobtree.steplog import StepLog
@@ -41,8 +49,9 @@ class Left(BaseException):
 class Shift:
     """One worker's time at work: what it works with, and how far it is.
 
-    began: on the monotonic clock. tainted: the process is no place for another Target.
-    last: this is the pack's last job, so that what is published at its end is synced at once.
+    began: on the monotonic clock. waiting: jobs not started, the next one last. tainted: the
+    process is no place for another Target. last: this is the pack's last job, so that what is
+    published at its end is synced at once.
     """
 
     def __init__(
@@ -59,19 +68,34 @@ class Shift:
         self.desk, self.terms, self.ledger, self.log = desk, terms, ledger, log
         self.local, self.companion, self.issue, self.began = local, companion, issue, began
         self.tainted = self.last = False
+        self.waiting: list[Assignment] = []
         self.kills = KillCount()
         self.running: StepContext | None = None
-        self._said: str | None = None
         self._looked_at = 0.0
+        self._said: str | None = None
 
-    def fence(self) -> str | None:
-        """Return Fence.RECALL if this worker is recalled. Raises Left if it is to stop."""
+    def fence(self) -> bool:
+        """Heed the fence: tell whether this worker is recalled. Raises Left if it is to stop.
+
+        One that is recalled in part hands that back here, and goes on.
+        """
         now = monotonic()
         if now - self._looked_at > FENCE_EVERY_S:
-            self._said, self._looked_at = heed_fence(self.desk.tree, self.issue), now
-        if self._said == Fence.STOP:
-            raise Left
-        return self._said
+            said, before = heed_fence(self.desk.tree, self.issue), self._said
+            self._said, self._looked_at = said, now
+            if said == Fence.STOP:
+                raise Left
+            if said != before and said is not None:
+                self.hand_back(Fence.kept(said, len(self.waiting)))
+                self.companion.sync()
+        return self._said == Fence.RECALL
+
+    def hand_back(self, kept: int) -> None:
+        """Publish which jobs are not started here: all but those next, so many."""
+        count = len(self.waiting) - kept
+        given, self.waiting = self.waiting[:count], self.waiting[count:]
+        self.ledger.append(Returned([each.job for each in reversed(given)]))
+        self.last = not self.waiting
 
     def published(self, goes_on: bool) -> None:
         """Have the companion sync a step's result, unless that is what this worker does next."""
@@ -135,7 +159,7 @@ def _goes_on(shift: Shift, stack: list[Command], outcome: Outcome, context: Step
     """Tell whether this worker runs the job's next step; else the master decides about it."""
     if not stack or len(outcome.children) > 1:
         return False
-    if context.publish or shift.tainted or shift.fence() == Fence.RECALL:
+    if context.publish or shift.tainted or shift.fence():
         return False
     return _fits(stack[-1].requirements.resolve(shift.terms.defaults), shift)
 

@@ -1,58 +1,51 @@
 """Dispatch: from ready jobs to submissions, while there is room.
 
 Owns how much is out at once and what each issue asks for; must not read results.
-Read next: rescuing.py.
+Read next: recalling.py.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from math import ceil
 
 from batchsystems.interface import INDEX, JobSpec, Resources
 from jobtree import tree
-from jobtree.adoption import hand_back
 from jobtree.attempts import State
 from jobtree.job import Colour, Job, Requirements
+from jobtree.kinds import kind_of
 from jobtree.live import Issue, Live
-from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.layout import order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
 from jobtree.naming import submission_name
-from jobtree.packing import GROWTH, Pack, Ready, plan
-from jobtree.settling import give_up, take_lines
+from jobtree.packing import GROWTH, Known, Pack, Ready, plan
+from jobtree.recalling import recall
+from jobtree.settling import give_up
 
 LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
 
-RECALL_S = 2.0
-"""A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
-
-TAKE_BACK_S = 10.0
-"""A worker recalled for so long that has not answered has its tail taken back."""
-
-RECALL_EVERY_S = 0.5
+UNTOLD_S = 10.0
+"""A batch system that has not said by then how many jobs it can run is taken to run many."""
 
 
 def issue_ready(live: Live, name_of_tree: str) -> None:
     """Issue what is ready and has room: jobs turn grey now, and are submitted after the commit."""
-    waiting = live.store.counts[Colour.WHITE]
-    if live.stopping or live.clock.now() < live.hold_until:
+    waiting, now = live.store.counts[Colour.WHITE], live.clock.now()
+    if live.stopping or now < live.hold_until:
         return
+    live.crowd.look(live.slots_in[State.QUEUED], live.slots_in[State.RUNNING], now)
     free, total = _room(live)
-    if free <= 0:
-        return
     if not waiting:
-        _recall(live, free)
+        recall(live, max(0, free))
+    if free <= 0 or not waiting:
         return
     jobs = {job.id: job for job in live.ready.take(min(LOOKED_AT, _wanted(live, free, total)))}
     ready = [entry for job in jobs.values() if (entry := _ready(live, job)) is not None]
-    settings = live.settings
-    packs = plan(ready, free, total, live.measured, settings.job_time_s, waiting, live.uneven)
+    packs = plan(ready, free, total, _known(live), waiting)
     live.largest_pack = max((len(pack.jobs) for pack in packs), default=1)
     packs = _affordable(live, packs)
     taken = {job for pack in packs for job in pack.jobs}
@@ -66,10 +59,18 @@ def issue_ready(live: Live, name_of_tree: str) -> None:
 
 
 def _room(live: Live) -> tuple[int, int]:
-    """Return how many one-cpu issues may be added, and how many may be out in all."""
-    settings = live.settings
-    slots = live.system.capacity().slots
-    total = min(settings.max_cpus, settings.slots if slots is None else slots)
+    """Return how many one-cpu issues may be added, and how many may be out in all.
+
+    None may be while the batch system is still to say how many it can run: it is asked when
+    asked, and not waited for for long.
+    """
+    settings, capacity = live.settings, live.system.capacity()
+    if not capacity.told and live.clock.now() - live.began < UNTOLD_S:
+        return 0, 0
+    slots = settings.slots if capacity.slots is None else max(1, capacity.slots)
+    if live.crowd.most is not None:
+        slots = min(slots, live.crowd.most)
+    total = min(settings.max_cpus, slots)
     free = min(total - live.slots_out, settings.max_jobs - live.issues_out)
     return free, min(total, settings.max_jobs)
 
@@ -100,7 +101,14 @@ def _ready(live: Live, job: Job) -> Ready | None:
             )
             return None
     command = job.stack[-1]
-    return Ready(job.id, command.label, needs, command.requirements.time_s is not None)
+    estimated = command.requirements.time_s is not None
+    return Ready(job.id, command.label, needs, estimated, kind_of(job))
+
+
+def _known(live: Live) -> Known:
+    """Return what packing goes by."""
+    costs, job_time_s = live.costs, live.settings.job_time_s
+    return Known(live.measured, job_time_s, live.uneven, live.kinds.get, costs.start_s, costs.gap_s)
 
 
 def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
@@ -221,56 +229,3 @@ def _name(live: Live, label: str, name_of_tree: str) -> str:
     """Return the next submission's name, which no other of any tree has."""
     live.submissions += 1
     return submission_name(label, name_of_tree, live.tree_id, live.epoch, live.submissions)
-
-
-def _recall(live: Live, free: int) -> None:
-    """Have running packs give up what they have not begun, when slots would stay empty."""
-    now = live.clock.now()
-    if now < live.recall_at:
-        return
-    live.recall_at = now + RECALL_EVERY_S
-    for issue in list(live.issues.values()):
-        if issue.state != State.RUNNING or len(issue.open) < 2:
-            continue
-        stalled = now - issue.progress_at > RECALL_S
-        if stalled:
-            live.uneven.update(_labels(live, issue.open))
-        if issue.recalled_at is not None:
-            if now - issue.recalled_at > TAKE_BACK_S:
-                free -= _take_back(live, issue)
-        elif stalled or _left_s(live, issue) > RECALL_S:
-            issue.recalled_at = now
-            live.effects.append(partial(live.mailbox.fence, issue.name, Fence.RECALL))
-            free -= 1
-        if free <= 0:
-            return
-
-
-def _take_back(live: Live, issue: Issue) -> int:
-    """Make ready again what a worker was long since told to hand back; return how much.
-
-    It is busy with a long step, else it had answered. It has seen, or will see, that it is to
-    begin nothing more; if it did begin something, that is of an attempt that counts no more.
-    """
-    take_lines(live, issue)
-    begun = live.mailbox.running(issue.name)
-    held = list(issue.open)
-    if issue.state != State.RUNNING or begun is None or begun.job not in held:
-        return 0
-    tail = held[held.index(begun.job) + 1 :]  # what came before has results on their way
-    for job in tail:
-        hand_back(live, issue, job)
-    return len(tail)
-
-
-def _left_s(live: Live, issue: Issue) -> float:
-    """Return how long an issue will take for the jobs it has not begun."""
-    (label,) = _labels(live, [next(reversed(issue.open))]) or ("",)
-    found = live.measured.get(label)
-    return 0.0 if found is None else found.mean_s * (len(issue.open) - 1)
-
-
-def _labels(live: Live, jobs: Iterable[int]) -> set[str]:
-    """Return the classes of the next steps of these jobs."""
-    known = (live.store.get(job) for job in jobs)
-    return {job.stack[-1].label for job in known if job is not None and job.stack}

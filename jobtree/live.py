@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from batchsystems.interface import BatchSystem
 from jobtree import tree
 from jobtree.attempts import State
+from jobtree.costs import Costs, Crowd
 from jobtree.job import Colour, Command, Job, Requirements
+from jobtree.kinds import Kinds, kind_of
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
 from jobtree.nodes import Ledger
@@ -47,7 +49,9 @@ class Issue:
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
     fared_well: as far as that speaks for or against its node, None if it does not. overstayed:
     it was still in the queue long after its results were read, so its end was asked for. silent:
-    it was for too long when last looked at. began: False if its launch failed.
+    it was for too long when last looked at. began: False if its launch failed. recalled_at: since
+    when its worker is to hand back what it has not begun, None if it did; recalls: how often;
+    recall_parts: of how many equal parts it is to keep one, 0: none. worked_s: what its steps took.
     """
 
     __slots__ = (
@@ -69,6 +73,8 @@ class Issue:
         "progress_at",
         "ran_at_beat_s",
         "recalled_at",
+        "recall_parts",
+        "recalls",
         "silent",
         "since",
         "started_at",
@@ -77,6 +83,7 @@ class Issue:
         "submission",
         "submitted",
         "task",
+        "worked_s",
     )
 
     def __init__(
@@ -102,6 +109,8 @@ class Issue:
         self.beat, self.absences = -1, 0
         self.ran_at_beat_s: float | None = None
         self.recalled_at: float | None = None
+        self.recalls = self.recall_parts = 0
+        self.worked_s = 0.0
         self.fared_well: bool | None = None
         self.began = True
         self.overstayed = self.silent = False
@@ -173,6 +182,7 @@ class Live:
     """The state of one run. `effects` are carried out, in order, after the next commit.
 
     issues_out, slots_out, memory_out_bytes: what issues take up in which work may still run.
+    slots_in: what those in each state take up. costs, crowd: of the batch system new jobs go to.
     """
 
     def __init__(
@@ -197,9 +207,13 @@ class Live:
         self.untidy: set[str] = set()
         self.ready = ReadyQueue(store)
         self.measured: dict[str, Measured] = {}
+        self.kinds = Kinds()
+        self.costs, self.crowd = Costs(), Crowd()
+        self.slots_in: Counter[State] = Counter()
         self.effects: list[Callable[[], None]] = []
         self.moves: dict[int, str] = {}
         self.stopping = False
+        self.began = clock.now()
         self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
         self.hold_until = self.recall_at = 0.0
         self.failed_launches = 0
@@ -237,11 +251,15 @@ class Live:
         self.issues[issue.name] = issue
         self._submissions.setdefault(issue.submission, {})[issue.task] = issue
         self._living[issue.submission] += issue.state != State.ENDED
+        self.slots_in[issue.state] += slots_of(issue.granted)
         if issue.occupies:
             self._occupy(issue, 1)
 
     def change_state(self, issue: Issue, state: State) -> None:
         """Let an issue be in another state from now on."""
+        slots = slots_of(issue.granted)
+        self.slots_in[issue.state] -= slots
+        self.slots_in[state] += slots
         before, issue.state = issue.occupies, state
         issue.since = self.clock.now()
         if issue.occupies != before:
@@ -264,6 +282,7 @@ class Live:
     def forget(self, issue: Issue) -> None:
         """Drop an issue whose files go too."""
         del self.issues[issue.name]
+        self.slots_in[issue.state] -= slots_of(issue.granted)
         self._submissions.pop(issue.submission, None)
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
@@ -313,10 +332,13 @@ class Live:
             Record(self.clock.epoch(), job.id, job.step, job.attempt, label, event, **known)
         )
 
-    def measure(self, label: str, wall_s: float) -> None:
-        """Learn how long a step of a class took."""
-        mean, seen = self.measured.get(label, Measured(0.0, 0))
-        self.measured[label] = Measured(mean + (wall_s - mean) / (seen + 1), seen + 1)
+    def measure(self, job: Job, wall_s: float) -> None:
+        """Learn how long a step of a class took; and of its kind, if the class is quite new."""
+        command = job.stack[-1]
+        mean, seen = self.measured.get(command.label, Measured(0.0, 0))
+        self.measured[command.label] = Measured(mean + (wall_s - mean) / (seen + 1), seen + 1)
+        if not seen:
+            self.kinds.note(kind_of(job), wall_s)
 
     def remaining(self) -> int:
         """Return how many jobs are not done."""

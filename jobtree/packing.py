@@ -1,33 +1,40 @@
 """Packing: which ready jobs go together into one batch job. Pure.
 
-Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: store.py.
+Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: costs.py, what
+batch jobs themselves cost; store.py.
 
 A pack runs its jobs one after another in one worker, so jobs are packed only when more are
 ready than can run at once, and only until the pack lasts about --jobTime. Jobs that together
-are done before a second worker would have started share one in any case.
+are done before a second batch job would have started share one in any case, and so do as many as
+are done in the time that starting all of them would take. That never costs more than what it
+saves: the unstarted tails of packs are recalled once slots are free.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
-from math import ceil
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from math import ceil, sqrt
 from typing import NamedTuple
 
+from jobtree.costs import START_S
 from jobtree.job import Requirements
 
 GROWTH = 16
 """A class seen n times is packed up to n * GROWTH: one bad guess does not fill a slot."""
 
-START_S = 0.25
-"""What the start of a worker takes, about: work shorter than that is not divided any more,
-nor held back until more is known of its class than one step."""
+KIN_GROWTH = 4
+"""The same for a class that was never seen, of whose kind n jobs were."""
 
 SHORTEST_S = 0.0001
 """No step is taken to be shorter."""
 
 SAFETY = 3
 """Pack-mates without an estimate add this many times their class's mean to the time asked."""
+
+WORTH_IT = 4
+"""A pack of what is left may last this many times what its batch job costs, if no slot that is
+free gets less by it: starting then takes a fifth of a slot's time at most."""
 
 
 class Ready(NamedTuple):
@@ -38,6 +45,8 @@ class Ready(NamedTuple):
     needs: Requirements
     estimated: bool
     """the user gave its time"""
+    kind: Hashable = None
+    """what it shares with jobs of other classes that are probably like it"""
 
 
 class Measured(NamedTuple):
@@ -47,6 +56,22 @@ class Measured(NamedTuple):
     seen: int
 
 
+class Known(NamedTuple):
+    """What is known of the jobs and of the batch system, when packs are planned.
+
+    classes: what was measured of each class. kin: tells the same of a kind, its mean raised
+    by how much its classes differ. uneven: classes that have taken much longer than their mean.
+    start_s, gap_s: as of Costs. job_time_s: how long a pack should last.
+    """
+
+    classes: Mapping[str, Measured]
+    job_time_s: float
+    uneven: Collection[str] = ()
+    kin: Callable[[Hashable], Measured | None] = lambda kind: None
+    start_s: float = START_S
+    gap_s: float = 0.0
+
+
 class Pack(NamedTuple):
     """Jobs for one issue, and what it needs: time_s is the sum of what its jobs expect."""
 
@@ -54,32 +79,24 @@ class Pack(NamedTuple):
     needs: Requirements
 
 
-def plan(
-    ready: Iterable[Ready],
-    free: int,
-    total: int,
-    measured: Mapping[str, Measured],
-    job_time_s: float,
-    waiting: int,
-    uneven: Collection[str] = (),
-) -> list[Pack]:
+def plan(ready: Iterable[Ready], free: int, total: int, known: Known, waiting: int) -> list[Pack]:
     """Return packs for at most `free` slots of `total`, oldest job first.
 
     waiting: how many jobs are ready in all, `ready` being the first of them. Jobs share a pack
     only with jobs of the same cpus, gpus and memory. A pack takes a job's share of what waits,
-    so that slots falling free later find work too. uneven: classes that have taken much longer
-    than their mean.
+    so that slots falling free later find work too.
     """
-    sizes = _Sizes(measured, job_time_s, uneven)
+    sizes = _Sizes(known, waiting)
     groups: dict[tuple[int | None, ...], deque[Ready]] = {}
     for job in ready:
         groups.setdefault(job.needs[:3], deque()).append(job)
     share = 1 if waiting <= free else ceil(waiting / max(total, free, 1))
+    fair = ceil(waiting / max(free, 1))
     packs: list[Pack] = []
     queues = deque(groups.values())
     while queues and free > 0:
         queue = queues.popleft()
-        pack = _fill(queue, share, sizes)
+        pack = _fill(queue, share, fair, sizes)
         packs.append(pack)
         free -= slots_of(pack.needs)
         if queue:
@@ -92,49 +109,78 @@ def slots_of(needs: Requirements) -> int:
     return max(1, needs.cpus or 1)
 
 
-def _fill(queue: deque[Ready], share: int, sizes: _Sizes) -> Pack:
+def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> Pack:
+    """Return a pack of the first jobs of a queue.
+
+    share: of what waits, for each slot there is; fair: for each that is free.
+    """
     first = queue.popleft()
+    known = sizes.known
     jobs, expected = [first.job], sizes.expected(first)
-    most, brief = sizes.most(first), sizes.is_brief(first)
+    most, trusted = sizes.most(first), sizes.is_trusted(first)
+    brief_s, worth_s = sizes.brief_s(first), WORTH_IT * known.start_s
     asked = first.needs.time_s or 0.0
     while queue:
         job = queue[0]
         more = sizes.expected(job)
         most = min(most, sizes.most(job))
-        brief = brief and sizes.is_brief(job) and expected + more <= START_S
-        if len(jobs) >= most or expected + more > sizes.job_time_s:
+        trusted = trusted and sizes.is_trusted(job)
+        lasts = expected + more
+        if len(jobs) >= most or lasts > known.job_time_s:
             break
-        if len(jobs) >= share and not brief:
-            break
+        if len(jobs) >= share:
+            in_any_case = lasts <= brief_s
+            spares_none = len(jobs) < fair and lasts <= worth_s
+            if not (trusted and (in_any_case or spares_none)):
+                break
         queue.popleft()
         jobs.append(job.job)
-        expected += more
+        expected = lasts
         asked += (job.needs.time_s or 0.0) if job.estimated else SAFETY * more
     return Pack(tuple(jobs), first.needs._replace(time_s=asked))
 
 
 class _Sizes(NamedTuple):
-    """What is known of how long jobs take."""
+    """How long jobs take, and how many of them may go together."""
 
-    measured: Mapping[str, Measured]
-    job_time_s: float
-    uneven: Collection[str]
+    known: Known
+    waiting: int
 
     def expected(self, job: Ready) -> float:
         """Return the seconds a job is expected to take, 0 if nothing is known."""
-        found = self.measured.get(job.label)
+        found = self._found(job)
         if found is not None:
             return found.mean_s
         return (job.needs.time_s or 0.0) if job.estimated else 0.0
 
     def most(self, job: Ready) -> int:
         """Return how many jobs of this one's class a pack may hold, for what is known of it."""
-        found = self.measured.get(job.label)
+        found = self.known.classes.get(job.label)
         if found is not None:
-            brief = START_S / max(found.mean_s, SHORTEST_S) if self.is_brief(job) else 1
+            quick = self.is_trusted(job)
+            brief = self.known.start_s / max(found.mean_s, SHORTEST_S) if quick else 1
             return max(int(brief), found.seen * GROWTH)
-        return 2**31 if job.estimated and job.needs.time_s else 1
+        if job.estimated and job.needs.time_s:
+            return 2**31
+        kin = self.known.kin(job.kind)
+        return 1 if kin is None else kin.seen * KIN_GROWTH
 
-    def is_brief(self, job: Ready) -> bool:
-        """Tell whether a job may be trusted to take no longer than its class's mean."""
-        return job.label in self.measured and job.label not in self.uneven
+    def is_trusted(self, job: Ready) -> bool:
+        """Tell whether a job may be trusted to take about as long as is expected."""
+        told = job.estimated or self._found(job) is not None
+        return told and job.label not in self.known.uneven
+
+    def brief_s(self, job: Ready) -> float:
+        """Return how long a pack of such jobs may last while slots are free.
+
+        As long as a batch job costs by itself; or, where so many are ready that starting one
+        after the other takes longer, as long as the last of the packs then waits for its start.
+        """
+        all_s = self.waiting * self.expected(job)
+        return max(self.known.start_s, sqrt(all_s * self.known.gap_s))
+
+    def _found(self, job: Ready) -> Measured | None:
+        found = self.known.classes.get(job.label)
+        if found is None and not (job.estimated and job.needs.time_s):
+            found = self.known.kin(job.kind)
+        return found

@@ -46,6 +46,9 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
         take_news(live, issue, News.REFUSED)
     elif isinstance(update, JobEnd):
         issue.node = update.node or issue.node
+        all_read = issue.state == State.PUBLISHED and _is_measured(live, issue)
+        if all_read and update.wall_s is not None:
+            live.costs.ended(update.wall_s - issue.worked_s)
         ending = Ending(
             update.reason.name,
             update.exit_status,
@@ -64,6 +67,9 @@ def take_lines(live: Live, issue: Issue) -> None:
     if hello is not None and issue.started_at is None:
         issue.node, issue.started_at = hello.host, live.clock.now()
         issue.progress_at = issue.started_at
+        if _is_measured(live, issue):
+            delay_s = issue.started_at - issue.issued_at
+            live.costs.started(issue.submission, delay_s, issue.started_at)
         take_news(live, issue, News.CLAIMED)
     if live.failed_launches and (
         live.mailbox.running(issue.name) is not None
@@ -72,6 +78,11 @@ def take_lines(live: Live, issue: Issue) -> None:
         live.failed_launches = 0
     if adopt(live, issue, lines):
         take_news(live, issue, News.PUBLISHED)
+
+
+def _is_measured(live: Live, issue: Issue) -> bool:
+    """Tell whether an issue says what those cost that are still to come: not on this machine."""
+    return issue.batch_system == live.settings.batch_system and not live.system.here
 
 
 def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:

@@ -32,7 +32,7 @@ from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.files import exists_after_listing, remove_file
 from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
-from jobtree.mailbox.results import End, Hello, Returned
+from jobtree.mailbox.results import End, Hello
 from jobtree.mailbox.sight import require_tree
 from jobtree.measure import Meter
 from jobtree.script import Script
@@ -43,6 +43,9 @@ from jobtree.surroundings import Surroundings
 
 RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
+
+TIME_MARGIN = 1.5
+"""With less time left than so many times what the longest job took, none is begun any more."""
 
 
 def main(argv: list[str]) -> NoReturn:
@@ -181,12 +184,12 @@ def _desk(
 
 def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
     """Run the jobs of a pack in order; hand back those that are not to be started."""
-    waiting = [assignment.job for assignment in reversed(pack)]
+    shift.waiting = pack[::-1]
 
     def finish() -> NoReturn:
         status = OWN_FAILURE
         try:
-            _hand_back(shift, waiting)
+            _hand_back(shift)
             _publish_end(shift)
             status = PUBLISHED
         finally:
@@ -195,19 +198,24 @@ def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
     gc.freeze()
     gc.enable()
     vars(os)["_exit"] = guard_exit(shift, finish)
-    for assignment in pack:
-        if shift.fence() == Fence.RECALL or shift.tainted:
+    longest_s = 0.0
+    while shift.waiting:
+        if shift.fence() or shift.tainted or shift.left_s() < TIME_MARGIN * longest_s:
             break
-        waiting.pop()
-        shift.last = not waiting
+        if not shift.waiting:
+            return
+        assignment = shift.waiting.pop()
+        shift.last = not shift.waiting
+        began = monotonic()
         run_job(shift, assignment)
-    _hand_back(shift, waiting)
+        longest_s = max(longest_s, monotonic() - began)
+    _hand_back(shift)
 
 
-def _hand_back(shift: Shift, waiting: list[int]) -> None:
+def _hand_back(shift: Shift) -> None:
     """Publish which jobs were not started; the last one waits the shortest."""
-    if waiting:
-        shift.ledger.append(Returned(waiting[::-1]))
+    if shift.waiting:
+        shift.hand_back(0)
 
 
 def _publish_end(shift: Shift) -> None:

@@ -105,7 +105,25 @@ class Fence:
     STOP = "stop"
     """your work is void: run nothing more, publish nothing more"""
     RECALL = "recall"
-    """finish the job you are at, hand back those not started"""
+    """finish the job you are at, hand back those not started: all, or as recall() says"""
+
+    @staticmethod
+    def recall(parts: int, serial: int) -> str:
+        """Return what recalls all but one of so many parts (0: all); of equal ones one counts."""
+        return f"{Fence.RECALL} {parts} {serial}"
+
+    @staticmethod
+    def kept(word: str | None, waiting: int) -> int:
+        """Return how many of so many jobs not started their worker keeps, told this."""
+        first, *more = (word or "").split() or [""]
+        if first != Fence.RECALL:
+            return waiting
+        return kept_of(int(more[0]), waiting) if more else 0
+
+
+def kept_of(parts: int, waiting: int) -> int:
+    """Return how many of so many jobs are one of so many parts; 0 parts: none."""
+    return -(-waiting // parts) if parts else 0
 
 
 def write_fence(tree: str, issue: str, word: str) -> None:

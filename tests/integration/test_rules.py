@@ -223,8 +223,8 @@ class Uneven(Target):
     )
     script = flow.script.read_text()
     flow.script.write_text(
-        "import jobtree.dispatch as dispatch\n"
-        "dispatch.RECALL_S, dispatch.TAKE_BACK_S = 0.3, 0.3\n" + script
+        "import jobtree.recalling as recalling\n"
+        "recalling.RECALL_S, recalling.TAKE_BACK_S = 0.3, 0.3\n" + script
     )
     flow.run("--maxCpus", "2")
     assert sorted(map(int, flow.lines("ran"))) == list(range(40))

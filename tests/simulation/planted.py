@@ -327,6 +327,7 @@ FORCED: dict[str, dict[str, float]] = {
     "was there: lost pickles believed": {"node died": 0.5, "tail torn": 1.0},
     "was there: a name not seen taken for absent": {"name seen late": 0.7},
     "was there: a lost attempt's directory stays": {"worker killed": 0.1},
+    "was there: a sleeper acts on its void commit": {"master taken over": 0.02},
     "was there: a kill forgotten in a restart": {
         "worker stalled": 0.05,
         "master killed at a fence": 0.7,

@@ -68,6 +68,8 @@ class Worker:
         self.host = job.node.name if job.node is not None else ""
         self.results: File | None = None
         self.claimed = False
+        self.waiting: list[Assignment] = []
+        self.heeded = ""
         self.bundle: File | None = None
         self._lose_node = lose_node
         self.alive = True
@@ -204,20 +206,17 @@ class Worker:
             self.world.after(self.dice.uniform(0, 60), self._lose_companion)
         self._write(Hello(self.host, 1, self.name, 0.0, "/nowhere"))
         yield self._pause()
-        waiting = [given.job for given in pack]
-        for given in pack:
+        self.waiting = list(pack)
+        while self.waiting:
             fence = self._fence()
             if fence == Fence.STOP:
                 return NOT_OURS
-            if fence == Fence.RECALL:
+            self._heed(fence)
+            if not self.waiting:
                 break
-            waiting.remove(given.job)
-            left = yield from self._run_job(terms, given)
+            left = yield from self._run_job(terms, self.waiting.pop(0))
             if left:
                 return NOT_OURS
-        if waiting:
-            self._write(Returned(waiting))
-            self.world.record("returned", issue=self.issue, worker=self.name, jobs=waiting)
         yield self._pause()
         self._write(End(0.0))
         self._sync()
@@ -249,6 +248,18 @@ class Worker:
             return Fence.STOP
         file = self.disk.files.get(f"fences/{self.issue}")
         return None if file is None else cast(str, file.content)
+
+    def _heed(self, fence: str | None) -> None:
+        """Hand back what is recalled, once for each recall."""
+        if fence is None or fence in (self.heeded, Fence.STOP):
+            return
+        self.heeded = fence
+        kept = Fence.kept(fence, len(self.waiting))
+        given = [each.job for each in self.waiting[kept:]]
+        self.waiting = self.waiting[:kept]
+        self._write(Returned(given))
+        self.world.record("returned", issue=self.issue, worker=self.name, jobs=given)
+        self._ask_for_sync()
 
     def _run_job(self, terms: Terms, given: Assignment) -> Generator[float, None, bool]:
         """Run a job's steps as far as this worker may; True if fenced off meanwhile."""
@@ -285,7 +296,8 @@ class Worker:
             if len(children) == 1:
                 stack.append(children[0])
             goes_on = bool(stack) and len(children) < 2 and not step.publishes
-            goes_on = goes_on and self._fits(stack[-1], terms) and self._fence() is None
+            self._heed(self._fence())
+            goes_on = goes_on and self._fits(stack[-1], terms) and self._fence() != Fence.STOP
             at = -1
             if len(children) > CHILDREN_IN_A_LINE:
                 for start in range(0, len(children), CHILDREN_IN_A_LINE):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobtree.errors import StoreError
+from jobtree.job import Requirements
+from jobtree.jobfile import shell_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.claims import (
     Claim,
@@ -20,10 +22,10 @@ from jobtree.mailbox.claims import (
     write_fence,
 )
 from jobtree.mailbox.orders import Assignment
-from jobtree.mailbox.results import End, Hello, Returned, Start, read_children
+from jobtree.mailbox.results import Done, End, Hello, Returned, Start, read_children
 from jobtree.target import FunctionTarget
 from tests.unit.worker_targets import Call, hidden
-from tests.unit.workers import ISSUE, SUBMISSION, Tree, wait_until
+from tests.unit.workers import ISSUE, SUBMISSION, TERMS, Tree, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
@@ -356,6 +358,30 @@ def test_a_worker_given_up_for_dead_stops_when_its_claim_is_gone(tree: Tree) -> 
     worker.communicate(timeout=60)
     assert worker.returncode == 75
     assert not any(isinstance(line, End | Returned) for line in tree.reader.read(final=True))
+
+
+def test_a_recall_in_parts_leaves_a_worker_its_own(tree: Tree) -> None:
+    began, until = tree.home / "began", tree.home / "until"
+    first = [Call("nothing"), Call("wait_for_file", str(began), str(until))]
+    tree.order(first, *([Call("say", str(number))] for number in range(2, 10)))
+    worker = tree.start()
+    wait_until(began)
+    write_fence(str(tree.path), ISSUE, Fence.recall(3, 1))
+    time.sleep(0.12)  # not for a state: the worker need not look more often than every 0.1 s
+    until.touch()
+    worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    lines = tree.reader.read(final=True)
+    assert [line for line in lines if isinstance(line, Returned)] == [Returned([5, 6, 7, 8, 9])]
+    assert [line.job for line in lines if isinstance(line, Done)] == [1, 1, 2, 3, 4]
+
+
+def test_what_may_not_end_in_time_is_not_begun(tree: Tree) -> None:
+    granted = TERMS.granted._replace(time_s=3.0)
+    nap = shell_command("sleep 1.5", Requirements())
+    lines = tree.run([nap], [Call("nothing")], [Call("nothing")], granted=granted)
+    assert Returned([2, 3]) in lines
+    assert isinstance(lines[-1], End)
 
 
 def test_recall_before_the_first_job_returns_all(tree: Tree) -> None:

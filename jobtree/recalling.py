@@ -1,0 +1,119 @@
+"""Recalling: packs give back what they have not begun, when slots would stay empty.
+
+Owns which packs, how much of each, and what becomes of one that does not answer; must not issue
+anything. Read next: rescuing.py.
+
+A worker keeps its own share of what it has not begun: it goes on with that at once, while every
+other batch job has to be started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from math import ceil
+
+from jobtree.adoption import hand_back
+from jobtree.attempts import State
+from jobtree.kinds import kind_of
+from jobtree.live import Issue, Live
+from jobtree.mailbox.claims import Fence, kept_of
+from jobtree.settling import take_lines
+
+RECALL_S = 2.0
+"""A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
+
+TAKE_BACK_S = 5.0
+"""A worker recalled for so long that has not answered has its tail taken back."""
+
+RECALL_EVERY_S = 0.5
+
+STALLED_STEPS = 3.0
+"""A step that takes RECALL_S and so many times as long as its class's mean holds up its pack."""
+
+FOREVER = float("inf")
+
+
+def recall(live: Live, free: int) -> None:
+    """Have running packs share what they have not begun with the slots that are free, or soon are.
+
+    To be called when nothing is ready. What is stalled comes first, then what would last longest.
+    """
+    now = live.clock.now()
+    if now < live.recall_at:
+        return
+    live.recall_at = now + RECALL_EVERY_S
+    worth_s = max(RECALL_S, live.costs.start_s)
+    found: list[tuple[bool, float, Issue]] = []
+    for issue in list(live.issues.values()):
+        if issue.state != State.RUNNING:
+            continue
+        if len(issue.open) < 2:
+            free += 1  # soon
+            continue
+        stalled, left_s = _outlook(live, issue, now)
+        if issue.recalled_at is not None:
+            if now - issue.recalled_at > TAKE_BACK_S:
+                free -= _take_back(live, issue)
+        elif stalled or (left_s > worth_s and len(issue.open) > 2):
+            found.append((stalled, left_s, issue))
+    if free > 0 and found:
+        found.sort(key=lambda each: each[:2], reverse=True)
+        _share(live, found[:free], free)
+
+
+def _outlook(live: Live, issue: Issue, now: float) -> tuple[bool, float]:
+    """Return whether a step holds up its pack, and what is not begun is expected to take."""
+    mean_s = _mean_s(live, issue)
+    stalled = now - issue.progress_at > RECALL_S + STALLED_STEPS * mean_s
+    if stalled:
+        live.uneven.update(_labels(live, issue.open))
+    return stalled, mean_s * (len(issue.open) - 1)
+
+
+def _share(live: Live, chosen: list[tuple[bool, float, Issue]], free: int) -> None:
+    """Recall all parts but one of each pack; of a stalled one, all."""
+    parts = 1 + ceil(free / len(chosen))
+    for stalled, _, issue in chosen:
+        issue.recalled_at, issue.recalls = live.clock.now(), issue.recalls + 1
+        issue.recall_parts = 0 if stalled else parts
+        word = Fence.recall(issue.recall_parts, issue.recalls)
+        live.effects.append(partial(live.mailbox.fence, issue.name, word))
+
+
+def _take_back(live: Live, issue: Issue) -> int:
+    """Make ready again what a worker was long since told to hand back; return how much.
+
+    It is busy with a long step, else it had answered. It has seen, or will see, what it is not to
+    begin; if it did begin some of that, it is of an attempt that counts no more.
+    """
+    take_lines(live, issue)
+    begun = live.mailbox.running(issue.name)
+    held = list(issue.open)
+    recalled_at, issue.recalled_at = issue.recalled_at, FOREVER
+    if recalled_at is None or issue.state != State.RUNNING:
+        return 0
+    if begun is None or begun.job not in held:
+        issue.recalled_at = recalled_at
+        return 0
+    waiting = held[held.index(begun.job) + 1 :]  # what came before has results on their way
+    tail = waiting[kept_of(issue.recall_parts, len(waiting)) :]
+    for job in tail:
+        hand_back(live, issue, job)
+    return len(tail)
+
+
+def _mean_s(live: Live, issue: Issue) -> float:
+    """Return how long a job of an issue is expected to take, as its last one; 0: not known."""
+    job = live.store.get(next(reversed(issue.open)))
+    if job is None or not job.stack:
+        return 0.0
+    command = job.stack[-1]
+    found = live.measured.get(command.label) or live.kinds.get(kind_of(job))
+    return (command.requirements.time_s or 0.0) if found is None else found.mean_s
+
+
+def _labels(live: Live, jobs: Iterable[int]) -> set[str]:
+    """Return the classes of the next steps of these jobs."""
+    known = (live.store.get(job) for job in jobs)
+    return {job.stack[-1].label for job in known if job is not None and job.stack}
