@@ -32,6 +32,8 @@ from batchsystems.slurmanswers import (
     HISTORY_FIELDS,
     NATIVE,
     QUEUE_FIELDS,
+    SHAPES,
+    close_partitions,
     read_history,
     read_partitions,
     read_queue,
@@ -140,11 +142,17 @@ class SlurmDialect(Dialect):
     def discover(
         self, limits: Limits, tasks: int, asked: Resources = LITTLE
     ) -> tuple[Command, ...]:
-        """Return what asks for the partitions, and for array sizes before a large array."""
+        """Return what asks for the partitions, and for array sizes before a large array.
+
+        Whom a partition is for is asked where a job does not go to the default one.
+        """
         asks = []
         if not self.settings.queues:
-            form = "%R|%l|%c|%m|%G|%M|%P"
-            asks.append(Command("discover", self._argv("sinfo", "-h", "-e", "-o", form)))
+            asks.append(Command("discover", self._argv("sinfo", "-h", "-e", "-o", SHAPES)))
+            chosen = limits.choose(asked)
+            if chosen is not None and not chosen.preferred:  # it matters which are open to whom
+                show = ("scontrol", "--oneliner", "show", "partition")
+                asks.append(Command("discover", self._argv(*show)))
         if limits.tasks is None and tasks > Patience().tasks:
             asks.append(Command("discover", self._argv("scontrol", "show", "config")))
         return tuple(asks)
@@ -158,14 +166,18 @@ class SlurmDialect(Dialect):
         """Read sinfo, scontrol or sacctmgr; what cannot be read is not known."""
         if not ran.whole or ran.status != 0:
             return limits
+        if "PartitionName=" in ran.stdout and not self.settings.queues:
+            own, text = self.settings, ran.stdout
+            queues = close_partitions(text, limits.queues, own.account, own.qos)
+            limits = replace(limits, queues=tuple(queues))
         room = slurmroom.read_room(command.argv[0], ran.stdout, self.settings, limits)
         if room is not None:
             return room
         if command.argv[0] == "scontrol":
             size = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", ran.stdout, re.M)
             return replace(limits, tasks=int(size[1])) if size and int(size[1]) else limits
-        queues = read_partitions(ran.stdout, self.settings.gres)
-        return self._within(replace(limits, queues=queues))
+        found = read_partitions(ran.stdout, self.settings.gres)
+        return self._within(replace(limits, queues=found))
 
     def _within(self, limits: Limits) -> Limits:
         """Keep the partitions that the settings allow."""

@@ -8,7 +8,7 @@ that could be costs that job alone. Read next: slurm.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -261,27 +261,73 @@ def _epoch(text: str) -> float | None:
         return None
 
 
+SHAPES = "%R|%l|%c|%m|%G|%M|%P|%p|%a|%r|%B"
+"""What sinfo is to tell of the nodes of each partition, a line for each shape of them."""
+
+_SHAPE = re.compile(
+    r"(?P<name>.+)\|(?P<limit>[^|]*)\|(?P<cpus>\d+)\+?\|(?P<memory>\d+)\+?\|(?P<gres>[^|]*)"
+    r"\|(?P<preempts>[^|]*)\|(?P=name)(?P<default>\*?)\|(?P<tier>\d+)\|(?P<state>[^|]*)"
+    r"\|(?P<root>[^|]*)\|(?P<most>[^|]*)"
+)
+
+
 def read_partitions(text: str, gres: str) -> tuple[Queue, ...]:
-    """Read sinfo's answer; a row that cannot be read is left out."""
-    rows = [line.split("|") for line in text.splitlines()]
-    return tuple(queue for row in rows if (queue := _partition(row, gres)) is not None)
+    """Read sinfo's answer; a row that cannot be read is left out.
+
+    Where tiers differ, those of the highest are preempted by nobody. Above the default's tier jobs
+    may push others out, if any can be pushed out at all.
+    """
+    rows = [row for line in text.splitlines() if (row := _SHAPE.fullmatch(line))]
+    tiers = {int(row["tier"]) for row in rows}
+    usual = min((int(row["tier"]) for row in rows if row["default"]), default=0)
+    preempted = {row["name"] for row in rows if row["preempts"] not in ("OFF", "")}
+    if len(tiers) > 1:
+        preempted -= {row["name"] for row in rows if int(row["tier"]) == max(tiers)}
+    return tuple(_partition(row, gres, usual, preempted) for row in rows)
 
 
-def _partition(row: list[str], gres: str) -> Queue | None:
+def _partition(row: re.Match[str], gres: str, usual: int, preempted: Collection[str]) -> Queue:
     """Read a row of sinfo: the shape of some nodes of a partition."""
-    if len(row) != 7:
-        return None
-    name, limit, cpus, memory, devices, preempts, listed = row
-    numbers = [re.fullmatch(r"(\d+)\+?", text) for text in (cpus, memory)]
-    if numbers[0] is None or numbers[1] is None:
-        return None
     pattern = rf"(?:^|,){re.escape(gres)}(?::[^:,(]+)?:(\d+)"
+    cpus = int(row["cpus"])
     return Queue(
-        name,
-        int(numbers[0][1]),
-        int(numbers[1][1]) * 2**20,
-        sum(int(count) for count in re.findall(pattern, devices)),
-        read_seconds(limit),
-        preferred=listed.endswith("*"),
-        preemptible=preempts not in ("OFF", ""),
+        row["name"],
+        min(cpus, int(row["most"])) if re.fullmatch(r"\d{1,9}", row["most"]) else cpus,
+        int(row["memory"]) * 2**20,
+        sum(int(count) for count in re.findall(pattern, row["gres"])),
+        read_seconds(row["limit"]),
+        preferred=bool(row["default"]),
+        preemptible=row["name"] in preempted,
+        pushes=bool(preempted) and int(row["tier"]) > usual,
+        tier=int(row["tier"]),
+        closed=row["state"] != "up" or row["root"] == "yes",
     )
+
+
+def close_partitions(text: str, queues: Iterable[Queue], account: str, qos: str) -> list[Queue]:
+    """Return the queues, those closed that `scontrol show partition` says are not for everybody.
+
+    One that is for some accounts or QOS is open to a user who names one of them; the default is
+    open to one who names none.
+    """
+    told = {}
+    for line in text.splitlines():
+        words = dict(re.findall(r"(\w+)=(\S*)", line))
+        told[words.get("PartitionName", "")] = words
+    return [_closed(queue, told.get(queue.name, {}), account, qos) for queue in queues]
+
+
+def _closed(queue: Queue, words: Mapping[str, str], account: str, qos: str) -> Queue:
+    closed = queue.closed
+    for kind, own in (("Accounts", account), ("Qos", qos)):
+        allowed, denied = words.get(f"Allow{kind}", "ALL"), words.get(f"Deny{kind}", "")
+        others = allowed.upper() != "ALL" and own not in allowed.split(",")
+        closed = closed or (others and not (queue.preferred and not own))
+        closed = closed or (own != "" and own in denied.split(","))
+    few = words.get("MinNodes", "")
+    closed = closed or (few.isdecimal() and int(few) > 1)
+    most = words.get("MaxMemPerNode", "")
+    memory_bytes = queue.memory_bytes
+    if memory_bytes is not None and re.fullmatch(r"\d{1,12}", most):
+        memory_bytes = min(memory_bytes, int(most) * 2**20)
+    return replace(queue, closed=closed, memory_bytes=memory_bytes)

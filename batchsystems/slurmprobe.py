@@ -15,10 +15,9 @@ from batchsystems.errors import Unobtainable
 from batchsystems.probing import PACKED, Draft, Line, Probe, Table
 from batchsystems.site.writing import write_size, write_time, write_value
 from batchsystems.slurm import SlurmDialect
-from batchsystems.slurmanswers import read_partitions, read_seconds
+from batchsystems.slurmanswers import SHAPES, read_partitions, read_seconds
 from batchsystems.transport import Ran
 
-SHAPES = "%R|%l|%c|%m|%G|%M|%P"
 ASSOCIATION = ("account", "user", "partition", "defaultqos", "maxsubmitjobs", "grpsubmitjobs")
 QOS = ("name", "maxsubmitjobsperuser", "maxsubmitjobsperaccount", "grpsubmitjobs")
 SHORT_MEMORY_S = 60.0
@@ -262,8 +261,9 @@ def _gres(found: Told) -> Line:
 def _queues(found: Told) -> Iterator[Table]:
     """Yield a table for each partition, as a comment for one that takes no jobs."""
     first = (
-        "The partitions. Of those that a job fits, the first preferred one is taken, else the "
-        "first that is not preemptible. Remove what jobs should not go to; without any of these "
+        "The partitions. Of those that a job fits, the preferred one is taken; else one without "
+        "gpus for a job that needs none, that is not preemptible, with the shortest max_time that "
+        "holds it. Remove what jobs should not go to; without any of these "
         "tables Slurm is asked at each run."
     )
     for partition in found.partitions:

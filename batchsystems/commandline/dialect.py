@@ -156,7 +156,9 @@ class Request:
 class Queue:
     """A queue or partition, and the most that one job may ask for in it (None: not known).
 
-    preferred: a job that names no queue goes here if it fits. preemptible: taken last.
+    preferred: a job that names no queue goes here if it fits. preemptible: others end its jobs.
+    pushes: its jobs end others'. tier: a higher one is served first. closed: not for everybody, or
+    not now.
     """
 
     name: str
@@ -166,6 +168,9 @@ class Queue:
     time_s: float | None = None
     preferred: bool = False
     preemptible: bool = False
+    pushes: bool = False
+    tier: int = 0
+    closed: bool = False
 
     def lacks(self, asked: Resources) -> str:
         """Return what a job asks for that this queue never has, "" if it fits."""
@@ -178,6 +183,26 @@ class Queue:
         if self.time_s is not None and (asked.time_s or 0.0) > self.time_s:
             return f"{asked.time_s or 0:.0f} s (its limit is {self.time_s:.0f} s)"
         return ""
+
+    def drawbacks(self, asked: Resources) -> tuple[bool | float, ...]:
+        """Return what speaks against sending a job here that fits, the gravest first.
+
+        It may not be let in; the site would have it elsewhere; gpus lie idle under it; it is ended
+        for others, or ends others; it is served late; it takes room that is for longer jobs.
+        """
+        longest_s = FOREVER_S if self.time_s is None else self.time_s
+        return (
+            self.closed,
+            not self.preferred,
+            not asked.gpus and bool(self.gpus),
+            self.preemptible,
+            self.pushes,
+            -self.tier,
+            0.0 if asked.time_s is None else longest_s,
+        )
+
+
+FOREVER_S = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +242,12 @@ class Limits:
         return min((bound.most for bound in self.bounds if bound.queue in names), default=None)
 
     def choose(self, asked: Resources) -> Queue | None:
-        """Return the queue a job is best sent to, None if it fits in none that is known."""
-        fitting = [queue for queue in self.queues if not queue.lacks(asked)]
-        order = sorted(fitting, key=lambda queue: (not queue.preferred, queue.preemptible))
-        return order[0] if order else None
+        """Return the queue a job is best sent to, None if it fits in none that is known.
+
+        Of several with no fewer drawbacks the first is taken.
+        """
+        fitting = (queue for queue in self.queues if not queue.lacks(asked))
+        return min(fitting, key=lambda queue: queue.drawbacks(asked), default=None)
 
     def impossible(self, asked: Resources) -> str:
         """Say why a job can never run here, "" if it can or nothing is known."""

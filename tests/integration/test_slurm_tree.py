@@ -14,7 +14,7 @@ from tests.unit.slurmfake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
-DAY_AT_MOST = ["day|1-00:00:00|8|8192|(null)|OFF|day*"]
+DAY_AT_MOST = ["day|1-00:00:00|8|8192|(null)|OFF|day*|1|up|no|UNLIMITED"]
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ class Scheduler:
         self.asked.append(command.argv)
         if not self.works:
             return Ran(1, "", "Unable to contact slurm controller")
-        said = {"sinfo": "short|5:00|8|8192|gpu:2|OFF|short*\n", "sacctmgr": QOS}
+        said = {"sinfo": "short|5:00|8|8192|gpu:2|OFF|short*|1|up|no|UNLIMITED\n", "sacctmgr": QOS}
         control = ASSOCIATIONS if "assoc_mgr" in command.argv else PARTITIONS
         return Ran(0, said.get(command.argv[0], control))
 

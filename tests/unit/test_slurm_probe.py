@@ -92,7 +92,11 @@ def test_what_is_said_of_the_cluster_is_true_of_it() -> None:
         ("shapes", ("gpu:2", "gpu:a100:2"), '"gpu:a100"'),
         ("shapes", ("gpu:2", "(null)"), "there are no gpus"),
         ("user", ("root|root", "root|lab"), "without the key it is lab"),
-        ("shapes", ("long|", "long|1:00|16|1024|(null)|OFF|long\nlong|"), "2 kinds of nodes"),
+        (
+            "shapes",
+            ("\nlong|", "\nlong|1:00|16|1024|(null)|OFF|long|1|up|no|UNLIMITED\nlong|"),
+            "2 kinds of nodes",
+        ),
     ],
 )
 def test_what_is_different_is_said(name: str, change: tuple[str, str], words: str) -> None:

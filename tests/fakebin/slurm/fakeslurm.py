@@ -64,8 +64,8 @@ class FakeSlurm(FakeCluster):
         "accounting": True,
         "max_array": 1001,
         "sinfo": [
-            "fake|1-00:00:00|64|262144|gpu:4|OFF|fake*",
-            "spare|infinite|8|8192|(null)|REQUEUE|spare",
+            "fake|1-00:00:00|64|262144|gpu:4|OFF|fake*|1|up|no|UNLIMITED",
+            "spare|infinite|8|8192|(null)|REQUEUE|spare|1|up|no|UNLIMITED",
         ],
     }
 
