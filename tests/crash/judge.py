@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import _mentioning
+from batchsystems.pytest_plugin import mentioning
 from tests.crash import flow
 from tests.integration.killing import processes_of, status
 
@@ -116,5 +116,5 @@ def leftovers(home: Path) -> list[str]:
     wrong += [f"left beside the tree: {p.name}" for p in home.glob("tree~*")]
     wrong += [f"left in the scratch directory: {p.name}" for p in (home / "tmp").iterdir()]
     wrong += [f"left: {p.name}" for p in (home / "published").iterdir() if "~" in p.name]
-    running = processes_of(tree) or _mentioning(home)
+    running = processes_of(tree) or mentioning(home)
     return wrong + [f"left running: {pid} {line}" for pid, line in running.items()]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import _mentioning
+from batchsystems.pytest_plugin import mentioning
 from tests.crash import judge
 from tests.crash.tracing import Point, fired, strace_argv
 from tests.integration.killing import environment, kill, kill_all
@@ -98,7 +98,7 @@ def hit(point: Point, keep: Path | None = None) -> Trial:
             shutil.copytree(home, keep / str(point).replace(":", "-"), dirs_exist_ok=True)
         return trial
     finally:
-        for pid in _mentioning(home):
+        for pid in mentioning(home):
             kill(pid)
         shutil.rmtree(home, ignore_errors=True)
 
@@ -111,7 +111,7 @@ def _hit(point: Point, home: Path) -> Trial:
         try:
             master.wait(LONGEST_S)
         except subprocess.TimeoutExpired:
-            wrong = [f"no end within {LONGEST_S:g} s", *_mentioning(home).values()]
+            wrong = [f"no end within {LONGEST_S:g} s", *mentioning(home).values()]
             kill_all(home / "tree", master)
             master.wait()
             return Trial(point, fired(log, point), wrong, story(home))
@@ -147,7 +147,7 @@ def _unexplained(point: Point, status: int, home: Path) -> list[str]:
 def _kill_rest(home: Path, master: subprocess.Popen[bytes]) -> int:
     """Kill what is left of a tree whose master has just died."""
     workers = kill_all(home / "tree", master)
-    while rest := _mentioning(home):  # commands that outlived their worker
+    while rest := mentioning(home):  # commands that outlived their worker
         for pid in rest:
             kill(pid)
     return workers
@@ -156,7 +156,7 @@ def _kill_rest(home: Path, master: subprocess.Popen[bytes]) -> int:
 def await_silence(home: Path) -> None:
     """Wait until no process of a trial is left, for a while: the judge counts what remains."""
     deadline = time.monotonic() + GRACE_S
-    while _mentioning(home) and time.monotonic() < deadline:
+    while mentioning(home) and time.monotonic() < deadline:
         with suppress(OSError):
             time.sleep(0.01)
 

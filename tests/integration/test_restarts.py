@@ -6,7 +6,7 @@ Owns restarts that a user asks for; must not kill a master. Read next: test_take
 from __future__ import annotations
 
 from batchsystems import JobSpec, SingleMachine
-from tests.conformance import wait_for
+from batchsystems.conformance import wait_for
 from tests.integration.flows import FAILS_UNLESS, Workflow
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conformance import wait_for
+from batchsystems.conformance import wait_for
 from tests.integration.flows import LONGEST_S, ROOT, Workflow
 
 GATED = """

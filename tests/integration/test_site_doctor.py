@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from batchsystems.conformance import wait_for
 from jobtree.cli.sitedoctor import _ended_by_signals
 from jobtree.doctor.canaries import ORDER
-from tests.conformance import wait_for
 from tests.integration.flows import ROOT
 from tests.unit.slurmfake import FakeSlurm, use
 

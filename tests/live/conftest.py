@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from batchsystems.conformance import Watcher, end_all
 from batchsystems.interface import BatchSystem
-from tests.conformance import Watcher, end_all
 from tests.live.engines import CONTRIB, open_directory
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from math import ceil
 
 from batchsystems import INDEX, BatchSystem, JobSpec, Reason
+from batchsystems.conformance import Watcher
 from batchsystems.transport import Command, Local, Ran
-from tests.conformance import Watcher
 
 MANY = 1000
 

@@ -33,7 +33,7 @@ from batchsystems import (
     Refused,
 )
 from batchsystems.commandline.pacing import Patience
-from tests.conformance import Watcher, end_all, gated, sh, wait_for
+from batchsystems.conformance import Watcher, end_all, gated, sh, wait_for
 from tests.unit.fakecluster import BRIEF, FakeCluster
 
 Quick = Callable[..., BatchSystem]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import AcidTest, JobSpec, Reason
-from tests.conformance import Watcher, end_all, sh
+from batchsystems.conformance import Watcher, end_all, sh
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

@@ -24,9 +24,9 @@ from batchsystems import (
 from batchsystems.commandline import CommandLine
 from batchsystems.commandline.dialect import Kind
 from batchsystems.commandline.pacing import Patience
+from batchsystems.conformance import Watcher, sh, wait_for
 from batchsystems.interface import Ambiguous
 from batchsystems.transport import Ran
-from tests.conformance import Watcher, sh, wait_for
 from tests.unit.slurmfake import FakeSlurm, use
 from tests.unit.test_commandline import QUICK, Clock, InMemory
 from tests.unit.toyscheduler import Toy

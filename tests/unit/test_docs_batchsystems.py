@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from batchsystems import BatchSystem, JobSpec, Reason
-from tests.conformance import Conformance, Watcher
+from batchsystems import BatchSystem, JobSpec, Refused
+from batchsystems.conformance import Watcher
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "batch-systems.md").read_text()
@@ -34,36 +34,23 @@ def test_the_first_example_runs_as_it_stands(tmp_path: Path):
     assert sorted(ran.stdout.splitlines()) == ["0 OK 0", "1 OK 0", "2 OK 0", "3 FAILED 3"]
 
 
-def on_the_spot() -> type[BatchSystem]:
-    names: dict[str, Any] = {"__name__": "onthespot"}
-    exec(compile(WRITING, "docs/batch-systems.md", "exec"), names)
-    kind: type[BatchSystem] = names["OnTheSpot"]
+def from_the_page(source: str, name: str, **known: object) -> type[Any]:
+    names: dict[str, Any] = {"__name__": "onthespot", **known}
+    exec(compile(source, "docs/batch-systems.md", "exec"), names)
+    kind: type[Any] = names[name]
     return kind
 
 
-class TestFourMethodsMakeABatchSystem:
-    """Those rules that so small an adapter can keep."""
+OnTheSpot: type[BatchSystem] = from_the_page(WRITING, "OnTheSpot")
+CHECKED = CHECKING.replace("from onthespot import OnTheSpot\n", "")
 
-    @pytest.fixture
-    def watcher(self) -> Watcher:
-        return Watcher(on_the_spot()())
-
-    test_acceptance = Conformance.test_a_job_is_accepted_then_ends_ok
-    test_ids = Conformance.test_ids_are_positive_unique_and_never_reused
-    test_exit_status = Conformance.test_exit_status_is_told
-    test_signal = Conformance.test_signal_is_told
-    test_array = Conformance.test_an_array_of_50_knows_its_indices
-
-    def test_kill(self, watcher: Watcher):
-        job = watcher.batch.issueJob(JobSpec("long", ("/bin/sleep", "1000")))
-        watcher.batch.killJobs([job])
-        end = watcher.end(job)
-        assert (end.reason, end.signal) == (Reason.FAILED, 15)
+# The page's own test of the page's own adapter; test_wheel.py runs both as files of another folder.
+TestFourMethodsMakeABatchSystem = from_the_page(CHECKED, "TestOnTheSpot", OnTheSpot=OnTheSpot)
 
 
-def test_the_conformance_example_is_python():
-    names: dict[str, object] = {"OnTheSpot": on_the_spot(), "__name__": "example"}
-    exec(compile(CHECKING, "docs/batch-systems.md", "exec"), names)
-    kind = names["TestOnTheSpot"]
-    assert isinstance(kind, type)
-    assert issubclass(kind, Conformance)
+def test_a_program_that_is_not_there_is_refused():
+    watcher = Watcher(OnTheSpot())
+    job = watcher.batch.issueJob(JobSpec("nothing", ("/no such program",)))
+    watcher.until(lambda: watcher.last(job), "refusal")
+    assert isinstance(watcher.last(job), Refused)
+    assert watcher.batch.getIssuedJobIDs() == frozenset()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import INDEX, BatchSystemError, JobSpec, Resources
+from batchsystems.conformance import Watcher, sh
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Watcher, sh
 from tests.unit.drmaafake import FakeDrmaa, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

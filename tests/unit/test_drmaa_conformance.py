@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from batchsystems import BatchSystem
-from tests.conformance import Conformance
+from batchsystems.conformance import Conformance
 from tests.unit.drmaafake import use
 
 
 class TestDrmaa(Conformance):
+    checks_names = True
     remembers = False
 
     @pytest.fixture

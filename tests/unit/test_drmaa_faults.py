@@ -22,8 +22,8 @@ from batchsystems import (
     Refused,
     Resources,
 )
+from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.drmaawords import DrmaaSettings
-from tests.conformance import Watcher, end_all, gated, sh
 from tests.unit.commandfaults import kinds, refusal
 from tests.unit.drmaafake import SLOW, FakeDrmaa, use
 from tests.unit.fakecluster import BRIEF

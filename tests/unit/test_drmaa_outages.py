@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, Unobtainable
-from tests.conformance import Watcher, end_all, gated
+from batchsystems.conformance import Watcher, end_all, gated
 from tests.unit.commandfaults import kinds
 from tests.unit.drmaafake import SLOW, FakeDrmaa, use
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import JobEnd, Reason
+from batchsystems.conformance import wait_for
 from batchsystems.singlemachine import launcher, records
 from batchsystems.singlemachine.processes import Identity
-from tests.conformance import wait_for
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from batchsystems import BatchSystem
-from tests.conformance import Conformance
+from batchsystems.conformance import Conformance
 from tests.unit.sgefake import quick, use
 
 
 class TestSge(Conformance):
+    checks_names = True
+
     @pytest.fixture
     def make(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], BatchSystem]:
         use(monkeypatch, tmp_path / "sge")

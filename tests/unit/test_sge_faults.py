@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, JobSpec, Reason, Resources
+from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge import Sge
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Watcher, end_all, sh
 from tests.unit.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.fakecluster import BRIEF
 from tests.unit.sgefake import FakeSge, quick, use

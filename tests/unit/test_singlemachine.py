@@ -20,7 +20,7 @@ from batchsystems import (
     Resources,
     SingleMachine,
 )
-from tests.conformance import Watcher, end_all, sh, wait_for
+from batchsystems.conformance import Watcher, end_all, sh, wait_for
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 MB = 2**20

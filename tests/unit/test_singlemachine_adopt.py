@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, JobRecord, Reason, Resources, SingleMachine
+from batchsystems.conformance import Watcher, end_all, sh, wait_for
 from batchsystems.singlemachine.starting import start_launcher
-from tests.conformance import Watcher, end_all, sh, wait_for
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

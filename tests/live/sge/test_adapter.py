@@ -24,9 +24,9 @@ from batchsystems import (
     Resources,
 )
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.sge import Sge
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Conformance, Watcher, end_all, gated, sh
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 from tests.unit.commandfaults import kinds, refusal
@@ -63,6 +63,8 @@ def make(sge: Lab, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 
 class TestSge(Conformance):
+    checks_names = True
+
     @pytest.fixture
     def make(self, make: Make) -> Callable[[], BatchSystem]:
         return make

@@ -29,12 +29,12 @@ from batchsystems import (
     Resources,
 )
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.drmaa import Drmaa
 from batchsystems.drmaasession.library import Library
 from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Conformance, Watcher, end_all, gated, sh
 from tests.integration.flows import ROOT
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
@@ -74,6 +74,7 @@ def make(sge: Lab, monkeypatch: pytest.MonkeyPatch, open_tmp_path: Path) -> Make
 
 
 class TestDrmaa(Conformance):
+    checks_names = True
     remembers = False
 
     @pytest.fixture

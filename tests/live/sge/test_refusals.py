@@ -11,9 +11,9 @@ import pytest
 
 from batchsystems import JobEnd, Reason, Refused
 from batchsystems.commandline.pacing import Patience
+from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge import Sge
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Watcher, end_all, sh
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.test_adapter import BRIEF, QUICK

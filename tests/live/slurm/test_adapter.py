@@ -26,9 +26,9 @@ from batchsystems import (
     Resources,
 )
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.conformance import Conformance, Watcher, end_all, sh
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
-from tests.conformance import Conformance, Watcher, end_all, sh
 from tests.live.slurm.lab import Lab
 from tests.live.thousand import MANY, assert_few_commands
 from tests.live.waiting import eventually
@@ -49,6 +49,8 @@ def make(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slurm]:
 
 
 class TestSlurm(Conformance):
+    checks_names = True
+
     @pytest.fixture
     def make(self, make: Callable[..., Slurm]) -> Callable[[], BatchSystem]:
         return make

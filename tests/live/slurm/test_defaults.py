@@ -17,11 +17,11 @@ import pytest
 from batchsystems import slurmdefaults
 from batchsystems.commandline.dialect import Limits, Request, Sighting, Taken
 from batchsystems.commandline.environment import for_answers, job_environment
+from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources
 from batchsystems.slurm import Slurm, SlurmDialect
 from batchsystems.slurmwords import SlurmSettings
 from batchsystems.transport import Command, Local, Ran
-from tests.conformance import Watcher, end_all, sh
 from tests.live.engines import open_directory
 from tests.live.homes import require_namespaces, run_at_home
 from tests.live.slurm.lab import Lab
@@ -333,7 +333,7 @@ import json, os, pathlib, subprocess
 from batchsystems.errors import ReportableError
 from batchsystems.slurm import Slurm
 from batchsystems.interface import Resources
-from tests.conformance import Watcher, sh
+from batchsystems.conformance import Watcher, sh
 from tests.live.slurm.test_adapter import BRIEF, QUICK
 
 file = pathlib.Path(".slurm/defaults")

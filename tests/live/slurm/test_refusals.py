@@ -12,9 +12,9 @@ import pytest
 
 from batchsystems import JobSpec, Refused, Resources
 from batchsystems.commandline.pacing import Patience
+from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
-from tests.conformance import Watcher, end_all, sh
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
 from tests.live.waiting import eventually
