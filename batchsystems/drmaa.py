@@ -18,9 +18,17 @@ from typing import Any, Self
 
 from batchsystems import defaultfiles, sgedefaults, slurmdefaults
 from batchsystems.commandline import Clock, CommandLine, habits_of
-from batchsystems.commandline.dialect import Dialect, Limits, Listing, Request, Taken, Turned
+from batchsystems.commandline.dialect import (
+    Dialect,
+    Limits,
+    Listing,
+    Request,
+    Taken,
+    Turned,
+    Unkilled,
+)
 from batchsystems.commandline.pacing import Pace, Patience
-from batchsystems.drmaaanswers import read_look, read_submission
+from batchsystems.drmaaanswers import read_kill, read_look, read_submission
 from batchsystems.drmaanative import native_specification
 from batchsystems.drmaascript import job_script
 from batchsystems.drmaasession.book import JOURNAL, submission_of
@@ -125,9 +133,9 @@ class DrmaaDialect(Dialect):
         asked = {"do": "kill_named", "name": name, "bare": self.family.name == "sge"}
         return self._request("kill", asked)
 
-    def parse_kill(self, ran: Ran) -> str:
-        """Tell whether it arrived."""
-        return "" if ran.whole and ran.status == 0 else ran.words()
+    def parse_kill(self, ran: Ran) -> Unkilled | None:
+        """Tell what came of it."""
+        return read_kill(ran)
 
     # -- ids and reasons ----------------------------------------------------------------------
 

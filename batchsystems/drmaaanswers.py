@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned
+from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned, Unkilled
 from batchsystems.drmaascript import NOT_LAUNCHED
 from batchsystems.drmaasession.book import submission_of
 from batchsystems.drmaasession.ends import ON_ERROR
@@ -47,6 +47,14 @@ def read_submission(ran: Ran) -> Taken | Turned:
         if LATER.search(words):
             return Turned(Kind.OUTAGE, words)
     return Turned(kind, words)
+
+
+def read_kill(ran: Ran) -> Unkilled | None:
+    """Read what came of a kill."""
+    if ran.whole and ran.status == 0:
+        return None
+    refused = ran.whole and ERRORS.get(ran.stdout) is Kind.PERMANENT
+    return Unkilled(re.sub(r"^code \d+: ", "", ran.words()), refused)
 
 
 def read_look(ran: Ran) -> tuple[Listing, int]:

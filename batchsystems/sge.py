@@ -26,6 +26,7 @@ from batchsystems.commandline.dialect import (
     Sighting,
     Taken,
     Turned,
+    Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, Caller, Resources
@@ -34,6 +35,7 @@ from batchsystems.sgeanswers import (
     is_damaged,
     read_checks,
     read_details,
+    read_kill,
     read_queue,
     read_records,
     read_submission,
@@ -261,11 +263,9 @@ class SgeDialect(Dialect):
         """Return the qdel for the submission of that name, which is unique."""
         return Command("kill", ("qdel", name))
 
-    def parse_kill(self, ran: Ran) -> str:
-        """Tell whether it arrived; its exit status says nothing about single jobs."""
-        said = f"{ran.stdout}\n{ran.stderr}"
-        lost = r"unable to (send|contact|receive)|commlib error|critical error|timed? ?out"
-        return ran.words() if not ran.whole or re.search(lost, said) else ""
+    def parse_kill(self, ran: Ran) -> Unkilled | None:
+        """Tell what came of it; the exit status says nothing about single jobs."""
+        return read_kill(ran)
 
     # -- ids and reasons ----------------------------------------------------------------------
 

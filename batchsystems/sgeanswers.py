@@ -20,12 +20,14 @@ from batchsystems.commandline.dialect import (
     Sighting,
     Taken,
     Turned,
+    Unkilled,
 )
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sgerecords import cut, key_cells
 from batchsystems.sgewords import (
     BY_SIGNAL,
     FAILURES,
+    KILLED,
     LATER_STATUS,
     LIMIT_ENFORCED,
     LOWER,
@@ -35,6 +37,7 @@ from batchsystems.sgewords import (
     RERUN_STATUS,
     RESCHEDULE_STATUS,
     STATE_LETTERS,
+    UNANSWERED,
     UNJUDGED,
 )
 from batchsystems.transport import Ran
@@ -86,6 +89,21 @@ def _some(reasons: Sequence[str]) -> str:
     return "; ".join(unique[:3]) + more
 
 
+def read_kill(ran: Ran) -> Unkilled | None:
+    """Read qdel's answer: a line for each job or task; its exit status is of the last."""
+    said = f"{ran.stdout}\n{ran.stderr}".splitlines()
+    if not ran.whole or any(UNANSWERED.search(line) for line in said):
+        return Unkilled("; ".join(line for line in said if line.strip()) or ran.words())
+    if ran.status == 0:
+        return None
+    spared = [line.strip() for line in said if not KILLED.search(line)]
+    if not spared:
+        return None
+    told = [re.search(r'job(?:-array task)? "?(\d{1,12})', line) for line in spared]
+    natives = frozenset(each[1] for each in told if each)
+    return Unkilled("; ".join(spared[:3]), True, natives if all(told) else frozenset())
+
+
 # ---- the queue -------------------------------------------------------------------------------
 
 
@@ -94,7 +112,7 @@ def read_queue(ran: Ran) -> Listing:
 
     An entry that cannot be read hides the job whose it may be, and no other.
     """
-    if not ran.whole or ran.status != 0 or re.search(r"^error", ran.stderr, re.M):
+    if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
         return Listing(why=ran.words())
     if re.search(r"<!(DOCTYPE|ENTITY)", ran.stdout):
         return Listing(why="qstat's answer is none of its own")

@@ -214,6 +214,19 @@ REFUSALS: tuple[tuple[str, Kind, str], ...] = (
 """Read from the top, the first that is found counts. `Unable to run job` is qmaster's answer, in
 whatever words: those of a job submission verifier (JSV) are its administrators'."""
 
+UNANSWERED = re.compile(
+    r"unable to (send|contact|receive)|commlib error|critical error|timed? ?out"
+    r"|Unable to initialize environment|got (select|send|read|receive) error"
+)
+"""What a client says that got no answer. Whatever else is beside an answer with exit status 0 is
+no matter, such as what a wrapper's shell says at every call."""
+
+KILLED = re.compile(
+    r"has (registered|deleted)|already in deletion|does not exist|do not exist|no job registered"
+    r"|^\s*$"
+)
+"""What qdel says of a job that ends, or has ended."""
+
 LATER_STATUS = 25
 """With this qsub ends when the same request may be taken later: sge_submit(1), jsv(1)."""
 

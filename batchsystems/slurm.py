@@ -24,6 +24,7 @@ from batchsystems.commandline.dialect import (
     Request,
     Taken,
     Turned,
+    Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, Caller, JobEnd, Reason, Resources
@@ -35,6 +36,7 @@ from batchsystems.slurmanswers import (
     SHAPES,
     close_partitions,
     read_history,
+    read_kill,
     read_partitions,
     read_queue,
     read_submission,
@@ -66,6 +68,7 @@ class SlurmDialect(Dialect):
     ) -> None:
         self.settings = settings or SlurmSettings()
         self._defaults = defaults or {}
+        self._user = str(os.getuid())  # old versions have no --me
         self._preemptible: frozenset[str] = frozenset()
         self.known = self._within(Limits(self.settings.tasks, self.settings.queues))
 
@@ -79,7 +82,7 @@ class SlurmDialect(Dialect):
         """Return the sbatch for it; the script comes by stdin, so that no path need be shared."""
         words = ["--parsable", f"--job-name={request.name}", "--no-requeue"]
         words += ["--open-mode=append", f"--output={_output(request.output)}"]
-        words += [f"--chdir={request.cwd}", "--export=ALL", "--nodes=1", "--ntasks=1"]
+        words += ["-D", request.cwd, "--export=ALL", "--nodes=1", "--ntasks=1"]
         words += asking(self.settings, request, limits, "M")
         if request.size is not None:
             words.append(f"--array=0-{request.size - 1}")
@@ -112,7 +115,7 @@ class SlurmDialect(Dialect):
         Those in partitions that are hidden, or closed to the user by now, are shown only by --all.
         """
         form = ",".join(f"{name}:{width}|" for name, width in QUEUE_FIELDS)
-        words = ("--me", "--all", "-r", "-t", "all", "-O", form)
+        words = (f"--user={self._user}", "--all", "-r", "-t", "all", "-O", form)
         return Command("queue", self._argv("squeue", *words))
 
     def parse_queue(self, ran: Ran) -> Listing:
@@ -194,12 +197,11 @@ class SlurmDialect(Dialect):
 
     def kill_named(self, name: str) -> Command | None:
         """Return the scancel for this user's submission of that name."""
-        return Command("kill", self._argv("scancel", "--me", f"--name={name}"))
+        return Command("kill", self._argv("scancel", f"--user={self._user}", f"--name={name}"))
 
-    def parse_kill(self, ran: Ran) -> str:
-        """Tell whether it arrived; its exit status says nothing about single jobs."""
-        lost = "Unable to contact|timed out|authentication|Zero Bytes|configuration|failure"
-        return ran.words() if not ran.whole or re.search(lost, ran.stderr) else ""
+    def parse_kill(self, ran: Ran) -> Unkilled | None:
+        """Tell what came of it; scancel's exit status alone says nothing about single jobs."""
+        return read_kill(ran)
 
     # -- ids and reasons ----------------------------------------------------------------------
 

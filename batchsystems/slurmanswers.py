@@ -12,9 +12,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from batchsystems.commandline.dialect import Kind, Listing, Phase, Queue, Sighting, Taken, Turned
+from batchsystems.commandline.dialect import (
+    Kind,
+    Listing,
+    Phase,
+    Queue,
+    Sighting,
+    Taken,
+    Turned,
+    Unkilled,
+)
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.slurmreasons import CLIENT, POLICY, REFUSALS, submitting
+from batchsystems.slurmreasons import CLIENT, GONE, POLICY, REFUSALS, UNANSWERED, submitting
 from batchsystems.slurmwords import ENDS, STATES, STUCK_REASONS
 from batchsystems.transport import Ran
 
@@ -31,7 +40,6 @@ QUEUE_FIELDS = (
 """Field and width; squeue pads and cuts to it, so that a damaged row shows."""
 
 HISTORY_FIELDS = "JobID,State,ExitCode,Submit,ElapsedRaw,Partition,NodeList,JobName"
-_WIDTH = sum(width + 1 for _, width in QUEUE_FIELDS)
 NATIVE = re.compile(r"(\d{1,12})(?:_(\d{1,9}))?")
 _HEAD = re.compile(r"(\d{1,12}(?:_\d{1,9})?)([+.])?")
 """How a row begins: with an id; what follows makes it a step or a part of a heterogeneous job."""
@@ -68,38 +76,50 @@ def _refusal(said: str) -> Kind:
     return next((kind for words, kind in REFUSALS if re.search(words, answer)), Kind.REFUSED)
 
 
+def read_kill(ran: Ran) -> Unkilled | None:
+    """Read scancel's answer: a line for each job that it could not end, and for nothing else.
+
+    Its exit status is an error number cut to 8 bits, and 0 for what is not permitted.
+    """
+    if not ran.whole or UNANSWERED.search(ran.stderr):
+        return Unkilled(ran.words())
+    told = re.findall(r"^scancel: error: Kill job error on job id (\S+): (.*)$", ran.stderr, re.M)
+    spared = [(native, why) for native, why in told if not GONE.search(why)]
+    if spared:
+        words = "; ".join(dict.fromkeys(why for _, why in spared))
+        return Unkilled(words, refused=True, natives=frozenset(native for native, _ in spared))
+    if (ran.status or 0) != 0 and not told and not GONE.search(ran.stderr):
+        return Unkilled(ran.words(), refused=True)
+    return None
+
+
 def read_queue(ran: Ran) -> Listing:
     """Read squeue's answer: complete from its heading to the end of a line."""
-    if not ran.whole or ran.status != 0 or "error" in ran.stderr:
+    if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
         return Listing(why=ran.words())
     lines = ran.stdout.split("\n")
-    first = next((at for at, line in enumerate(lines) if _is_heading(line)), None)
-    if lines[-1] != "" or first is None:
-        return Listing(why="squeue's answer is not whole")
-    return _listing(_rows(lines[first + 1 : -1]), _queue_line)
+    for first, line in enumerate(lines):
+        for bar in ("|", ""):
+            if lines[-1] == "" and _is_heading(_cells(line, bar)):
+                rows = _rows(lines[first + 1 : -1], bar)
+                return _listing(rows, lambda row: _queue_row(_cells(row, bar)))  # noqa: B023
+    return Listing(why="squeue's answer is not whole")
 
 
-def _is_heading(line: str) -> bool:
-    cells = _cells(line)
-    return cells is not None and all(re.fullmatch("[A-Z_]+", cell.strip()) for cell in cells)
+def _is_heading(cells: list[str] | None) -> bool:
+    return cells is not None and all(re.fullmatch("[A-Z_]+", cell) for cell in cells)
 
 
-def _rows(lines: Sequence[str]) -> Iterator[str]:
+def _rows(lines: Sequence[str], bar: str) -> Iterator[str]:
     """Put rows together again that a line break in a job's name has broken: by their width."""
     at = 0
     while at < len(lines):
         row, end = lines[at], at + 1
-        while len(row) < _WIDTH and end < len(lines):
+        while len(row) < _width(bar) and end < len(lines):
             row, end = f"{row}\n{lines[end]}", end + 1
-        whole = end == at + 1 or _cells(row) is not None
+        whole = end == at + 1 or _cells(row, bar) is not None
         yield row if whole else lines[at]
         at = end if whole else at + 1
-
-
-def _queue_line(line: str) -> list[Sighting] | None:
-    cells = _cells(line)
-    sighting = None if cells is None else _queue_row([cell.rstrip() for cell in cells])
-    return None if sighting is None else [sighting]
 
 
 def _listing(lines: Iterable[str], read: Callable[[str], list[Sighting] | None]) -> Listing:
@@ -112,7 +132,7 @@ def _listing(lines: Iterable[str], read: Callable[[str], list[Sighting] | None])
             sightings += found
         elif head is None or not head[2]:
             broken.update({head[1]} if head else ())
-            broken.update(w for w in re.split(r"[\s|]+", line) if not NATIVE.fullmatch(w))
+            broken.update(w for w in re.findall(r"[^\s|]+", line) if not NATIVE.fullmatch(w))
     return Listing(sightings, complete=True, broken=broken)
 
 
@@ -120,7 +140,7 @@ def read_history(ran: Ran, preemptible: Collection[str]) -> Listing:
     """Read sacct's answer; of a requeued job the run submitted last comes to count."""
     if re.search(r"accounting storage is disabled", ran.stderr):
         return Listing(off=True, why="accounting is off")
-    if not ran.whole or ran.status != 0 or "error" in ran.stderr:
+    if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
         return Listing(why=ran.words(), off=not ran.started)
     lines, heading = ran.stdout.split("\n"), HISTORY_FIELDS.replace(",", "|")
     if heading not in lines or lines[-1] != "":
@@ -162,20 +182,29 @@ def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Sightin
 # ---- rows and cells --------------------------------------------------------------------------
 
 
-def _cells(line: str) -> list[str] | None:
-    """Cut a line of squeue at its fixed widths; None if it does not fit them."""
-    if len(line) != _WIDTH:
+def _width(bar: str) -> int:
+    return sum(width + len(bar) for _, width in QUEUE_FIELDS)
+
+
+def _cells(line: str, bar: str) -> list[str] | None:
+    """Cut a line of squeue at its fixed widths; None if it does not fit them.
+
+    bar: what stands behind each cell: nothing in versions that know no suffixes (19.05).
+    """
+    if len(line) != _width(bar):
         return None
     cells, at = [], 0
     for _, width in QUEUE_FIELDS:
-        if line[at + width] != "|":
+        if not line.startswith(bar, at + width):
             return None
-        cells.append(line[at : at + width])
-        at += width + 1
+        cells.append(line[at : at + width].rstrip())
+        at += width + len(bar)
     return cells
 
 
-def _queue_row(cells: list[str]) -> Sighting | None:
+def _queue_row(cells: list[str] | None) -> list[Sighting] | None:
+    if cells is None:
+        return None
     native, word, code, submit, used, nodes, name, why = cells
     if not NATIVE.fullmatch(native) or not re.fullmatch("[A-Z_]+", word):
         return None
@@ -190,7 +219,7 @@ def _queue_row(cells: list[str]) -> Sighting | None:
     node = nodes if re.fullmatch(r"[\w.-]+", nodes) else ""
     end = _end(word, pair, node, f"squeue says {word} {pair[0]}:{pair[1]} {why}".strip(), running_s)
     submitted, phase = _epoch(submit), _phase(word, why)
-    return Sighting(native, name, phase, word, why, submitted, running_s, node, end)
+    return [Sighting(native, name, phase, word, why, submitted, running_s, node, end)]
 
 
 def _phase(word: str, why: str) -> Phase:

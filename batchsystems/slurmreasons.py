@@ -59,6 +59,21 @@ CLIENT: tuple[tuple[str, Kind], ...] = (
 """What sbatch says when it has not asked the controller; words of others, as of a wrapper, are
 in no table: the wrapper may have submitted the job."""
 
+UNANSWERED = re.compile(
+    r"slurm_load_\w+ error|Unable to contact|[Tt]imed out|Zero Bytes|Connection refused"
+    r"|(connect|send|receive|shutdown) failure|Problem talking|Unable to connect to database"
+    r"|authentication error|Munge encode failed|persistent connection|Insane message"
+    r"|Could not establish a configuration|process configuration file"
+)
+"""What a client says that got no answer, or not all of it. Whatever else is there beside an
+answer with exit status 0 is no matter: an older client's trouble with a line of slurm.conf, or
+what a wrapper's shell says, at every call."""
+
+GONE = re.compile(
+    r"Invalid job id|already completing or completed|has already finished|not pending nor running"
+)
+"""Of a job that is to be ended and has ended."""
+
 LIMIT_NAME = re.compile(r"(QOS|Assoc|Max|AccountingPolicy)\w*")
 
 

@@ -293,7 +293,8 @@ class CommandLine(BatchSystem):
         while True:
             with self._changed:
                 now = self._clock.now()
-                if self._closing and not self._engine.following.to_kill:
+                following = self._engine.following
+                if self._closing and not (following.to_kill or following.names_to_kill):
                     return
                 task = self._engine.next_task(now)
                 if task is None:

@@ -117,6 +117,20 @@ class Turned:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unkilled:
+    """What came of a kill for some of those it was for.
+
+    words: the scheduler's, for people. refused: it was asked and will not do it, so that asking
+    again is of little use; else the request did not arrive. natives: of which, as they were
+    given (none: of all).
+    """
+
+    words: str
+    refused: bool = False
+    natives: Collection[str] = frozenset()
+
+
 class Check(enum.Enum):
     """What is to be done of a scheduler's check whether a submission can ever run."""
 
@@ -333,8 +347,8 @@ class Dialect(ABC):
         """Return the command that ends these jobs, tasks and whole arrays."""
 
     @abstractmethod
-    def parse_kill(self, ran: Ran) -> str:
-        """Return "" if the request arrived, else the scheduler's words: it is made again."""
+    def parse_kill(self, ran: Ran) -> Unkilled | None:
+        """Return None if the request arrived, or there is nothing left to be ended."""
 
     @abstractmethod
     def split(self, native: str) -> tuple[str, int | None] | None:

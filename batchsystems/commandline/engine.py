@@ -95,11 +95,15 @@ class Engine:
                 job.killed = NEVER
                 if job.accepted:
                     self.following.kill(job)
-            elif job is not None and job.accepted and now > (job.killed or 0.0) + KILL_AGAIN_S:
+            elif job is not None and job.accepted and self._may_kill_again(job, now):
                 self.following.kill(job)
         for search in self.following.searches:
             if any(job.handle in wanted for job in search.jobs):
-                self.following.kill_sought(search)
+                self.following.kill_sought(search, now)
+
+    def _may_kill_again(self, job: Job, now: float) -> bool:
+        late = now > (job.killed or 0.0) + KILL_AGAIN_S
+        return late and job.refusals < self.patience.tries
 
     def issued(self, now: float) -> frozenset[int]:
         """Return the handles not ended; raises Unobtainable without a late complete answer."""

@@ -15,13 +15,16 @@ from batchsystems.commandline.clocks import SchedulerClock, bounded
 from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
 from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.pacing import Patience
-from batchsystems.commandline.tracking import NEVER, Job, Roll, Search, meanings, newest
+from batchsystems.commandline.tracking import FOREVER, NEVER, Job, Roll, Search, meanings, newest
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
 
 log = logging.getLogger("jobtree.batchsystems")
 
 KILLS = (signal.SIGKILL, signal.SIGTERM)
 """By these a scheduler ends a job whose end was asked for."""
+
+MOST_KILLS = 8
+"""So often a job is ended that does not end: in two hours, ever more rarely."""
 
 SILENT = (Reason.CANCELLED, Reason.ENDED, Reason.LOST)
 """Ends that do not say why a job ended which was given up before."""
@@ -118,9 +121,15 @@ class Following:
             self.finish(job, sighting.end or JobEnd(Reason.ENDED))
             return True
         self._check_stuck(job, now)
-        if job.killed is not None and began > job.killed + self.patience.kill_again_s:
+        if job.killed is not None and began > job.killed + self._kill_again_s(job):
             self.kill(job)
         return False
+
+    def _kill_again_s(self, job: Job) -> float:
+        """Return how long after a kill without effect it is repeated: not for ever."""
+        if job.kills >= MOST_KILLS or job.refusals >= self.patience.tries:
+            return FOREVER
+        return self.patience.kill_again_s * 2.0 ** max(0, job.kills - 1)
 
     def _learn(self, job: Job, sighting: Sighting, now: float) -> None:
         """Learn from the first sight of a job what the scheduler's clock shows."""
@@ -164,7 +173,12 @@ class Following:
             )
 
     def explain(self, job: Job) -> str:
-        """Say why a job in the queue does not run yet, "" if it runs."""
+        """Say why a job in the queue does not run yet, or does not end; "" if it just runs."""
+        if job.refusals:
+            tries = f"{job.refusals} times" if job.refusals > 1 else "once"
+            return f"{self.dialect.name} refused {tries} to end it: {job.unkilled}"
+        if job.kills > 1:
+            return f"its end was asked for {job.kills} times, and it is still there"
         if job.phase in (Phase.RUNNING, Phase.ENDED):
             return ""
         remedy = self.dialect.remedy(job.why)
@@ -194,9 +208,14 @@ class Following:
         job.killed = NEVER
         self.to_kill[job.native] = job
 
-    def kill_sought(self, search: Search) -> None:
-        """Have a submission ended that may have been accepted, once all of it is unwanted."""
-        if all(job.killed is not None for job in search.jobs):
+    def kill_sought(self, search: Search, now: float) -> None:
+        """Have a submission ended that may have been accepted, once all of it is unwanted.
+
+        It is ended by name, and again while it is looked for: it may appear late.
+        """
+        late = search.killed is None or now - search.killed >= self.patience.kill_again_s
+        if late and all(job.killed is not None for job in search.jobs):
+            search.killed = now
             self.names_to_kill.update(search.names)
 
     # -- the history --------------------------------------------------------------------------
@@ -328,6 +347,7 @@ class Following:
             if found:
                 self._found(search, found, now)
                 return
+        self.kill_sought(search, now)
         if hidden or of_history != search.wants_history:
             return
         if not of_history and not self.history_off:

@@ -1,17 +1,19 @@
 """Killing: requests to end jobs, gathered into few commands and made until they arrive.
 
-Owns what was asked for and not yet sent; only answers about the queue confirm an end.
-Read next: engine.py.
+Owns what was asked for and not yet sent, and how often; only answers about the queue confirm an
+end. A request that does not arrive is made again, ever more rarely; one that the scheduler
+refuses a few times only. Read next: engine.py.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from batchsystems.commandline.dialect import Unkilled
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.task import Task
-from batchsystems.commandline.tracking import FOREVER
+from batchsystems.commandline.tracking import FOREVER, Job
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -26,6 +28,9 @@ class Killing:
         self._following, self._stirred = following, stirred
         self._not_before = 0.0
         self._pause_s = 0.0
+        self._refused: dict[str, int] = {}
+        self.problem, self.since = "", 0.0
+        """Why kills do not arrive now, "" if they do, and since when."""
 
     @property
     def due(self) -> float:
@@ -40,23 +45,35 @@ class Killing:
             return self._named(self._following.names_to_kill.pop())
         by_id = self._whole_arrays()
         chosen = list(by_id)[: self._following.patience.kill_chunk]
-        natives = [native for each in chosen for native in by_id[each]]
-        jobs = [job for native in natives if (job := wanted.pop(native)) is not None]
+        jobs = {each: [wanted.pop(native) for native in by_id[each]] for each in chosen}
         if not chosen:
             return None
 
-        def hear(problem: str, began: float, now: float) -> None:
-            if problem:
-                self._pause(problem, now)
-                alive = self._following.roll.by_native
-                wanted.update({job.native: job for job in jobs if job.native in alive})
-                return
-            self._pause_s = 0.0
-            for job in jobs:
-                job.killed = now
+        def hear(said: Unkilled | None, began: float, now: float) -> None:
+            self._pace(said, now)
+            for each in chosen:
+                marks = {each, dialect.submission(each)}
+                spared = said is not None and not (said.natives and marks.isdisjoint(said.natives))
+                self._hear(jobs[each], said if spared else None, now)
             self._stirred(now)
 
-        return Task(hear, str, dialect.kill(chosen), dialect.parse_kill)
+        return Task(hear, Unkilled, dialect.kill(chosen), dialect.parse_kill)
+
+    def _hear(self, jobs: Sequence[Job | None], said: Unkilled | None, now: float) -> None:
+        """Note what came of a kill for some jobs; None among them are nobody's."""
+        following = self._following
+        for job in jobs:
+            if job is None or job.native not in following.roll.by_native:
+                continue
+            if said is None:
+                job.killed, job.kills = now, job.kills + 1
+                continue
+            job.unkilled = said.words
+            job.refusals += said.refused
+            if job.refusals < following.patience.tries:
+                following.to_kill[job.native] = job
+            else:
+                job.killed = now
 
     def _named(self, name: str) -> Task | None:
         """Kill by name what may have been accepted without a clear answer."""
@@ -65,18 +82,27 @@ class Killing:
         if command is None:
             return None
 
-        def hear(problem: str, began: float, now: float) -> None:
-            if problem:
-                self._pause(problem, now)
+        def hear(said: Unkilled | None, began: float, now: float) -> None:
+            self._pace(said, now)
+            if said is not None and said.refused:
+                self._refused[name] = self._refused.get(name, 0) + 1
+            if said is not None and self._refused.get(name, 0) < self._following.patience.tries:
                 self._following.names_to_kill.add(name)
 
-        return Task(hear, str, command, dialect.parse_kill)
+        return Task(hear, Unkilled, command, dialect.parse_kill)
 
-    def _pause(self, problem: str, now: float) -> None:
+    def _pace(self, said: Unkilled | None, now: float) -> None:
+        """Wait ever longer while kills do not arrive, or are refused."""
+        if said is None:
+            self._pause_s, self.problem = 0.0, ""
+            return
         self._pause_s = min(max(2 * self._pause_s, LEAST_PAUSE_S), MOST_PAUSE_S)
         self._not_before = now + self._pause_s
-        name = self._following.dialect.name
-        log.warning("%s: a kill did not arrive and is sent again: %s", name, problem)
+        how = "was refused" if said.refused else "did not arrive"
+        log.warning("%s: a kill %s: %s", self._following.dialect.name, how, said.words)
+        if not self.problem:
+            self.since = now
+        self.problem = said.words
 
     def _whole_arrays(self) -> dict[str, list[str]]:
         """Return the ids to kill and what they stand for: an array's own if all is wanted."""

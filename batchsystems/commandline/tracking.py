@@ -44,6 +44,12 @@ class Job:
     running_s: float = 0.0
     accepted_at: float = 0.0
     killed: float | None = None
+    kills: int = 0
+    """How many requests to end it have arrived."""
+    refusals: int = 0
+    """How often the scheduler has refused to end it."""
+    unkilled: str = ""
+    """Why it could not be ended when that was last tried."""
     absences: int = 0
     absent_since: float = 0.0
     stuck_since: float | None = None
@@ -116,7 +122,8 @@ class Search:
     names: what the scheduler may call it. begun: when the submission was; since: when it was
     first looked for. absent: when a complete answer of all sources first did not have it.
     wants_history: the queue does not have it, and the history has not been asked since.
-    given_up: why it is not to be made again if it is not found, "" if it is.
+    given_up: why it is not to be made again if it is not found, "" if it is. killed: when it was
+    last to be ended by name.
     """
 
     jobs: list[Job]
@@ -126,6 +133,7 @@ class Search:
     absent: float | None = None
     wants_history: bool = False
     given_up: str = ""
+    killed: float | None = None
 
 
 def called(name: str, first: int) -> str:

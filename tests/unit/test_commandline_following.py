@@ -282,6 +282,48 @@ def test_a_kill_without_effect_is_repeated(world: World, drive: Drive):
     drive.pass_time(300)
     assert 3 <= len(world.commands("kill")) <= 6
     world.broken.clear()
+    drive.pass_time(300)
+    assert drive.reason(job) is Reason.CANCELLED
+
+
+def test_a_kill_without_effect_is_not_repeated_for_ever_and_told(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(86400)
+    assert len(world.commands("kill")) == 8
+    assert "asked for 8 times" in drive.engine.explain([job])[job]
+
+
+def test_a_kill_that_is_refused_is_tried_a_few_times_and_told(world: World, drive: Drive):
+    """As for a job that a wrapper has submitted for somebody else, or an unknown option."""
+    (mine,) = drive.submit()
+    (other,) = drive.submit(name="other")
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(1, "1", "never")
+    drive.kill(mine, other)
+    drive.pass_time(3600)
+    kills = world.commands("kill")
+    assert len([argv for argv in kills if "1" in argv]) == Patience().tries
+    assert len([argv for argv in kills if "2" in argv]) <= 8, "the other was not refused"
+    assert "refused 5 times to end it: never" in drive.engine.explain([mine])[mine]
+    drive.kill(mine)
+    drive.pass_time(3600)
+    assert len([argv for argv in world.commands("kill") if "1" in argv]) == Patience().tries
+    world.end("1")
+    drive.pass_time(100)
+    assert drive.reason(mine) is Reason.OK
+
+
+def test_a_kill_that_does_not_arrive_is_made_until_it_does(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = DOWN
+    drive.kill(job)
+    drive.pass_time(7200)
+    assert 100 <= len(world.commands("kill")) <= 130, "once a minute in the end"
+    world.broken.clear()
     drive.pass_time(100)
     assert drive.reason(job) is Reason.CANCELLED
 

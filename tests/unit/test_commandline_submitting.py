@@ -305,6 +305,18 @@ def test_of_twins_one_is_kept(world: World, drive: Drive):
     assert world.queue["70"][2] == "running"
 
 
+def test_what_may_appear_late_is_ended_by_name_for_as_long_as_it_is_looked_for(
+    world: World, drive: Drive
+):
+    world.broken["sub"] = Ran(1)
+    (job,) = drive.submit()
+    drive.pass_time(1)
+    drive.kill(job)
+    drive.pass_time(3600)
+    assert 2 <= len(world.commands("kill")) <= 5
+    assert drive.kinds(job)[-1] == "Refused"
+
+
 def test_a_kill_meanwhile_reaches_it_by_name_and_again_when_it_is_found(world: World, drive: Drive):
     world.broken["sub"] = Ran(1)
     (job,) = drive.submit()

@@ -123,7 +123,7 @@ def test_no_jobs_are_a_complete_answer():
         ran("x\n"),
         ran("<?xml version='1.0'?><job_info><queue_info></queue_info></job_info>"),
         ran("<?xml version='1.0'?><unknown_jobs ><ST_name>9</ST_name></unknown_jobs>"),
-        ran(QSTAT, "error: something went wrong"),
+        ran(QSTAT, "error: commlib error: got select error (Connection refused)"),
         ran(QSTAT, status=1),
         ran(QSTAT.replace("</job_list>", "", 1)),
         ran(QSTAT.replace("<job_list", "<job", 1)),
@@ -323,14 +323,38 @@ def test_a_command_that_never_ran_accepted_nothing():
         ("kill: again", True),
         ("kill: missing", True),
         ("kill: one missing", True),
-        ("kill: another user's", True),
+        ("kill: another user's", False),
         ("kill: name missing", True),
         ("kill: master frozen", False),
         ("kill: master stopped", False),
     ],
 )
 def test_a_kill_that_did_not_arrive_is_told_from_one_in_vain(name: str, arrived: bool):
-    assert (SgeDialect().parse_kill(Ran(**ANSWERS[name])) == "") == arrived
+    assert (SgeDialect().parse_kill(Ran(**ANSWERS[name])) is None) == arrived
+
+
+@pytest.mark.parametrize(
+    ("words", "refused", "natives"),
+    [
+        (ANSWERS["kill: another user's"]["stdout"], True, {"173"}),
+        (
+            'user has deleted job 5\nno - you do not have the privileges to delete the job "7"',
+            True,
+            {"7"},
+        ),
+        ('ERROR! invalid option argument "-frobnicate"', True, set()),
+        ("error: commlib error: got select error (Connection refused)", False, set()),
+    ],
+)
+def test_a_kill_that_is_refused_is_told_from_one_that_did_not_arrive(words, refused, natives):
+    told = SgeDialect().parse_kill(Ran(1, words + "\n", ""))
+    assert told is not None
+    assert (told.refused, set(told.natives)) == (refused, natives)
+
+
+def test_what_is_said_at_every_call_spoils_no_answer():
+    words = "error: something of a wrapper's\n/bin/bash: error importing function definition\n"
+    assert read_queue(ran(QSTAT, words)) == read_queue(ran(QSTAT))
 
 
 # ---- reasons for waiting -------------------------------------------------------------------

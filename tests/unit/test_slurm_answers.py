@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import Kind, Limits, Listing, Phase, Queue, Taken, Turned
+from batchsystems.commandline.dialect import (
+    Kind,
+    Limits,
+    Listing,
+    Phase,
+    Queue,
+    Request,
+    Taken,
+    Turned,
+)
 from batchsystems.interface import Reason, Resources
 from batchsystems.slurm import SlurmDialect
 from batchsystems.slurmanswers import (
@@ -351,7 +361,13 @@ def test_an_empty_or_foreign_answer_is_incomplete(which: str, bad: Ran):
 
 
 def test_an_answer_with_an_error_beside_it_is_incomplete():
-    assert not read_queue(ran(SQUEUE, "squeue: error: cluster far: no answer")).complete
+    for words in (
+        "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+        "slurm_load_jobs error: Socket timed out on send/recv operation",
+        "squeue: error: Munge encode failed: Failed to access socket",
+    ):
+        assert not read_queue(ran(SQUEUE, words)).complete
+        assert not read_history(ran(SACCT, words), frozenset()).complete
     assert not read_queue(ran(SQUEUE, "", 1)).complete
 
 
@@ -411,6 +427,87 @@ def assert_not_blind(which: str, rows: list[str]) -> None:
 def test_rows_that_cannot_be_ours_are_skipped(which: str, row: dict[str, str]):
     assert_not_blind(which, [row[which]])
     assert_not_blind(which, [row[which], row[which]])
+
+
+@pytest.mark.parametrize("which", ["squeue", "sacct"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "squeue: error: _parse_next_key: Parsing error at unrecognized key: SlurmctldParam",
+        'squeue: error: Parse error in file /etc/slurm/slurm.conf line 7: "NewOption=1"',
+        "bash: error importing function definition for `BASH_FUNC_module'",
+        "squeue: error: slurm.conf: unknown parameter; ignored",
+    ],
+)
+def test_what_is_said_at_every_call_spoils_no_answer(which: str, words: str):
+    text = {"squeue": SQUEUE, "sacct": SACCT}[which]
+    assert READERS[which](ran(text, f"{words}\n")) == READERS[which](ran(text))
+
+
+def test_a_queue_of_a_version_without_suffixes_is_read():
+    """As Slurm 19.05 and before prints it: the bars asked for are not there."""
+    lines = []
+    for line in SQUEUE.splitlines():
+        cells, at = [], 0
+        for width in WIDTHS:
+            cells.append(line[at : at + width])
+            at += width + 1
+        lines.append("".join(cells) if line.isascii() else line)
+    assert "|" not in lines[0]
+    old, new = read_queue(ran("\n".join([*lines, ""]))), read_queue(ran(SQUEUE))
+    assert old.complete
+    assert old.sightings == new.sightings
+
+
+KILL = "scancel: error: Kill job error on job id {}: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "status", "expected"),
+    [
+        ("", 0, None),
+        (KILL.format(7, "Invalid job id specified"), 1, None),
+        (KILL.format(7, "Job/step already completing or completed"), 0, None),
+        ("bash: error importing function definition for `module'\n", 0, None),
+        (KILL.format(7, "Access/permission denied"), 0, (True, {"7"})),
+        (
+            KILL.format(7, "Access/permission denied") + KILL.format(8, "Invalid job id specified"),
+            0,
+            (True, {"7"}),
+        ),
+        (KILL.format("7_3", "An error of a later version"), 1, (True, {"7_3"})),
+        ("scancel: unrecognized option '--me'\nTry \"scancel --help\"\n", 1, (True, set())),
+        ("ssh: you may not\n", 255, (True, set())),
+        (KILL.format(7, "Unable to contact slurm controller (connect failure)"), 8, (False, set())),
+        (KILL.format(7, "Socket timed out on send/recv operation"), 140, (False, set())),
+        ("scancel: error: Munge encode failed: Failed to access\n", 239, (False, set())),
+    ],
+)
+def test_what_came_of_a_kill_is_told_for_each_job(stderr: str, status: int, expected):
+    told = SlurmDialect().parse_kill(Ran(status, "", stderr))
+    if expected is None:
+        assert told is None
+    else:
+        assert told is not None
+        assert (told.refused, set(told.natives)) == expected
+        assert told.words
+
+
+def test_no_option_is_used_that_old_versions_lack():
+    """See the table in docs/slurm.md."""
+    dialect = SlurmDialect()
+    asked = Request("n", ("true",), Resources(), 2, 0, "/", {})
+    commands = [
+        dialect.submit(asked, Limits()),
+        dialect.queue(),
+        dialect.kill(["7"]),
+        dialect.kill_named("n"),
+        dialect.history(["7"], [], 0.0),
+        *dialect.discover(Limits(), 5000),
+    ]
+    words = [word.partition("=")[0] for each in commands if each for word in each.argv]
+    assert not {"--me", "--chdir", "--json", "--only-job-state", "--array-unique"} & set(words)
+    assert f"--user={os.getuid()}" in dialect.queue().argv
 
 
 @given(st.data())

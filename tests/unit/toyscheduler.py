@@ -22,6 +22,7 @@ from batchsystems.commandline.dialect import (
     Sighting,
     Taken,
     Turned,
+    Unkilled,
 )
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.pacing import Pace, Patience
@@ -83,8 +84,10 @@ class Toy(Dialect):
     def kill_named(self, name: str) -> Command | None:
         return Command("kill", ("kill", f"name={name}"))
 
-    def parse_kill(self, ran: Ran) -> str:
-        return "" if ran.status == 0 else ran.words()
+    def parse_kill(self, ran: Ran) -> Unkilled | None:
+        if ran.status == 0:
+            return None
+        return Unkilled(ran.words(), ran.stderr == "never", frozenset(ran.stdout.split()))
 
     def split(self, native: str) -> tuple[str, int | None] | None:
         number, _, task = native.partition(".")

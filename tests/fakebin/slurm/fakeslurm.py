@@ -72,7 +72,7 @@ class FakeSlurm(FakeCluster):
     # -- submitting and running -------------------------------------------------------------------
 
     def take(self, words):
-        asked, _ = options(words)
+        asked, rest = options(words)
         script = sys.stdin.read()
         if not script.startswith("#!"):
             fail("sbatch: error: This does not look like a batch script.")
@@ -86,7 +86,7 @@ class FakeSlurm(FakeCluster):
             if size > self.config()["max_array"]:
                 fail("sbatch: error: Batch job submission failed: Invalid job array specification")
         output = asked["output"].replace("%%", "%")
-        about = {"name": asked["job-name"], "output": output, "cwd": asked["chdir"]}
+        about = {"name": asked["job-name"], "output": output, "cwd": rest[rest.index("-D") + 1]}
         print(self.submit(script, size, reason="None", **about))
 
     def environment(self, job, index):

@@ -190,7 +190,7 @@ def test_no_variable_changes_what_is_submitted_listed_accounted_or_ended(
         listing = dialect.parse_history(ask(dialect, history))
         assert listing.complete
         assert {s.native for s in listing.sightings} == {f"{ended[0]}_{i}" for i in (1, 3, 5, 7)}
-    assert dialect.parse_kill(ask(dialect, dialect.kill([native]))) == ""
+    assert dialect.parse_kill(ask(dialect, dialect.kill([native]))) is None
     eventually("it is ended", lambda: row(dialect, native).end, limit_s=LIMIT_S)
 
 
