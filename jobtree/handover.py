@@ -3,41 +3,121 @@
 Owns what is pickled of a Target; must not decide whether a pickle may be trusted (bundles).
 Read next: steps.py, which runs what comes out of here.
 
-A pickle holds the Target and, flat, all that was added to it before its run: the first is the
-one to run. Flat, so that a chain of a thousand follow-ons is no deep recursion.
+A pickle holds a Target, and where what was added to it before its run lies; or, flat, all of that
+with it: the first is the one to run. Flat, so that a thousand of them are no deep recursion.
 """
 
 from __future__ import annotations
 
 from _weakref import ref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from jobtree.context import Process
 from jobtree.environment import main_script
 from jobtree.errors import JobTreeError
-from jobtree.job import Command, Kind, Requirements, command_from_wire
-from jobtree.mailbox.bundles import BundleWriter
+from jobtree.job import Command, Kind, Pickle, Requirements, command_from_wire
+from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.pickling import dump, explain, load, refuse_without_script
 from jobtree.script import Script
+from jobtree.sealing import Shared, dump_apart, shared_by
 from jobtree.target import FunctionTarget, Node, Target, label_of, node_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), Node)
 
 
+class Unreadable(Exception):
+    """A pickle that the tree has on record cannot be read."""
+
+
+class Sealed(NamedTuple):
+    """What opens the children and the follow-on of a restored Target that are pickled already.
+
+    shared: what they have in common with it, as it has it. before: that pickled, before it ran.
+    """
+
+    tree: str
+    script: Script
+    shared: list[Any]
+    before: bytes
+
+    def is_stale(self) -> bool:
+        """Tell whether what is shared was changed; if that cannot be told, it was."""
+        if not self.shared:
+            return False
+        try:
+            return dump(self.shared) != self.before
+        except Exception:  # noqa: BLE001 - it is told when it is pickled in earnest
+            return True
+
+
 def target_command(target: Target, bundle: BundleWriter) -> Command:
     """Pickle a Target, and all added to it so far, into `bundle`; return the Command to run it.
 
+    Each is pickled by itself, with where the others lie, so that none is pickled twice; unless
+    one can reach another by more than what was added: then all of them go together.
     Raises JobTreeError (JT401, JT404) naming what cannot be pickled, OSError.
     """
+    targets, links = _flat(target)
+    if len(targets) > 1:
+        shared = _shared(targets)
+        if shared is not None:
+            return _apart(targets, links, shared, bundle)
+    return _command(target, bundle.add(_pickled(target, (targets, links))))
+
+
+def _command(target: Target, where: Pickle) -> Command:
     node = node_of(target)
-    pickled = _pickled(target, _flat(target))
-    where = bundle.add(pickled)
     return Command(Kind.TARGET, label_of(target), "", node.requirements, where, node.isolate)
 
 
-def restore_target(pickled: bytes, script: Script) -> Target:
-    """Return the Target of a pickle, with what was added to it before."""
-    targets, links = load(pickled, script)
+def _shared(targets: list[Target]) -> Shared | None:
+    """Return what Targets have in common; None if one has another, or cannot be pickled."""
+    try:
+        shared = shared_by(targets)
+    except Exception:  # noqa: BLE001 - it is told when it is pickled in earnest
+        return None
+    return None if any(isinstance(thing, Target | Node) for thing in shared.things) else shared
+
+
+def _apart(
+    targets: list[Target], links: list[tuple[Any, ...]], shared: Shared, bundle: BundleWriter
+) -> Command:
+    """Pickle Targets, the last first: what hangs on one is pickled before it."""
+    common = bundle.add(_pickled(targets[0], shared.things)) if shared.things else None
+    made: dict[int, list[object]] = {}
+    command: Command | None = None
+    for number in range(len(targets) - 1, -1, -1):
+        target = targets[number]
+        requirements, isolate, children, follow_on = links[number]
+        below = [made.pop(child) if isinstance(child, int) else child for child in children]
+        then = made.pop(follow_on) if isinstance(follow_on, int) else follow_on
+        content = [target], [(requirements, isolate, below, then)]
+        pickled = _checked(target, lambda content=content: dump_apart(content, shared))  # type: ignore[misc]
+        if common is not None:
+            pickled = dump((tuple(common), pickled))
+        command = _command(target, bundle.add(pickled))
+        made[number] = _wire(command)
+    assert command is not None
+    return command
+
+
+def restore_target(tree: str, pickled: bytes, script: Script) -> Target:
+    """Return the Target of a pickle, with what was added to it before.
+
+    Raises Unreadable if what it shares with others cannot be read.
+    """
+    return _restore(tree, pickled, script, None)
+
+
+def _restore(tree: str, pickled: bytes, script: Script, shared: list[Any] | None) -> Target:
+    """Restore a Target. shared: what it is to share, None for what was pickled beside it."""
+    content, links = load(pickled, script)
+    if isinstance(links, bytes):
+        if shared is None:
+            shared = load(_read(tree, Pickle(*content)), script)
+        content, links = load(links, script, shared)
+    targets: list[Target] = content
     nodes = []
     for target, (requirements, isolate, _, _) in zip(targets, links, strict=True):
         node = Node(Requirements(*requirements), isolate, ref(target))
@@ -50,11 +130,61 @@ def restore_target(pickled: bytes, script: Script) -> Target:
                 nodes[child].adopted = True
             else:
                 node.children.append(command_from_wire(child))
-        if follow_on is not None:
+        if isinstance(follow_on, int):
             node.follow_on = targets[follow_on]
             nodes[follow_on].adopted = True
-    restored: Target = targets[0]
-    return restored
+        elif follow_on is not None:
+            node.follow_on = command_from_wire(follow_on)
+        if any(isinstance(c, Command) and c.pickle for c in (*node.children, node.follow_on)):
+            common = shared or []
+            node.sealed = Sealed(tree, script, common, dump(common))
+    return targets[0]
+
+
+def _read(tree: str, where: Pickle) -> bytes:
+    try:
+        return read_pickle(tree, where)
+    except OSError as error:
+        raise Unreadable(str(error)) from error
+
+
+def open_sealed(node: Node) -> None:
+    """Make Targets again of a node's children and follow-on that are pickled, and of all below."""
+    nodes = [node]
+    for each in nodes:  # grows as it goes
+        sealed, each.sealed = each.sealed, None
+        if sealed is None:
+            continue
+
+        def opened(thing: Any, sealed: Sealed = sealed) -> Any:
+            if not isinstance(thing, Command) or thing.pickle is None:
+                return thing
+            pickled = _read(sealed.tree, thing.pickle)
+            target = _restore(sealed.tree, pickled, sealed.script, sealed.shared)
+            node_of(target).adopted = True
+            nodes.append(node_of(target))
+            return target
+
+        each.children = [opened(child) for child in each.children]
+        each.follow_on = opened(each.follow_on)
+
+
+def handed_over(target: Target, bundle: BundleWriter) -> tuple[list[Command], Command | None]:
+    """Return the Commands of a Target's children and follow-on, now that it has run.
+
+    Raises as target_command() does, and Unreadable.
+    """
+    node = node_of(target)
+    if node.sealed is not None and node.sealed.is_stale():
+        open_sealed(node)
+    children = [
+        child if isinstance(child, Command) else target_command(child, bundle)
+        for child in node.children
+    ]
+    follow_on = node.follow_on
+    if follow_on is None or isinstance(follow_on, Command):
+        return children, follow_on
+    return children, target_command(follow_on, bundle)
 
 
 def check_picklable(target: Target) -> None:
@@ -92,8 +222,10 @@ def _flat(root: Target) -> tuple[list[Target], list[tuple[Any, ...]]]:
                 targets.append(child)
             else:
                 children.append(_wire(child))
-        follow_on = None
-        if node.follow_on is not None:
+        follow_on: object = None
+        if isinstance(node.follow_on, Command):
+            follow_on = _wire(node.follow_on)
+        elif node.follow_on is not None:
             follow_on = len(targets)
             targets.append(node.follow_on)
         links.append((tuple(node.requirements), node.isolate, children, follow_on))
@@ -106,9 +238,14 @@ def _wire(command: Command) -> list[object]:
     return [kind, label, text, list(requirements), where and list(where), isolate]
 
 
-def _pickled(target: Target, content: tuple[list[Target], list[tuple[Any, ...]]]) -> bytes:
+def _pickled(target: Target, content: object) -> bytes:
+    return _checked(target, lambda: dump(content))
+
+
+def _checked(target: Target, pickle: Callable[[], bytes]) -> bytes:
+    """Return what `pickle` returns; its failure is told of `target`."""
     try:
-        pickled = dump(content)
+        pickled = pickle()
     except Exception as error:
         raise _refusal(target, error) from error
     if b"__main__" in pickled and not Process.in_worker:

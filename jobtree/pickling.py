@@ -9,6 +9,7 @@ Classes go by name: a bug mended in the script before a restart is mended in the
 from __future__ import annotations
 
 from _pickle import Unpickler, dumps  # the pickle module itself is slower to import
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -27,9 +28,13 @@ def dump(value: object) -> bytes:
 class _Loader(Unpickler):
     """Unpickles, finding what was in `__main__` in the script."""
 
-    def __init__(self, pickled: bytes, script: Script) -> None:
+    def __init__(self, pickled: bytes, script: Script, shared: Sequence[Any]) -> None:
         super().__init__(BytesIO(pickled))
-        self._script = script
+        self._script, self._shared = script, shared
+
+    def persistent_load(self, number: Any) -> Any:
+        """Return what stands beside the pickle."""
+        return self._shared[number]
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle refers to by name."""
@@ -48,12 +53,13 @@ class _Loader(Unpickler):
         return found
 
 
-def load(pickled: bytes, script: Script) -> Any:
+def load(pickled: bytes, script: Script, shared: Sequence[Any] = ()) -> Any:
     """Return the value dump() was given; executes what the pickle says.
 
+    shared: what it shares with others, and refers to by number.
     Raises JobTreeError for the script's faults, else whatever unpickling raises.
     """
-    return _Loader(pickled, script).load()
+    return _Loader(pickled, script, shared).load()
 
 
 def refuse_without_script(pickled: bytes, script: str) -> None:

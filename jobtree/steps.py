@@ -73,8 +73,8 @@ def run_step(
 
 def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
     """Run a Target here and now; whatever it raises is its failure."""
-    from jobtree.handover import restore_target, target_command
-    from jobtree.target import Target, node_of
+    from jobtree.handover import Unreadable, handed_over, restore_target
+    from jobtree.target import node_of
     from jobtree.unrun import refuse_unrun
 
     try:
@@ -86,7 +86,7 @@ def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
         return _failure(error)
     here = os.getpid()
     try:
-        target = restore_target(pickled, desk.script)
+        target = restore_target(desk.tree, pickled, desk.script)
         del pickled
         node = node_of(target)
         node.context = context
@@ -101,13 +101,9 @@ def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
                 leave_process(0)
             node.context = None
             regain(desk)
-        children = [
-            target_command(child, desk.bundle) if isinstance(child, Target) else child
-            for child in node.children
-        ]
-        follow_on = node.follow_on
-        then = None if follow_on is None else target_command(follow_on, desk.bundle)
-        return Outcome("", children, then)
+        return Outcome("", *handed_over(target, desk.bundle))
+    except Unreadable as error:
+        raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
     except WorkerFailure:
         raise
     except BaseException as error:  # noqa: BLE001 - the outermost boundary of a user's code

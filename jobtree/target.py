@@ -18,15 +18,28 @@ from jobtree.unrun import refuse_lazy, refuse_unrun
 
 
 class Node:
-    """What jobTree keeps of one Target. Only its requirements are pickled with it."""
+    """What jobTree keeps of one Target. Only its requirements are pickled with it.
 
-    __slots__ = ("adopted", "children", "context", "follow_on", "isolate", "owner", "requirements")
+    sealed: what opens those of its children and follow-on that are pickled already, if any is.
+    """
+
+    __slots__ = (
+        "adopted",
+        "children",
+        "context",
+        "follow_on",
+        "isolate",
+        "owner",
+        "requirements",
+        "sealed",
+    )
 
     def __init__(self, requirements: Requirements, isolate: bool, owner: Any = None) -> None:
         self.requirements, self.isolate = Requirements(*requirements), isolate
         self.owner = owner
         self.children: list[Target | Command] = []
-        self.follow_on: Target | None = None
+        self.follow_on: Target | Command | None = None
+        self.sealed: Any = None
         self.adopted = False
         self.context: StepContext | None = None
 
@@ -106,8 +119,9 @@ class Target:
         """Run `follow_on` after all descendants of this step. Refused: a second one."""
         node = node_of(self)
         if node.follow_on is not None:
+            name = getattr(node.follow_on, "label", "") or _name(node.follow_on)
             raise JobTreeError(
-                f"{type(self).__name__} has a follow-on already: {_name(node.follow_on)}",
+                f"{type(self).__name__} has a follow-on already: {name}",
                 code="JT406",
                 fix="set the second one from the first one's run()",
             )
@@ -130,11 +144,12 @@ class Target:
 
     def getChildren(self) -> list[Target]:
         """Return a copy of the list of child Targets added so far."""
-        return [child for child in node_of(self).children if isinstance(child, Target)]
+        return [child for child in _opened(self).children if isinstance(child, Target)]
 
     def getFollowOn(self) -> Target | None:
         """Return the follow-on set so far, or None."""
-        return node_of(self).follow_on
+        follow_on = _opened(self).follow_on
+        return follow_on if isinstance(follow_on, Target) else None
 
     # ---- what was asked for --------------------------------------------------------------
 
@@ -241,6 +256,16 @@ def node_of(target: Target) -> Node:
     if node.owner is None or node.owner() is not target:  # a copy: it starts with nothing added
         node = Node(node.requirements, node.isolate, ref(target))
         target._jobtree = node
+    return node
+
+
+def _opened(target: Target) -> Node:
+    """Return the node of a Target, all that hangs on it being Targets again."""
+    node = node_of(target)
+    if node.sealed is not None:
+        from jobtree.handover import open_sealed
+
+        open_sealed(node)
     return node
 
 

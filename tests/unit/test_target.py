@@ -58,7 +58,7 @@ def through_a_pickle(target: Target, tree: Path) -> Target:
     command = target_command(target, bundle)
     bundle.close()
     assert command.pickle is not None
-    return restore_target(read_pickle(str(tree), command.pickle), Script(""))
+    return restore_target(str(tree), read_pickle(str(tree), command.pickle), Script(""))
 
 
 def test_everything_public_is_there() -> None:
