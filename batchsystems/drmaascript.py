@@ -12,11 +12,9 @@ from collections.abc import Sequence
 
 from batchsystems.commandline.dialect import Request
 from batchsystems.interface import INDEX
+from batchsystems.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.sgeasking import given_words
 from batchsystems.sgewords import AWKWARD, KILL_NOTED, NODE_S_OWN, NOT_INHERITED, RERUN_STATUS
-
-NOT_LAUNCHED = 126
-"""With this the script ends that finds no directory, or cannot open its output."""
 
 NO_NUMBER = 70
 """With this it ends where nothing tells a task which one it is."""
@@ -51,9 +49,9 @@ def job_script(
             through_env.append(shlex.quote(f"{name}={value}"))
         elif name not in NODE_S_OWN:
             lines.append(f"export {name}={shlex.quote(value)}")
-    lines += setup
-    lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
     index = '"$JOBTREE_TASK_INDEX"' if request.size is not None else str(request.first)
+    lines += setup_lines(setup, index, request.private_env)
+    lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
     words = ["/usr/bin/env", *through_env] if through_env else []
     words += [index if word == INDEX else shlex.quote(word) for word in request.command]
     return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])

@@ -68,6 +68,9 @@ class JobSpec:
     scheduler's own whose value is unchanged from the caller's is no gift but a copy of that.
     cwd: absolute (None: the caller's).
     output: file to which the batch job's own stdout and stderr are appended (None: dropped).
+    private_env: a file of shell lines that export what more there is to the environment, which
+    nodes see and its owner alone may read: what the site runs before a job starts with that, where
+    there is such a thing (`worker.setup`), and env itself is then no secret.
     """
 
     name: str
@@ -77,6 +80,7 @@ class JobSpec:
     env: Mapping[str, str] | None = None
     cwd: str | None = None
     output: str | None = None
+    private_env: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):

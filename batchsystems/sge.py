@@ -30,6 +30,7 @@ from batchsystems.commandline.dialect import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, Caller, Resources
+from batchsystems.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.sgeanswers import (
     NATIVE,
     is_damaged,
@@ -134,11 +135,11 @@ class SgeDialect(Dialect):
                 lines.append(f"export {name}={shlex.quote(value)}")
         if request.output is not None and not _plain(request.output):
             lines.append(f"exec >>{shlex.quote(request.output)} 2>&1")
-        lines += self.settings.setup
-        lines.append(f"cd -- {shlex.quote(request.cwd)} || exit 126")
         index = f'"$((SGE_TASK_ID + {request.first - 1}))"'
         if request.size is None:
             index = str(request.first)
+        lines += setup_lines(self.settings.setup, index, request.private_env)
+        lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
         words = ["/usr/bin/env", *through_env] if through_env else []
         words += [index if word == INDEX else shlex.quote(word) for word in request.command]
         return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])

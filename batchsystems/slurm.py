@@ -28,6 +28,7 @@ from batchsystems.commandline.dialect import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, Caller, JobEnd, Reason, Resources
+from batchsystems.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.site import Site
 from batchsystems.slurmanswers import (
     HISTORY_FIELDS,
@@ -99,8 +100,9 @@ class SlurmDialect(Dialect):
         words = [shlex.quote(f"{name}={value}") for name, value in request.given.items()]
         words = ["/usr/bin/env", *words] if words else []
         words += [index if word == INDEX else shlex.quote(word) for word in request.command]
-        lines = [f"#!{self.settings.shell}", *self.settings.setup]
-        lines.append(f"cd -- {shlex.quote(request.cwd)} || exit 126")
+        lines = [f"#!{self.settings.shell}"]
+        lines += setup_lines(self.settings.setup, index, request.private_env)
+        lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
         return "\n".join([*lines, f"exec {' '.join(words)}", ""])
 
     def parse_submit(self, ran: Ran) -> Taken | Turned:

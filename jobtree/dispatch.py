@@ -17,12 +17,13 @@ from jobtree.attempts import State
 from jobtree.job import Colour, Job, Requirements
 from jobtree.kinds import kind_of
 from jobtree.live import Issue, Live
-from jobtree.mailbox.layout import order_path, output_path
+from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
 from jobtree.naming import submission_name
 from jobtree.packing import GROWTH, Known, Pack, Ready, plan
 from jobtree.recalling import recall
 from jobtree.settling import give_up
+from jobtree.setupenv import with_submission
 
 LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
@@ -186,8 +187,17 @@ def _submission(
         resources = Resources(granted.cpus or 1, memory, granted.gpus or 0, granted.time_s)
         argv = worker_argv(live.settings.python, order_path(live.directory, terms.submission))
         output = output_path(live.directory, terms.submission)
+        env, private = with_submission(os.environ), f"{live.directory}/{SETUP_ENVIRONMENT}"
         specs = [
-            JobSpec(terms.submission, argv, resources, issue.task, output=output)
+            JobSpec(
+                terms.submission,
+                argv,
+                resources,
+                issue.task,
+                env=env,
+                output=output,
+                private_env=private,
+            )
             for issue in issues
         ]
         handles = live.systems[issues[0].batch_system].issueJobs(specs)

@@ -10,12 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.files import read_private_range, write_file
-from jobtree.mailbox.layout import ENVIRONMENT
+from jobtree.mailbox.layout import ENVIRONMENT, SETUP_ENVIRONMENT
+from jobtree.setupenv import MARK, SHELL_S_OWN, is_plain, shell_lines
 from jobtree.sitestart import site_code
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -95,8 +97,22 @@ def main_script() -> tuple[str, str]:
 
 def save(tree: str, environment: Environment) -> str:
     """Write environment.json, for this user's eyes only; return its digest. Raises OSError."""
+    write_setup(tree, environment)
     write_file(f"{tree}/{ENVIRONMENT}", environment.encode())
     return environment.digest()
+
+
+def write_setup(tree: str, environment: Environment) -> None:
+    """Write environment.sh, with which the site's setup of a job starts. Raises OSError."""
+    elsewhere = {n: v for n, v in environment.environ.items() if not belongs_to_node(n)}
+    write_file(f"{tree}/{SETUP_ENVIRONMENT}", shell_lines(elsewhere))
+
+
+def keep_setup(tree: str) -> None:
+    """Write environment.sh where it is missing, as in a tree that an earlier version made."""
+    if not os.path.lexists(f"{tree}/{SETUP_ENVIRONMENT}"):
+        with suppress(FileNotFoundError):
+            write_setup(tree, load(tree))
 
 
 def recorded(tree: str, digests: str) -> str:
@@ -161,7 +177,17 @@ def belongs_to_node(name: str) -> bool:
 
 
 def step_environ(saved: Mapping[str, str], node: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a step: the saved one, and the node's own where it wins."""
+    """Return the environment of a step: the saved one, and the node's own where it wins.
+
+    Where the site's setup of jobs has run it began with the saved one: what it made of that wins.
+    Raises ValueError if it began with a part of it.
+    """
+    if node.get(MARK, "whole") != "whole":
+        raise ValueError(f"{SETUP_ENVIRONMENT} is damaged: the setup of jobs had not all of it")
+    if MARK in node:
+        own = {n: v for n, v in node.items() if n != MARK and n not in SHELL_S_OWN}
+        lost = {n: v for n, v in saved.items() if not (is_plain(n) or belongs_to_node(n))}
+        return lost | own
     mixed = {name: value for name, value in saved.items() if not belongs_to_node(name)}
     mixed.update((name, value) for name, value in node.items() if belongs_to_node(name))
     return mixed

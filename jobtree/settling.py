@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
+from batchsystems.jobscript import launch_words
 from jobtree import tree
 from jobtree.adoption import adopt, current, hand_back, tell_loss
 from jobtree.attempts import Action, News, State, advance
@@ -145,8 +146,7 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     running = live.mailbox.running(issue.name)
     victim = next(iter(issue.open))
     if hello is None:
-        printed = live.mailbox.launch_tail(issue.submission)
-        ending = failed_launch(ending, last_words(printed, issue.task))
+        ending = failed_launch(ending, _launch_words(live, issue))
         issue.began = ending.reason != "LAUNCH_FAILED"
         _slow_down(live, ending)
         for job_id in list(issue.open):
@@ -187,6 +187,12 @@ def _release(live: Live, issue: Issue) -> None:
     adopt(live, issue, live.mailbox.read(issue.name, final=True))
     for job_id in list(issue.open):
         _charge(live, issue, job_id, Verdict(Charge.NOBODY, "refused"))
+
+
+def _launch_words(live: Live, issue: Issue) -> str:
+    """Return why no step was begun, as far as the batch job could say."""
+    printed = live.mailbox.launch_tail(issue.submission)
+    return last_words(printed, issue.task) or launch_words(printed, issue.task)
 
 
 def _last_words(live: Live, issue: Issue) -> str:

@@ -28,7 +28,7 @@ def blame(issue: Issue, ending: Ending) -> None:
 
 def note_end(live: Live, issue: Issue) -> None:
     """Note how an issue fared on its node, once it is over; leave the node out if it is bad."""
-    if issue.fared_well is None:
+    if issue.fared_well is None or live.systems[issue.batch_system].here:
         return
     found = live.nodes.note(issue.node, issue.fared_well, live.clock.now(), issue.began)
     if found is not None:

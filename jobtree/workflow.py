@@ -314,6 +314,7 @@ def _live(
         systems = load_systems(directory, settings, site, store)
         for system in systems.values():
             held_open.callback(_let_go, system)
+        environment.keep_setup(directory)
         here = registry.is_here(settings.batch_system)
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))

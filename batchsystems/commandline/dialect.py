@@ -150,7 +150,7 @@ class Request:
     task, which the command has to add to its own. command: its element INDEX stands for the
     index. cwd: absolute. env: the job's environment, harmless to the scheduler's commands. given:
     what the caller gave with the job under names that a scheduler or a node uses itself: for the
-    job's command alone, whose value it is to be whatever they say.
+    job's command alone, whose value it is to be whatever they say. private_env: see JobSpec.
     """
 
     name: str
@@ -164,6 +164,7 @@ class Request:
     avoid: tuple[str, ...] = ()
     check: Check = Check.ON
     given: Mapping[str, str] = field(default_factory=dict)
+    private_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from batchsystems.commandline.task import Task, poor, unanswered
 from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused
+from batchsystems.jobscript import reread_launch
 from batchsystems.transport import Command, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -252,6 +253,7 @@ class Engine:
             avoid,
             batch.check,
             given,
+            spec.private_env,
         )
         self.submitting = batch
         return Task(
@@ -406,7 +408,7 @@ class Engine:
 
     def _reread(self, job: Job, end: JobEnd) -> Task:
         def hear(tail: str, began: float, now: float) -> None:
-            better = self.dialect.reread(end, job.native, tail)
+            better = self.dialect.reread(reread_launch(end, job.index, tail), job.native, tail)
             self.following.finish(job, better, reread=False)
 
         def look(transport: Transport) -> str:

@@ -17,6 +17,7 @@ from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.pacing import Patience
 from batchsystems.commandline.tracking import FOREVER, NEVER, Job, Roll, Search, meanings, newest
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
+from batchsystems.jobscript import NOT_LAUNCHED
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -190,7 +191,8 @@ class Following:
     def finish(self, job: Job, end: JobEnd, reread: bool = True) -> None:
         """Tell the end of a job, unless its output may know better."""
         self.absent.pop(job.handle, None)
-        if reread and job.output is not None and self.dialect.suspicious(end):
+        doubtful = end.exit_status == NOT_LAUNCHED or self.dialect.suspicious(end)
+        if reread and job.output is not None and doubtful:
             self.roll.by_native.pop(job.native, None)
             self.to_reread.append((job, end))
             return

@@ -100,6 +100,7 @@ class Batch:
             and (spec.name, spec.resources, spec.output) == (own.name, own.resources, own.output)
             and (spec.argv is own.argv or spec.argv == own.argv)
             and (spec.env is own.env or spec.env == own.env)
+            and spec.private_env == own.private_env
             and cwd == self.cwd
         )
 

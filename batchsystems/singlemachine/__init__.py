@@ -32,6 +32,7 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
+from batchsystems.jobscript import NOT_LAUNCHED, reread_launch
 from batchsystems.leaving import close_at_exit, forget
 from batchsystems.names import NamesInUse
 from batchsystems.singlemachine import launcher, records
@@ -96,7 +97,7 @@ class SingleMachine(BatchSystem):
         self.state_dir = os.path.abspath(state_dir or tempfile.mkdtemp(prefix="singleMachine-"))
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         self._grace_s = grace_s
-        self._around = setup_argv(setup, shell)
+        self._setup, self._shell = setup, shell
         self._packing = Packing((max_cpus or machine.cpus, memory, len(gpus)), 2 * grace_s)
         self._gpus = Devices(list(gpus))
         self._oom_counter = oom_counter()
@@ -165,7 +166,7 @@ class SingleMachine(BatchSystem):
         gpus = self._gpus.take(spec.resources.gpus)
         now = time.monotonic()
         self._packing.begin(job, spec.resources, now)
-        argv = [*self._around, *spec.command()]
+        argv = [*setup_argv(self._setup, self._shell, spec), *spec.command()]
         try:
             identity = start_launcher(self._order(spec, gpus), argv, environment(spec, gpus))
         except (OSError, ValueError) as error:
@@ -175,7 +176,8 @@ class SingleMachine(BatchSystem):
             self._tell(job, Refused(f"{spec.name}: cannot start a launcher: {error}", transient))
             return
         name = f"{spec.name}.{spec.index}"
-        self._watch(job, Live(name, identity, now, gpus, spec.resources.memory_bytes))
+        limit = spec.resources.memory_bytes
+        self._watch(job, Live(name, identity, now, gpus, limit, output=spec.output))
         self._tell(job, Accepted(identity.native))
 
     def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
@@ -283,6 +285,8 @@ class SingleMachine(BatchSystem):
         self._gpus.give_back(live.gpus)
         sampled = self._sampling.remove(job)
         end = records.read_end(self.state_dir, live.key) or self._unrecorded(live, code)
+        if end.exit_status == NOT_LAUNCHED:
+            end = reread_launch(end, live.index, live.tail())
         if sampled > (end.memory_bytes or 0):
             end = replace(end, memory_bytes=sampled)
         if end.reason is Reason.OUT_OF_MEMORY and live.limit_bytes is not None:

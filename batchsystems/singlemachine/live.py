@@ -12,6 +12,8 @@ from batchsystems.interface import JobSpec
 from batchsystems.singlemachine import records
 from batchsystems.singlemachine.processes import Identity
 
+TAIL_BYTES = 1 << 16
+
 
 @dataclass(slots=True)
 class Live:
@@ -23,6 +25,21 @@ class Live:
     gpus: tuple[str, ...] = ()
     limit_bytes: int | None = None
     killed: bool = False
+    output: str | None = None
+
+    @property
+    def index(self) -> int:
+        """The index of its task."""
+        return int(self.job.rpartition(".")[2])
+
+    def tail(self) -> str:
+        """Return the end of its output, "" if it cannot be read."""
+        try:
+            with open(self.output or os.devnull, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
 
     @property
     def key(self) -> str:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import cache_from_source
 
+from batchsystems.interface import JobSpec
+from batchsystems.jobscript import setup_lines
 from batchsystems.singlemachine import launcher
 from batchsystems.singlemachine.processes import Identity
 
@@ -40,12 +42,13 @@ def start_launcher(
     return identity
 
 
-def setup_argv(setup: Sequence[str], shell: str) -> list[str]:
-    """Return what stands before a command so that a shell runs these lines first; [] if none."""
-    if not setup:
+def setup_argv(setup: Sequence[str], shell: str, spec: JobSpec) -> list[str]:
+    """Return what stands before a job's command so that a shell runs these lines first."""
+    lines = setup_lines(setup, str(spec.index), spec.private_env)
+    if not lines:
         return []
     words = shlex.split(shell)
-    return [*words, "-c", "\n".join([*setup, 'exec "$@"']), words[0]]
+    return [*words, "-c", "\n".join([*lines, 'exec "$@"']), words[0]]
 
 
 def _script() -> str:

@@ -201,7 +201,10 @@ class Worker(Section):
         "scratch", "", "where local temp directories are made; $VARS are the node's"
     )
     setup: Lines = key(
-        "setup", (), "lines of shell before a worker starts, such as module load python/3.11"
+        "setup",
+        (),
+        "lines of shell before a worker starts, such as module load python/3.11; what they export "
+        "reaches the steps, and one that fails ends the launch, unless it says || true",
     )
     shell: Program = key("shell", "/bin/sh", "the shell of these lines, and of batch scripts")
     python: Word = key("python", "", "the Python of workers (default: the one of the master)")

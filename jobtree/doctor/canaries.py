@@ -104,9 +104,12 @@ class Canary:
         return [replace(first, index=index) for index in range(self.size)]
 
 
-def first_canary() -> Canary:
-    """Return the plainest job there is: if it does not run, nothing does."""
-    return Canary(RUNS, _sh("exit 0"))
+def first_canary(output: str | None = None) -> Canary:
+    """Return the plainest job there is: if it does not run, nothing does.
+
+    output: where what the site runs before it can say what went wrong.
+    """
+    return Canary(RUNS, _sh("exit 0"), output=output)
 
 
 def canaries(means: Means, haste: Haste, quick: bool = False) -> list[Canary]:

@@ -82,7 +82,8 @@ def _run(
     """Run the first canary, and if it runs all others; leave none of them behind."""
     made = Round(system, own, token, wishes.limits, tell)
     try:
-        made.run([first_canary()])
+        output = f"{own}/setup.log" if around.site.get("worker.setup") else None
+        made.run([first_canary(output)])
         if judge(made.cases, made.visit, around)[0].grade is not Grade.FAILED:
             made.run(canaries(around.means, wishes.haste, wishes.quick))
     finally:

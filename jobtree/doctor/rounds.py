@@ -12,6 +12,7 @@ import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from batchsystems.errors import SiteError, Unobtainable
@@ -19,7 +20,10 @@ from batchsystems.interface import Accepted, BatchSystem, JobEnd, Refused
 from jobtree.doctor.canaries import SEED, VISIT, Canary
 from jobtree.doctor.findings import Case, Delay, Visit
 from jobtree.doctor.visit import HELLO, PING, PONG
+from jobtree.environment import capture, write_setup
 from jobtree.mailbox.files import exists_after_listing, random_name, remove_tree, write_file
+from jobtree.mailbox.layout import SETUP_ENVIRONMENT
+from jobtree.setupenv import with_submission
 
 LOOK_S = 0.05
 TAIL_BYTES = 4096
@@ -56,6 +60,7 @@ def place(directory: str) -> Iterator[tuple[str, str]]:
         try:
             os.mkdir(f"{own}/orders", 0o700)
             write_file(f"{own}/{SEED}", f"{token}\n".encode())
+            write_setup(own, capture())
         except OSError as error:
             raise _unwritable(directory, error) from error
         yield own, token
@@ -133,7 +138,9 @@ class Round:
 
     def _issue(self, canary: Canary) -> Case:
         case = Case(canary, time.time())
-        handles = self._system.issueJobs(canary.specs(self._token))
+        env, private = with_submission(os.environ), f"{self._directory}/{SETUP_ENVIRONMENT}"
+        specs = [replace(s, env=env, private_env=private) for s in canary.specs(self._token)]
+        handles = self._system.issueJobs(specs)
         self._cases[canary.name] = case
         self._case_of |= dict.fromkeys(handles, case)
         return case

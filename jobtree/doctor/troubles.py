@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from batchsystems.interface import JobEnd, Reason
+from batchsystems.jobscript import KEY
 from jobtree.doctor import canaries as jobs
 from jobtree.doctor.findings import Around, Case, Delay, Grade, Verdict, on_node
 from jobtree.doctor.suspects import Suspects, blamed
@@ -38,7 +39,7 @@ def trouble(row: str, case: Case, around: Around) -> Verdict | None:
         return Verdict(row, Grade.FAILED, seen, remedy)
     for end in case.ends:
         if end.reason not in (Reason.OK, Reason.FAILED, _WANTED.get(row)):
-            remedy, keys = _advice(end.reason, case, around)
+            remedy, keys = _advice(end, case, around)
             return Verdict(row, Grade.FAILED, told(end), remedy, keys)
     return None
 
@@ -61,8 +62,12 @@ def _waiting(row: str, case: Case, around: Around) -> Verdict:
     return Verdict(row, Grade.FAILED, seen, f"{remedy}; or wait for longer: --wait 1h", found.keys)
 
 
-def _advice(reason: Reason, case: Case, around: Around) -> _Advice:
+def _advice(end: JobEnd, case: Case, around: Around) -> _Advice:
     """Return what to do against an end that was not asked for."""
+    reason = end.reason
+    if reason is Reason.LAUNCH_FAILED and any(each.startswith(KEY) for each in end.evidence):
+        said = "mend that line, or have it end with `|| true` if jobs can do without"
+        return said, (KEY,)
     if reason is Reason.LAUNCH_FAILED and case.canary.output is not None:
         return f"{os.path.dirname(around.means.directory)}: {SHARE}", ()
     if reason is Reason.OUT_OF_MEMORY:

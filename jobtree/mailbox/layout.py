@@ -7,6 +7,7 @@ Owns names and paths; touches no file. Read next: files.py.
       tree.db                    the tree itself (store.py); only the lease holder opens it
       leases/EPOCH               who holds the tree (lease.py)
       environment.json           environment, directory, umask, script of the master
+      environment.sh             the environment as lines of shell, for worker.setup to begin with
       status.json                what `status` shows, renewed by the master
       control/                   requests of other commands, and the answers
       orders/SUBMISSION          what the tasks of one submission are to do
@@ -26,6 +27,7 @@ from __future__ import annotations
 MARKER = "jobtree.json"
 DATABASE = "tree.db"
 ENVIRONMENT = "environment.json"
+SETUP_ENVIRONMENT = "environment.sh"
 STATUS = "status.json"
 
 LEASES, CONTROL, BATCH = "leases", "control", "batch"
@@ -47,7 +49,10 @@ SUBDIRECTORIES = (
     DIRECTORIES,
 )
 
-TRUSTED = (MARKER, ENVIRONMENT, STATUS, *(name for name in SUBDIRECTORIES if "/" not in name))
+TRUSTED = (
+    *(MARKER, ENVIRONMENT, SETUP_ENVIRONMENT, STATUS),
+    *(name for name in SUBDIRECTORIES if "/" not in name),
+)
 """What lies in a tree and must be its owner's alone; the databases too."""
 
 JOBS_PER_DIRECTORY = 1000

@@ -33,6 +33,7 @@ from jobtree.mailbox.layout import (
     MARKER,
     ORDERS,
     RESULTS,
+    SETUP_ENVIRONMENT,
     STATUS,
     bundle_path,
     failed_log_path,
@@ -47,7 +48,7 @@ from jobtree.mailbox.results import Done, Hello, Line, ResultReader, Start, read
 
 TAIL_BYTES = 4096
 
-WRITTEN_BY_MASTERS = (ENVIRONMENT, MARKER, STATUS, "bell")
+WRITTEN_BY_MASTERS = (ENVIRONMENT, SETUP_ENVIRONMENT, MARKER, STATUS, "bell")
 """Files of which a master that was killed may have left a draft."""
 
 TIDIED_AT_ONCE = 1000

@@ -99,9 +99,9 @@ def test_secrets_of_the_environment_get_nowhere(tmp_path: Path) -> None:
     assert any(b"worker_start.py" in line for line in processes.seen)
     shown = [line for line in processes.seen if any(s.encode() in line for s in SECRETS.values())]
     assert not shown
-    kept = place.tree / "environment.json"
-    assert list(holding_secrets(tmp_path)) == [kept]
-    assert kept.stat().st_mode & 0o777 == 0o600
+    kept = {place.tree / f"environment.{form}" for form in ("json", "sh")}
+    assert set(holding_secrets(tmp_path)) == kept
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
     shutil.copytree(place.tree, tmp_path / "copy")
     with sqlite3.connect(tmp_path / "copy" / "tree.db") as db:
         dump = "\n".join(db.iterdump())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.flows import Workflow
+from tests.unit import sgefake
 from tests.unit.slurmfake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -88,6 +89,74 @@ max_time = "30d"
     assert (said["batch_system"], said["site"]["files"]) == ("slurm", [named])
     assert len(said["site"]["digest"]) == 64
     assert f"site  {named}" in flow.command("status", str(flow.tree))
+
+
+SETUP = """
+[worker]
+setup = [
+  "tool() { export PATH=$FLOW_HOME/tools:$PATH; }",
+  "if true",
+  "then tool",
+  "fi",
+  "export CHANGED=by-setup ADDED=$FROM_MASTER",
+  "unset GONE",
+  "nosuch load this || true",
+]
+"""
+
+SHOWS = """
+class Root(Target):
+    def run(self):
+        for name in ("CHANGED", "ADDED", "GONE", "FROM_MASTER", "MY_TOKEN"):
+            note("python", name + "=" + os.environ.get(name, "-"))
+        note("python", "PATH=" + os.environ["PATH"].partition(":")[0])
+        self.addChildCommand(
+            'echo "CHANGED=$CHANGED ADDED=$ADDED GONE=${GONE--} FROM_MASTER=$FROM_MASTER'
+            ' MY_TOKEN=$MY_TOKEN PATH=${PATH%%:*}" >> shell'
+        )
+"""
+
+
+@pytest.fixture(params=["singleMachine", "slurm", "sge"])
+def system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of a batch system that can be used."""
+    name: str = request.param
+    if name != "singleMachine":
+        {"slurm": use, "sge": sgefake.use}[name](monkeypatch, tmp_path / "fake")
+    return name
+
+
+def test_what_a_setup_exports_reaches_the_steps(
+    flow: Workflow, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CHANGED", "GONE", "FROM_MASTER", "MY_TOKEN"):
+        monkeypatch.setenv(name, "the-master's")
+    monkeypatch.setenv("FLOW_HOME", str(flow.home))
+    flow.write(SHOWS)
+    flow.run("--site", site(flow, QUICK + SETUP), "--batchSystem", system, "--defaultTime", "1m")
+    kept = "the-master's"
+    expected = {"CHANGED=by-setup", f"ADDED={kept}", "GONE=-", f"FROM_MASTER={kept}"}
+    expected |= {f"MY_TOKEN={kept}", f"PATH={flow.home}/tools"}
+    assert set(flow.lines("python")) == expected
+    assert set(flow.lines("shell")) == expected
+
+
+def test_a_setup_with_a_line_that_fails_is_told_and_charged_to_no_step(
+    flow: Workflow, system: str
+) -> None:
+    text = "[worker]\nsetup = ['export A=1', 'nosuch load python']\n[retry]\nrescue_count = 1\n"
+    flow.write(SHOWS)
+    named = site(flow, QUICK + text)
+    said = flow.run("--site", named, "--batchSystem", system, "--defaultTime", "1m", code=1)
+    why = "worker.setup, line 2, ended with status 127: nosuch load python"
+    assert said.count("its worker ended before it began (launch failed, exit status 126 on ") >= 2
+    assert why in said
+    assert "not found" in said
+    assert "given up: no rescues left" in said
+    assert not flow.lines("python")
+    logs = flow.command("logs", str(flow.tree), "1")
+    assert why in logs
+    assert "not found" in logs
 
 
 def test_a_job_too_long_for_one_queue_goes_to_another(flow: Workflow, slurm: FakeSlurm) -> None:

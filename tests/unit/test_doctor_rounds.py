@@ -215,8 +215,18 @@ def test_a_scratch_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_setup_that_spoils_jobs(tmp_path: Path) -> None:
     found = report(tmp_path, site(tmp_path, "[worker]\nsetup = ['exit 0']\n"), quick=True)
-    grade, _, keys = verdict(found, jobs.STATUS)
+    grade, seen, keys = verdict(found, jobs.RUNS)
     assert (grade, keys) == (Grade.FAILED, ("worker.setup",))
+    assert "worker.setup, line 1, ended with status 0: exit 0" in seen
+
+
+def test_a_setup_with_a_line_that_fails(tmp_path: Path) -> None:
+    lines = "setup = ['export A=1', 'nosuch load python']"
+    found = report(tmp_path, site(tmp_path, f"[worker]\n{lines}\n"), quick=True)
+    grade, seen, keys = verdict(found, jobs.RUNS)
+    assert (grade, keys) == (Grade.FAILED, ("worker.setup",))
+    assert "worker.setup, line 2, ended with status 127: nosuch load python" in seen
+    assert "not found" in seen
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:

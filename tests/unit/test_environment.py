@@ -13,6 +13,7 @@ import pytest
 from jobtree.context import scratch_on_node
 from jobtree.environment import Environment, belongs_to_node, capture, load, save, step_environ
 from jobtree.errors import StoreError
+from jobtree.setupenv import MARK, shell_lines, with_submission
 
 SAVED = Environment({"A": "1", "B\udcff": "\udcfe"}, "/d", 0o27, ["/p"], "/s.py", "", "/python")
 
@@ -121,3 +122,55 @@ def test_local_directories_are_made_where_the_node_says(
     for name, value in node.items():
         monkeypatch.setenv(name, value)
     assert scratch_on_node(wanted) == found
+
+
+# ---- on its way to a node -----------------------------------------------------------------
+
+TWO_LINES = "it's $HOME `x`\n\\ "
+FUNCTION = {"BASH_FUNC_module%%": '() {  echo "module $1\'s"\n}'}
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_shell_lines_are_the_environment_again(tmp_path: Path, shell: str) -> None:
+    given = {"A": TWO_LINES, "B": "", "B\udcff": "x", "PWD": "/nowhere", "IFS": "x"}
+    lines = tmp_path / "environment.sh"
+    lines.write_bytes(shell_lines(given | FUNCTION))
+    program = "import json, os; print(json.dumps(dict(os.environ)))"
+    show = f". {lines}; exec {sys.executable} -c '{program}'"
+    done = subprocess.run([shell, "-euc", show], capture_output=True, check=True, env={})
+    found = json.loads(done.stdout)
+    assert (found["A"], found["B"], found[MARK]) == (TWO_LINES, "", "whole")
+    assert found.get("PWD") != "/nowhere"
+    assert "IFS" not in found
+    if shell == "/bin/bash":
+        said = subprocess.run(
+            [shell, "-c", f". {lines}; module it"], capture_output=True, check=True
+        )
+        assert said.stdout == b"module it's\n"
+
+
+def test_what_a_setup_has_made_of_it_wins() -> None:
+    saved = {"A": "1", "B": "1", "PWD": "/home", "BASH_FUNC_f%%": "() { :; }", "TMPDIR": "/old"}
+    node = {"A": "2", "C": "3", "PWD": "/spool", "SLURM_JOB_ID": "7", MARK: "whole"}
+    assert step_environ(saved, node) == {
+        "A": "2",  # B was unset
+        "C": "3",
+        "PWD": "/home",
+        "BASH_FUNC_f%%": "() { :; }",
+        "SLURM_JOB_ID": "7",
+    }
+
+
+def test_a_setup_that_began_with_a_part_of_it_is_no_ground_to_stand_on() -> None:
+    with pytest.raises(ValueError, match=r"environment\.sh is damaged"):
+        step_environ({}, {MARK: "begun"})
+
+
+def test_what_goes_with_a_submission_is_no_secret() -> None:
+    kept = {"PATH": "/bin", "LD_LIBRARY_PATH": "/lib", "LC_ALL": "C", "HOME": "/h"}
+    assert with_submission(kept | {"MY_TOKEN": "x", "AWS_SECRET": "y", "A": "1"}) == kept
+
+
+def test_the_lines_of_shell_are_private(tmp_path: Path) -> None:
+    save(str(tmp_path), SAVED)
+    assert (tmp_path / "environment.sh").stat().st_mode & 0o777 == 0o600
