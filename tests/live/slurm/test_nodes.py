@@ -135,7 +135,7 @@ def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
 
 
 def test_a_job_that_runs_and_never_begins_is_rescued(plant: Plant, open_tmp_path: Path) -> None:
-    hangs_once = f"mkdir {open_tmp_path}/hung 2>/dev/null && exec sleep 300"
+    hangs_once = f"if mkdir {open_tmp_path}/hung 2>/dev/null; then exec sleep 300; fi"
     tree = plant(rescue={"silence": SILENCE_S}, worker={"setup": hangs_once, "heartbeat": 1})
     tree.write("class Root(Target):\n    def run(self):\n        note('ran', 'x')\n")
     ended = tree.start("--rescueJobsFrequency", "1").end()
