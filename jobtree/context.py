@@ -17,9 +17,12 @@ MOST_MESSAGE_BYTES = 64 * 1024
 
 
 class Process:
-    """What kind of process this is. in_worker: a worker, where no workflow may be started."""
+    """What kind of process this is. in_worker: a worker, where no workflow may be started.
 
-    in_worker = False
+    used: a Target has run in it, and may have left anything.
+    """
+
+    in_worker = used = False
 
 
 def scratch_on_node(wanted: str) -> str:
@@ -36,15 +39,21 @@ class LocalDirectory:
     Each step that asks gets an empty directory of its own in it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, steps: int = 0) -> None:
+        """Take the path, and how many steps were before."""
         self.path = path
-        self._steps = 0
+        self.steps = steps
         self._now = ""
+
+    def look_again(self) -> None:
+        """Note that another process, which ran the present step, may have made its directory."""
+        if os.path.isdir(f"{self.path}/{self.steps}"):
+            self._now = f"{self.path}/{self.steps}"
 
     def ask(self) -> str:
         """Return the directory of the present step, made if it has none yet."""
         if not self._now:
-            self._now = f"{self.path}/{self._steps}"
+            self._now = f"{self.path}/{self.steps}"
         if not os.path.isdir(self._now):
             make_private(self.path)
             make_private(self._now)
@@ -64,7 +73,7 @@ class LocalDirectory:
         if self._now:
             remove_directory(self._now)
         self._now = ""
-        self._steps += 1
+        self.steps += 1
 
     def remove(self) -> None:
         """Remove everything."""

@@ -14,7 +14,7 @@ from math import ceil
 from batchsystems.interface import INDEX, JobSpec, Resources
 from jobtree import tree
 from jobtree.attempts import State
-from jobtree.job import Colour, Job, Requirements
+from jobtree.job import Colour, Job, Kind, Requirements
 from jobtree.kinds import kind_of
 from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
@@ -136,6 +136,7 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
     )
     issues, orders = [], []
     for task, jobs in enumerate(packs):
+        jobs.sort(key=_runs_in_the_worker)  # a worker's process serves those best that come first
         assignments = [_assign(live, job) for job in jobs]
         pack = [(given.job, given.attempt, given.step) for given in assignments]
         issue = Issue(
@@ -166,6 +167,12 @@ def _time_s(live: Live, needs: Requirements, packs: list[list[Job]]) -> float:
     if most is None or wanted <= most:
         return wanted
     return max(most, *(live.needs_of(job).time_s or 0.0 for pack in packs for job in pack))
+
+
+def _runs_in_the_worker(job: Job) -> bool:
+    """Tell whether a job's next step runs in the worker's own process, and so uses it up."""
+    command = job.stack[-1]
+    return command.kind == Kind.TARGET and not (job.isolate or command.isolate)
 
 
 def _assign(live: Live, job: Job) -> Assignment:

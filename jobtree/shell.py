@@ -31,7 +31,7 @@ LONGEST_ARGUMENT = 128 * 1024
 """Bytes that one argument of a program may have on Linux, its last zero among them."""
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 _KILLS = (signal.SIGKILL, signal.SIGTERM)
 _AS_KILLED = frozenset(code for number in _KILLS for code in (-number, 128 + number))
@@ -124,7 +124,7 @@ def _spawn_and_wait(text: str, context: StepContext, terms: Terms) -> tuple[Outc
             terms.environ,
             setpgroup=0,
             setsigmask=(),
-            setsigdef=_BACK_TO_DEFAULT,
+            setsigdef=BACK_TO_DEFAULT,
         )
     except OSError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -161,6 +161,11 @@ def hold_back() -> Iterable[int]:
     Else one that comes just after a child is started would leave the child to itself.
     """
     return signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+
+
+def let_go(mask: Iterable[int]) -> None:
+    """Undo hold_back(), where there is no child to wait for, or in the child."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def wait_for_group(

@@ -6,22 +6,21 @@ Read next: worker.py, which does; handover.py for how a Target comes out of a pi
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobtree.context import StepContext
-from jobtree.descriptors import Descriptors, identity, leads_to, lift
-from jobtree.job import Command, Kind, command_from_wire
+from jobtree.context import Process, StepContext
+from jobtree.descriptors import Descriptors
+from jobtree.environment import Environment
+from jobtree.job import Command, Kind
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
-from jobtree.measure import Meter, usage_of_child
+from jobtree.measure import Meter
 from jobtree.script import Script
-from jobtree.shell import Outcome, Terms, run_command, seems_killed, signal_name, wait_for_group
+from jobtree.shell import Outcome, Terms, run_command, seems_killed
 from jobtree.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -43,12 +42,31 @@ class Desk(NamedTuple):
     """What steps are run with."""
 
     tree: str
+    issue: str
     bundle: BundleWriter
     script: Script
     surroundings: Surroundings
     descriptors: Descriptors
     meter: Meter
     terms: Terms
+
+
+def make_desk(tree: str, issue: str, saved: Environment, descriptors: Descriptors) -> Desk:
+    """Put this process into the workflow's environment; return what steps are run with.
+
+    Raises OSError if the workflow's directory is not to be had on this node.
+    """
+    surroundings = Surroundings(saved)
+    Process.in_worker = True
+    meter = Meter()
+    surroundings.flush()
+    surroundings.note_signals(meter.status())
+    script = Script(saved.main_path, saved.main_module)
+    script.install()
+    bundle = BundleWriter(tree, issue)
+    descriptors.owners += [bundle, meter]
+    terms = Terms(surroundings.environ, "INFO", 0.0, lambda _: None)
+    return Desk(tree, issue, bundle, script, surroundings, descriptors, meter, terms)
 
 
 def run_step(
@@ -62,16 +80,19 @@ def run_step(
 
     desk.surroundings.start_site(desk.meter.status)
     if isolated or command.isolate:
-        return _run_isolated(desk, command, context)
+        from jobtree.isolated import run_isolated
+
+        return run_isolated(desk, command, context)
+    Process.used = True
     desk.meter.start()
-    outcome = _run_target(desk, command, context)
+    outcome = run_target(desk, command, context)
     return outcome, desk.meter.stop()
 
 
 # ---- Targets -----------------------------------------------------------------------------
 
 
-def _run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
+def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
     """Run a Target here and now; whatever it raises is its failure."""
     from jobtree.handover import Unreadable, handed_over, restore_target
     from jobtree.target import node_of
@@ -181,84 +202,3 @@ def _trim(told: Any, seen: set[int]) -> None:
             _trim(part, seen)
         _trim(told.__cause__, seen)
         told = told.__context__
-
-
-# ---- a process of its own ----------------------------------------------------------------
-
-
-def _run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[Outcome, Usage]:
-    """Run a Target in a forked process: whatever it does, only that process suffers."""
-    paper, worker = _paper(desk), os.getpid()
-    what = identity(paper)
-    desk.surroundings.flush()
-    desk.meter.start()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setpgid(0, 0)
-            desk.meter.reopen()
-            desk.meter.start()
-            outcome = _run_target(desk, command, context)
-            if not leads_to(paper, what):
-                paper = os.open(f"/proc/{worker}/fd/{paper}", os.O_RDWR | os.O_CLOEXEC)
-            _report(paper, outcome, context, desk.meter.stop())
-            desk.surroundings.flush()
-        except BaseException as error:  # noqa: BLE001 - nothing may return into the worker
-            os.write(2, f"the isolated Target's process failed: {error}\n".encode())
-            leave_process(70)
-        leave_process(0)
-    status, used = wait_for_group(pid, desk.terms.on_group)
-    desk.bundle.look_again()
-    usage = usage_of_child(desk.meter.stop().wall_s, used)._replace(memory_bytes=None)
-    told = _read_report(paper, context)
-    os.close(paper)
-    if told is not None:
-        outcome, own_usage = told
-        return outcome, usage._replace(memory_bytes=own_usage.memory_bytes)
-    context.has_directory = os.path.lexists(job_directory(context.tree, context.job))
-    return _crash(os.waitstatus_to_exitcode(status)), usage
-
-
-def _crash(code: int) -> Outcome:
-    if code < 0:
-        why, status, number = f"killed by {signal_name(-code)}", None, -code
-    else:
-        why, status, number = (
-            f"the Target ended its own process with exit status {code}",
-            code,
-            None,
-        )
-    killed = seems_killed(code)
-    return Outcome(why, exit_status=status, signal=number, crashed=True, killed=killed)
-
-
-def _paper(desk: Desk) -> int:
-    """Return a descriptor of an unnamed file, for a child process to report on."""
-    try:
-        return lift(os.memfd_create("jobtree-report"))
-    except (AttributeError, OSError):
-        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-        return lift(os.open(f"{desk.tree}/results", flags, 0o600))
-
-
-def _report(paper: int, outcome: Outcome, context: StepContext, usage: Usage) -> None:
-    told = [outcome, usage, context.messages, context.publish, context.has_directory]
-    with open(paper, "wb", closefd=False) as file:
-        file.write(json.dumps(told).encode())
-
-
-def _read_report(paper: int, context: StepContext) -> tuple[Outcome, Usage] | None:
-    """Return what the child reported; None if it did not live to."""
-    os.lseek(paper, 0, os.SEEK_SET)
-    with open(paper, "rb", closefd=False) as file:
-        content = file.read()
-    try:
-        outcome, usage, messages, publish, has_directory = json.loads(content)
-    except ValueError:
-        return None
-    context.messages, context.publish, context.has_directory = messages, publish, has_directory
-    why, children, follow_on, *rest = outcome
-    then = None if follow_on is None else command_from_wire(follow_on)
-    return Outcome(why, [command_from_wire(child) for child in children], then, *rest), Usage(
-        *usage
-    )

@@ -31,6 +31,7 @@ class Surroundings:
 
         Raises OSError if the directory is not to be had on this node.
         """
+        self.saved = saved
         self._directory, self._umask = saved.directory, saved.umask
         self.environ = step_environ(saved.environ, os.environ)
         self._environ_object = os.environ
@@ -101,6 +102,12 @@ class Surroundings:
             self._err = _text(2)
         sys.stdout = sys.__stdout__ = self._out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self._err  # type: ignore[misc]
+
+    def run_exit_functions(self) -> None:
+        """Run what libraries registered for the end of a process."""
+        atexit = sys.modules.get("atexit")
+        if atexit is not None and atexit._ncallbacks():
+            atexit._run_exitfuncs()
 
     def _set_environ(self) -> None:
         os.environ.clear()

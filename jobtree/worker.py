@@ -22,11 +22,10 @@ from batchsystems import dispositions
 from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import Charge, Companion
-from jobtree.context import LocalDirectory, Process, scratch_on_node
+from jobtree.context import LocalDirectory, scratch_on_node
 from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import load
 from jobtree.ledger import Ledger
-from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.claims import Claim, Fence, read_fence, take_claim
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.files import exists_after_listing, remove_file
@@ -34,12 +33,9 @@ from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
 from jobtree.mailbox.results import End, Hello
 from jobtree.mailbox.sight import require_tree
-from jobtree.measure import Meter
-from jobtree.script import Script
 from jobtree.shell import Terms as ShellTerms
 from jobtree.steplog import StepLog
-from jobtree.steps import Desk, WorkerFailure, leave_process
-from jobtree.surroundings import Surroundings
+from jobtree.steps import Desk, WorkerFailure, leave_process, make_desk
 
 RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
@@ -164,22 +160,12 @@ def _desk(
 ) -> Desk:
     """Put this process into the workflow's environment; return what steps are run with."""
     try:
-        saved = load(tree, terms.environment)
-        surroundings = Surroundings(saved)
+        desk = make_desk(tree, issue, load(tree, terms.environment), descriptors)
     except (OSError, ValueError) as error:
         raise WorkerFailure(f"the workflow's environment is not to be had: {error}") from error
-    Process.in_worker = True
-    meter = Meter()
-    surroundings.flush()
-    surroundings.note_signals(meter.status())
-    shell = ShellTerms(
-        surroundings.environ, terms.log_level, terms.job_time_s, companion.runs_group
-    )
-    script = Script(saved.main_path, saved.main_module)
-    script.install()
-    bundle = BundleWriter(tree, issue)
-    descriptors.owners += [bundle, meter]
-    return Desk(tree, bundle, script, surroundings, descriptors, meter, shell)
+    environ = desk.surroundings.environ
+    shell = ShellTerms(environ, terms.log_level, terms.job_time_s, companion.runs_group)
+    return desk._replace(terms=shell)
 
 
 def _run_pack(shift: Shift, pack: list[Assignment]) -> None:

@@ -312,6 +312,73 @@ def hidden(target: Target, name: str) -> object:
     return return_unrun(target, name)
 
 
+# ---- what a process keeps ----------------------------------------------------------------
+
+
+def draw(target: Target) -> None:
+    from tests.unit import seeded_on_import
+
+    print(seeded_on_import.draw(), random.getrandbits(64))
+
+
+def draw_with_numpy(target: Target) -> None:
+    import numpy as np  # type: ignore[import-not-found,unused-ignore]
+
+    print(np.random.randint(2**62))
+
+
+def multiply(target: Target) -> None:
+    """Use the thread pool of a linear algebra library, which OpenMP may be."""
+    import numpy as np  # type: ignore[import-not-found,unused-ignore]
+
+    ones = np.ones((600, 600))
+    assert (ones @ ones)[0, 0] == 600
+
+
+def hold_lock(target: Target) -> None:
+    """Leave a library in use, as by a thread of C: its lock is held, and nobody will let it go."""
+    from tests.unit import seeded_on_import
+
+    seeded_on_import.lock.acquire()
+    sys.modules["polluted"] = sys
+    children(target, 1)
+
+
+def use_lock(target: Target) -> None:
+    from tests.unit import seeded_on_import
+
+    assert "polluted" not in sys.modules
+    assert seeded_on_import.lock.acquire(timeout=30)
+    seeded_on_import.lock.release()
+    print("used")
+
+
+def draw_then_isolated(target: Target, isolated: str) -> None:
+    """Use this process, and have a step come after that wants one of its own."""
+    draw(target)
+    target.setFollowOnTarget(Call(isolated, isolate=True))
+
+
+def trap(target: Target, sign: str, got: str) -> None:
+    def leave(number: int, _frame: object) -> None:
+        Path(got).touch()
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, leave)
+    Path(sign).touch()
+    while True:
+        signal.pause()
+
+
+def where(target: Target) -> None:
+    directory = Path(target.getLocalTempDir())
+    print(os.getcwd(), os.environ.get("POLLUTED"), len(os.listdir(directory)))
+    (directory / "left").touch()
+    Path(target.getGlobalTempDir())
+    target.logToMaster(f"{target.getAttempt()} {target.getAvailableMemory()}")
+    children(target, 2)
+
+
 class WithoutInit(Target):
     """Forgets Target.__init__."""
 

@@ -1,0 +1,232 @@
+"""Runs a Target in a process of its own, in which no other Target has run.
+
+Owns that process and its report; must not know what a Target is. Read next: steps.py.
+
+Where no Target has run in the worker's own process yet, a fork of it will do: it has nothing but
+jobTree's modules. Once one has, locks, thread pools and the state of generators of random numbers
+would come along; so the process is then a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from jobtree.context import LocalDirectory, Process, StepContext
+from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
+from jobtree.environment import Environment
+from jobtree.job import Command, Requirements, command_from_wire
+from jobtree.mailbox.layout import job_directory
+from jobtree.mailbox.results import Usage
+from jobtree.measure import usage_of_child
+from jobtree.shell import (
+    BACK_TO_DEFAULT,
+    Outcome,
+    Terms,
+    hold_back,
+    let_go,
+    seems_killed,
+    signal_name,
+    wait_for_group,
+)
+from jobtree.steps import Desk, WorkerFailure, leave_process, make_desk, run_target
+
+PAPER = 3
+"""The descriptor by which a fresh interpreter is told what to run, and on which it reports."""
+
+
+def run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[Outcome, Usage]:
+    """Run a Target in a process of its own: whatever it does, only that process suffers.
+
+    Raises OSError if there can be none.
+    """
+    paper = _paper(desk)
+    desk.surroundings.flush()
+    desk.meter.start()
+    mask = hold_back()
+    try:
+        start = _start_interpreter if Process.used else _fork
+        pid = start(desk, command, context, paper)
+    except OSError:
+        let_go(mask)
+        raise
+    status, used = wait_for_group(pid, desk.terms.on_group, mask)
+    desk.bundle.look_again()
+    context.local.look_again()
+    usage = usage_of_child(desk.meter.stop().wall_s, used)._replace(memory_bytes=None)
+    told = _read_report(paper, context)
+    os.close(paper)
+    if told is not None:
+        outcome, own_usage = told
+        return outcome, usage._replace(memory_bytes=own_usage.memory_bytes)
+    context.has_directory = os.path.lexists(job_directory(context.tree, context.job))
+    return _crash(os.waitstatus_to_exitcode(status)), usage
+
+
+def _crash(code: int) -> Outcome:
+    killed = seems_killed(code)
+    if code < 0:
+        why = f"killed by {signal_name(-code)}"
+        return Outcome(why, signal=-code, crashed=True, killed=killed)
+    why = f"the Target ended its own process with exit status {code}"
+    return Outcome(why, exit_status=code, crashed=True, killed=killed)
+
+
+# ---- two ways to have such a process -----------------------------------------------------
+
+
+def _fork(desk: Desk, command: Command, context: StepContext, paper: int) -> int:
+    """Start the step in a copy of this process; return its pid."""
+    what, worker = identity(paper), os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setpgid(0, 0)
+            let_go(())
+            desk.meter.reopen()
+            _run_and_report(desk, command, context, (paper, what, worker))
+        finally:
+            leave_process(70)
+    with suppress(OSError):  # it has done so itself, or is gone
+        os.setpgid(pid, pid)
+    return pid
+
+
+def _start_interpreter(desk: Desk, command: Command, context: StepContext, paper: int) -> int:
+    """Start the step in a fresh interpreter; return its pid."""
+    terms, local = desk.terms, context.local
+    told = {
+        "environment": desk.surroundings.saved._asdict(),
+        "terms": [terms.log_level, terms.job_time_s],
+        "issue": desk.issue,
+        "command": command,
+        "local": [local.path, local.steps],
+        "context": [
+            *(context.tree, context.job, context.attempt, context.step),
+            *(context.depth, context.granted),
+        ],
+    }
+    with open(paper, "wb", closefd=False) as file:
+        file.write(json.dumps(told).encode())
+    os.lseek(paper, 0, os.SEEK_SET)
+    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", start, "--step"],
+        terms.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, paper, PAPER)],
+        setpgroup=0,
+        setsigmask=(),
+        setsigdef=BACK_TO_DEFAULT,
+    )
+
+
+def main() -> None:
+    """Be the fresh interpreter."""
+    os.closerange(PAPER + 1, 65536)  # Targets of the worker may have let others have their files
+    with open(PAPER, "rb", closefd=False) as file:
+        told: dict[str, Any] = json.loads(file.read())
+    paper = lift(PAPER)
+    os.lseek(paper, 0, os.SEEK_SET)
+    os.ftruncate(paper, 0)
+    tree, job, attempt, step, depth, granted = told["context"]
+    local = LocalDirectory(*told["local"])
+    context = StepContext(tree, job, attempt, step, depth, Requirements(*granted), local)
+    saved = Environment(**told["environment"])
+    descriptors = Descriptors((StandardInput(), _Output()))
+    desk = make_desk(tree, told["issue"], saved, descriptors)
+    log_level, job_time_s = told["terms"]
+    desk = desk._replace(
+        terms=Terms(desk.surroundings.environ, log_level, job_time_s, lambda _: None)
+    )
+    gc.freeze()
+    gc.enable()
+    command = command_from_wire(told["command"])
+    _run_and_report(desk, command, context, (paper, identity(paper), os.getppid()))
+
+
+class _Output:
+    """The worker's log, as a step's own process has it: descriptors 1 and 2."""
+
+    def __init__(self) -> None:
+        self._fd = lift(os.dup(1))
+        self._identity = identity(self._fd)
+
+    def mend(self) -> bool:
+        if not leads_to(self._fd, self._identity):
+            return False
+        os.dup2(self._fd, 1)
+        os.dup2(self._fd, 2)
+        return True
+
+
+def _run_and_report(
+    desk: Desk, command: Command, context: StepContext, paper: tuple[int, Identity, int]
+) -> None:
+    """Run the Target, report how it went, and end this process.
+
+    paper: the descriptor to report on, what it leads to, and which process has it too.
+    """
+    try:
+        _draw_anew()
+        desk.surroundings.start_site(desk.meter.status)
+        desk.meter.start()
+        outcome = run_target(desk, command, context)
+        fd, what, worker = paper
+        if not leads_to(fd, what):
+            fd = os.open(f"/proc/{worker}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+        _report(fd, outcome, context, desk.meter.stop())
+        desk.surroundings.run_exit_functions()
+        desk.surroundings.flush()
+    except BaseException as error:  # noqa: BLE001 - nothing may return into the worker
+        os.write(2, f"the isolated Target's process failed: {error}\n".encode())
+        leave_process(70)
+    leave_process(0)
+
+
+def _draw_anew() -> None:
+    """Let no two processes draw the same random numbers: what site runs may have loaded numpy."""
+    numpy_random: Any = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+# ---- its report --------------------------------------------------------------------------
+
+
+def _paper(desk: Desk) -> int:
+    """Return a descriptor of an unnamed file, for a child process to report on."""
+    try:
+        return lift(os.memfd_create("jobtree-report"))
+    except (AttributeError, OSError):
+        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+        return lift(os.open(f"{desk.tree}/results", flags, 0o600))
+
+
+def _report(paper: int, outcome: Outcome, context: StepContext, usage: Usage) -> None:
+    told = [outcome, usage, context.messages, context.publish, context.has_directory]
+    with open(paper, "wb", closefd=False) as file:
+        file.write(json.dumps(told).encode())
+
+
+def _read_report(paper: int, context: StepContext) -> tuple[Outcome, Usage] | None:
+    """Return what the child reported; None if it did not live to."""
+    os.lseek(paper, 0, os.SEEK_SET)
+    with open(paper, "rb", closefd=False) as file:
+        content = file.read()
+    if content.startswith(b"{"):
+        raise WorkerFailure("an interpreter for an isolated step did not start")
+    try:
+        outcome, usage, messages, publish, has_directory = json.loads(content)
+    except ValueError:
+        return None
+    context.messages, context.publish, context.has_directory = messages, publish, has_directory
+    why, children, follow_on, *rest = outcome
+    then = None if follow_on is None else command_from_wire(follow_on)
+    return Outcome(why, [command_from_wire(child) for child in children], then, *rest), Usage(
+        *usage
+    )
