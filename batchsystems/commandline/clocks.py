@@ -60,5 +60,9 @@ class SchedulerClock:
 
 
 def bounded(job: Job, running_s: float, now: float) -> float:
-    """Return how long a job may have run: no longer than since its submission, whatever is said."""
-    return max(0.0, min(running_s, now - job.begun))
+    """Return how long a job may have run: no longer than it is there, whatever is said.
+
+    Where a clock that was set hides since when it is, no longer than it is known here.
+    """
+    since = job.begun if job.begun > NEVER else job.accepted_at
+    return max(0.0, min(running_s, now - since))

@@ -12,6 +12,15 @@ from typing import Protocol
 from batchsystems.interface import JobEnd, JobRecord, JobSpec, Reason
 from tests.simulation.world import World
 
+EPOCH = 1.7e9
+"""The true time at which worlds begin, but for the seconds that they count."""
+
+NAMESAKE, PREDECESSOR = "namesake", "predecessor"
+"""Other owners of jobs: a tree of the same name, and the one that was here before."""
+
+APART = (-26 * 3600.0, -5 * 3600.0, -400.0, 400.0, 5 * 3600.0)
+"""By how much the scheduler's clock may be ahead."""
+
 
 class Process(Protocol):
     """What runs on a node."""
@@ -42,11 +51,22 @@ class Node:
 class BatchJob:
     """One batch job as the scheduler knows it. known: does the scheduler still know of it?
 
-    avoid: nodes it is to be kept away from.
+    avoid: nodes it is to be kept away from. called: its name there. owner: whose it is, "" if this
+    tree's. submitted, started: by the scheduler's clock. kills: how often its end was asked for.
     """
 
-    def __init__(self, native: str, spec: JobSpec, avoid: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        native: str,
+        spec: JobSpec,
+        avoid: tuple[str, ...] = (),
+        called: str = "",
+        owner: str = "",
+    ) -> None:
         self.native, self.spec, self.avoid = native, spec, avoid
+        self.called, self.owner = called or spec.name, owner
+        self.accepted_at = self.submitted = self.started = self.ended_at = 0.0
+        self.kills = 0
         self.node: Node | None = None
         self.process: Process | None = None
         self.started_at = 0.0
@@ -80,6 +100,9 @@ class Cluster:
         self.says_capacity = self.dice.random() < 0.5
         self.says_running = self.dice.random() < 0.5
         self._numbers = 0
+        self.ahead_s = self.zone_s = 0.0
+        if world.strikes("clocks differ"):
+            self.ahead_s = world.stream("clocks").choice(APART)
 
     @property
     def slots(self) -> int:
@@ -92,13 +115,38 @@ class Cluster:
         lasts_s = self.world.stream("node without the tree").choice([300.0, 3000.0, 1e9])
         self.world.after(lasts_s, lambda: setattr(node, "sees_tree", True))
 
-    def accept(self, spec: JobSpec, avoid: tuple[str, ...] = ()) -> BatchJob:
-        """Take a job into the queue."""
+    def new_number(self) -> str:
+        """Return an id that no job had before."""
         self._numbers += 1
-        job = BatchJob(f"{self._numbers}", spec, avoid)
+        return f"{self._numbers}"
+
+    def clock(self) -> float:
+        """Return what the scheduler's clock shows, in whole seconds as it tells them."""
+        return float(int(self.world.now + EPOCH + self.ahead_s))
+
+    def disturb_clocks(self) -> None:
+        """Have the scheduler's clock set, or its commands tell another zone's time, at times."""
+        if self.world.strikes("scheduler's clock set"):
+            self.ahead_s = self.world.stream("clocks").choice(APART)
+        if self.world.strikes("zone changed"):
+            self.zone_s = self.world.stream("clocks").choice([0.0, -5 * 3600.0, 9 * 3600.0])
+
+    def accept(
+        self,
+        spec: JobSpec,
+        avoid: tuple[str, ...] = (),
+        native: str = "",
+        called: str = "",
+        owner: str = "",
+    ) -> BatchJob:
+        """Take a job into the queue."""
+        job = BatchJob(native or self.new_number(), spec, avoid, called, owner)
+        job.accepted_at, job.submitted = self.world.now, self.clock()
         self.jobs[job.native] = job
         self.world.record("accepted", issue=job.issue, native=job.native)
         self.world.after(self.dice.uniform(0, 2 * self.slowness_s), lambda: self._queue(job))
+        if owner:
+            return job
         if self.world.strikes("job lost"):
             self.world.after(self.dice.uniform(0, 20), lambda: self._lose(job))
         if self.world.strikes("job absent for a while"):
@@ -132,7 +180,7 @@ class Cluster:
                 self._run(job, node)
 
     def _run(self, job: BatchJob, node: Node) -> None:
-        job.node, job.started_at = node, self.world.now
+        job.node, job.started_at, job.started = node, self.world.now, self.clock()
         node.runs.append(job)
         process = job.process = self._start_process(job, lambda end: self.ended(job, end, process))
         limit = job.spec.resources.time_s
@@ -157,7 +205,7 @@ class Cluster:
         job.process = None
         if job.node is not None:
             job.node.runs.remove(job)
-        job.end = end
+        job.end, job.ended_at = end, self.world.now
         if job.known:
             self._tell_all(job, end)
         self._fill()

@@ -50,6 +50,22 @@ def end_told(known: Known, data: Data) -> None:
     known.end_told.add(data["issue"])
 
 
+def foreign_killed(known: Known, data: Data) -> None:
+    known.must(False, "P7", f"another's batch job is killed: {data}")
+
+
+def absence_told(known: Known, data: Data) -> None:
+    known.must(False, "P3", f"a batch job shown in every answer is taken for gone: {data}")
+
+
+def given_up_lives(known: Known, data: Data) -> None:
+    known.must(False, "P7", f"what was given up is shown again, and not killed: {data}")
+
+
+def age_told(known: Known, data: Data) -> None:
+    known.must(False, "P8", f"a batch job is said to run for longer than it is there: {data}")
+
+
 def finished_run(known: Known, data: Data) -> None:
     known.run_over = True
 
@@ -135,6 +151,8 @@ def claim(known: Known, data: Data) -> None:
     if not data["won"]:
         return
     issue, worker = data["issue"], data["worker"]
+    stray = worker.startswith("predecessor")
+    known.must(not stray, "P4", f"{worker} claims {issue}, submitted for the tree before this")
     if issue.rpartition(".")[0] in known.withdrawn:
         known.late_claims.add(worker)  # it may look once more, and leave; it must run nothing
         return

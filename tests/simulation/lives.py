@@ -12,8 +12,10 @@ from jobtree.holder import Holder, Place
 from jobtree.lease import Lease, Leases
 from jobtree.live import Live
 from jobtree.master import Master, Unwatched
+from jobtree.naming import ID_LENGTH
 from jobtree.store import Store
 from tests.simulation.adapter import Adapter
+from tests.simulation.commands import CommandAdapter
 from tests.simulation.disk import VirtualMailbox
 from tests.simulation.world import VirtualClock
 
@@ -128,7 +130,10 @@ class Life:
         self.void = False
         self.began = run.world.now
         self.store = VirtualStore(path, self)
-        self.adapter = Adapter(run.cluster, epoch, self.point)
+        self.adapter: Adapter | CommandAdapter = Adapter(run.cluster, epoch, self.point)
+        if run.commands:
+            tree_id = self.store.identity()[:ID_LENGTH]
+            self.adapter = CommandAdapter(run.cluster, epoch, self.point, tree_id)
         mailbox = VirtualMailbox(run.disk, epoch, self.point)
         clock = VirtualClock(run.world)
         systems: dict[str, Any] = {"virtual": self.adapter}

@@ -21,7 +21,7 @@ from jobtree.job import Colour, Pickle, Requirements
 from jobtree.mailbox.bundles import digest
 from jobtree.options import UNLIMITED, Settings
 from jobtree.store import Store
-from tests.simulation.cluster import BatchJob, Cluster
+from tests.simulation.cluster import NAMESAKE, BatchJob, Cluster
 from tests.simulation.disk import Disk
 from tests.simulation.lives import (
     HISTORY,
@@ -35,7 +35,7 @@ from tests.simulation.lives import (
     VirtualLeases,
 )
 from tests.simulation.trees import GIB, command_for, plan_tree
-from tests.simulation.worker import Worker
+from tests.simulation.worker import Sleeper, Worker
 from tests.simulation.world import World
 
 LONGEST_RUN_S = 48 * 3600.0
@@ -55,8 +55,9 @@ class TreeFinished(Exception):
 class Run:
     """One seed: a tree, a cluster, its masters, from the first start to the last file removed."""
 
-    def __init__(self, seed: int, folder: str, faulty: bool = True) -> None:
-        self.world = World(seed, faulty)
+    def __init__(self, seed: int, folder: str, faulty: bool = True, commands: bool = False) -> None:
+        self.world = World(seed, faulty, commands)
+        self.commands = commands
         self.dice = self.world.stream("run")
         self.folder = folder
         self.leases: dict[int, Holder] = {}
@@ -340,8 +341,10 @@ class Run:
 
         self.world.after(1.0, look)
 
-    def _start_worker(self, job: BatchJob, ended: Any) -> Worker:
-        name = f"w{len(self._workers) + 1}"
+    def _start_worker(self, job: BatchJob, ended: Any) -> Worker | Sleeper:
+        if job.owner == NAMESAKE:
+            return Sleeper(self.world, self.dice.choice([5.0, 100.0, 2000.0]), ended)
+        name = f"{job.owner or 'w'}{len(self._workers) + 1}"
         worker = Worker(
             self.disk,
             job,
@@ -392,8 +395,8 @@ class Run:
         life.bury()
 
     def _alive(self) -> list[str]:
-        running = [worker.issue for worker in self._workers if worker.alive]
-        return running + [job.issue for job in self.cluster.waiting]
+        running = [each.issue for each in self._workers if each.alive and not each.job.owner]
+        return running + [job.issue for job in self.cluster.waiting if not job.owner]
 
 
 @contextmanager
@@ -410,12 +413,12 @@ def small_limits(dice: Any) -> Iterator[None]:
         store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, live.WINDOW = before
 
 
-def simulate(seed: int, faulty: bool = True) -> World:
-    """Run one seed from its beginning to its end."""
+def simulate(seed: int, faulty: bool = True, commands: bool = False) -> World:
+    """Run one seed from its beginning to its end. commands: by the real engine's commands."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="jobtree-sim-", dir=base)
     try:
-        run = Run(seed, folder, faulty)
+        run = Run(seed, folder, faulty, commands)
         globals()["last_world"] = run.world
         with small_limits(run.world.stream("limits")):
             return run.run()

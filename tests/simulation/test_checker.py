@@ -225,6 +225,11 @@ def taken(**now: object) -> Callable[[History], None]:
     return lambda history: history.append(Event(90, "taken", told))
 
 
+def happens(kind: str, **told: object) -> Callable[[History], None]:
+    """Return what adds an event that must not be."""
+    return lambda history: history.append(Event(90, kind, dict(told)))
+
+
 BAD: dict[str, tuple[Callable[[History], None], str]] = {
     "a result nobody wrote": (without("finished", node=3), "P3"),
     "a result adopted twice": (adopted_twice, "P2"),
@@ -252,6 +257,14 @@ BAD: dict[str, tuple[Callable[[History], None], str]] = {
     "a tree taken while its lease is renewed": (taken(unchanged_s=59.0), "lease"),
     "a tree taken while its master works": (taken(at_work_s=5.0), "lease"),
     "a tree taken without a copy": (taken(copying=False), "lease"),
+    "another's batch job killed": (happens("foreign killed", native="7"), "P7"),
+    "a job that is shown taken for gone": (happens("absence told", native="7"), "P3"),
+    "a job older than it is there": (happens("age told", native="7"), "P8"),
+    "a job given up and left to run": (happens("given up lives", native="7"), "P7"),
+    "an order run by a job of a tree before": (
+        happens("claim", worker="predecessor1", issue=A, won=True),
+        "P4",
+    ),
     "no end": (lambda history: history.append(Event(99, "stuck", {"epoch": 1})), "P6"),
 }
 

@@ -30,6 +30,7 @@ from jobtree.mailbox.results import (
 from tests.simulation.cluster import BatchJob, Node
 from tests.simulation.disk import Disk, File, write_line
 from tests.simulation.trees import NEVER, Step, command_for, step_number
+from tests.simulation.world import World
 
 WORKER_BYTES = 64 * 2**20
 CHILDREN_IN_A_LINE = 3
@@ -46,6 +47,25 @@ class Died(Exception):
     def __init__(self, end: JobEnd) -> None:
         super().__init__(end.reason.name)
         self.end = end
+
+
+class Sleeper:
+    """A process of another's job: it does nothing here, and ends by itself."""
+
+    def __init__(self, world: World, lasts_s: float, ended: Callable[[JobEnd], None]) -> None:
+        self._alive, self._ended = True, ended
+        world.after(lasts_s, self._end)
+
+    def _end(self) -> None:
+        if self._alive:
+            self._ended(JobEnd(Reason.OK, exit_status=0))
+
+    def die(self, how: str, node_lost: bool) -> None:
+        """End at once."""
+        self._alive = False
+
+    def stall(self, lasts_s: float) -> None:
+        """Do nothing for a while, as ever."""
 
 
 class Worker:

@@ -61,6 +61,15 @@ FAULTS: dict[str, float] = {
 }
 """Each kind of fault, and how likely it is where it could strike, before a seed's own factor."""
 
+COMMAND_FAULTS: dict[str, float] = {
+    "clocks differ": 1.0,
+    "scheduler's clock set": 0.01,
+    "zone changed": 0.02,
+    "namesake submits": 0.15,
+    "predecessor submits": 0.15,
+}
+"""Those of worlds in which masters speak to the scheduler by the real engine and its commands."""
+
 SELDOM = ("kill ignored", "kill late")
 """Where these could strike few seeds come, so nearly all of them enable them."""
 
@@ -82,19 +91,20 @@ class World:
     forced: ClassVar[dict[str, float]] = {}
     """rates that hold for every seed, whatever it enables"""
 
-    def __init__(self, seed: int, faulty: bool = True) -> None:
+    def __init__(self, seed: int, faulty: bool = True, commands: bool = False) -> None:
         self.seed = seed
         self.now = 1000.0
         self.epoch_offset = 1.7e9
         self.history: list[Event] = []
         self.fired: Counter[str] = Counter()
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
         self._streams: dict[str, Random] = {}
         swarm = self.stream("swarm")
         self.quiet_at = self.now + swarm.choice([60.0, 300.0, 1500.0])
         self.rates = {}
-        for kind, rate in FAULTS.items():
+        kinds = FAULTS | COMMAND_FAULTS if commands else FAULTS
+        for kind, rate in kinds.items():
             share = 0.9 if kind in SELDOM else 0.5
             enabled, factor = swarm.random() < share, swarm.choice([0.5, 1.0, 2.0])
             if enabled and faulty:
@@ -123,7 +133,7 @@ class World:
         """Add to the history."""
         self.history.append(Event(self.now, kind, data))
 
-    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+    def after(self, delay_s: float, act: Callable[[], object]) -> None:
         """Have something happen later."""
         self._count += 1
         heapq.heappush(self._queue, (self.now + delay_s, self._count, act))
