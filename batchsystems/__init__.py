@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Reason,
         Refused,
         Resources,
+        Trouble,
         Update,
     )
     from batchsystems.registry import load, load_for, names
@@ -44,7 +45,7 @@ _HOMES = {
     ),
     "interface": (
         *("INDEX", "Accepted", "Ambiguous", "BatchSystem", "Caller", "Capacity", "JobEnd"),
-        *("JobRecord", "JobSpec", "Reason", "Refused", "Resources", "Update"),
+        *("JobRecord", "JobSpec", "Reason", "Refused", "Resources", "Trouble", "Update"),
     ),
     "registry": ("load", "load_for", "names"),
     "singlemachine": ("SingleMachine",),
@@ -72,6 +73,7 @@ __all__ = [
     "SingleMachine",
     "Site",
     "SiteError",
+    "Trouble",
     "Unobtainable",
     "Update",
     "load",

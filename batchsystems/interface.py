@@ -158,6 +158,17 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What holds jobs up, for as long as it does.
+
+    what: for people, with what is done about it. since: epoch seconds.
+    """
+
+    what: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
     """What a batch system can run at once: in total, for the largest single job.
 
@@ -259,6 +270,10 @@ class BatchSystem(ABC):
     def explain(self, ids: Iterable[int]) -> dict[int, str]:
         """Say, for people, why these jobs do not run yet. Unknown ids are left out."""
         return {}
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Say what holds jobs up now: a scheduler that gives no answer, takes or ends no jobs."""
+        return ()
 
     def exclude(self, nodes: Iterable[str]) -> None:
         """Keep later submissions away from these nodes, where the scheduler can."""

@@ -28,6 +28,7 @@ from batchsystems.interface import (
     JobRecord,
     JobSpec,
     Resources,
+    Trouble,
     Update,
 )
 from batchsystems.leaving import close_at_exit, forget
@@ -183,6 +184,11 @@ class CommandLine(BatchSystem):
         """Say why these jobs do not run yet, in the scheduler's words and in plain ones."""
         with self._changed:
             return self._engine.explain(ids)
+
+    def troubles(self) -> list[Trouble]:
+        """Say what holds jobs up now, and since when."""
+        with self._changed:
+            return self._engine.troubles(self._clock.now())
 
     def exclude(self, nodes: Iterable[str]) -> None:
         """Keep later submissions away from these nodes, and from no others."""

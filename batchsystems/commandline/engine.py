@@ -33,8 +33,9 @@ from batchsystems.commandline.pacing import Gate, Pace, Patience, Rhythm
 from batchsystems.commandline.reasons import Reasons
 from batchsystems.commandline.task import Task, poor, unanswered
 from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
+from batchsystems.commandline.troubles import Waits, current
 from batchsystems.errors import Unobtainable
-from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused
+from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused, Trouble
 from batchsystems.jobscript import reread_launch
 from batchsystems.transport import Command, Transport
 
@@ -63,7 +64,7 @@ class Engine:
     def __init__(
         self, dialect: Dialect, pace: Pace, patience: Patience, epoch: Callable[[], float]
     ) -> None:
-        self.dialect, self.patience = dialect, patience
+        self.dialect, self.patience, self._epoch = dialect, patience, epoch
         self.roll = Roll()
         self.outbox = Outbox(self.roll, patience, dialect.arrays)
         self.following = Following(dialect, self.roll, patience, epoch)
@@ -79,6 +80,7 @@ class Engine:
         self._killing = Killing(self.following, self.rhythm.stirred)
         self._history = History(self.following)
         self._reasons = Reasons(self.following)
+        self._waits = Waits()
         self.submitting: Batch | None = None
         self._strange = 0
         self.inheritance: Inheritance | None = None
@@ -117,6 +119,15 @@ class Engine:
                 fix="nothing needs to be done: it is asked again, and jobs go on meanwhile",
             )
         return frozenset(self.roll.jobs)
+
+    def troubles(self, now: float) -> list[Trouble]:
+        """Say what holds jobs up."""
+        found = list(current(self.following, self.outbox, self._killing, self._waits))
+        if self.failures > 1:
+            said_at = self._answered_at if self._answered_at is not None else self._outage_since
+            found.insert(0, (f"no complete answer ({self.failures} tries): {self.outage}", said_at))
+        epoch = self._epoch()
+        return [Trouble(what, round(epoch - (now - since))) for what, since in found]
 
     def running(self, now: float) -> dict[int, float]:
         """Return handle -> seconds running of the jobs that run, as of now."""
@@ -392,6 +403,7 @@ class Engine:
         shown = max(known - len(self.following.absent), min(known, 1))
         watched = int(self.following.disowned.watched(now))
         self.rhythm.answered(now, shown + searches + watched, ended + len(gone))
+        self._waits.look(self.following, now)
         self._reasons.plan(now)
         sought = any(search.wants_history for search in self.following.searches)
         self._history.plan(now, afresh=sought or bool(gone))

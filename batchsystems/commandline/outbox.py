@@ -25,6 +25,9 @@ class Outbox:
     waiting: deque[Batch] = field(default_factory=deque)
     held_until: float = float("-inf")
     held_for: str = ""
+    held_since: float | None = None
+    tries: int = 0
+    """How often in a row nothing was taken."""
     _hold_s: float = 0.0
     _size: int | None = None
     _room: int | None = None
@@ -85,6 +88,7 @@ class Outbox:
     def taken(self) -> None:
         """Note that the scheduler accepts submissions."""
         self._hold_s, self.held_for, self.held_until = 0.0, "", float("-inf")
+        self.held_since, self.tries = None, 0
         if self._room is not None:
             self._room *= 2
 
@@ -102,6 +106,8 @@ class Outbox:
         """Submit nothing for a while: ever longer while the scheduler goes on refusing."""
         least, most = self.patience.hold_s, self.patience.hold_most_s
         self._hold_s = min(max(2 * self._hold_s, least), most)
+        self.held_since = now if self.held_since is None else self.held_since
+        self.tries += 1
         self.held_until, self.held_for = now + self._hold_s, why
 
     def halve(self, batch: Batch) -> None:

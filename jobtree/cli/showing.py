@@ -11,7 +11,7 @@ from shlex import quote
 from typing import Any
 
 from jobtree.mailbox.files import read_file
-from jobtree.report.plain import iso_time, one_line, plural, printable
+from jobtree.report.plain import clock_time, iso_time, one_line, plural, printable
 from jobtree.units import format_time
 
 MOST_BYTES = 128 * 1024
@@ -39,7 +39,7 @@ def status(said: dict[str, Any]) -> str:
         lines.append(f"  and {plural(len(classes) - CLASSES_SHOWN, 'more class')}: --json has all")
     for entry in said.get("nodes_left_out", ()):
         lines.append(f"  node {one_line(entry['node'], 40)} is left out: {one_line(entry['why'])}")
-    return "\n".join([*lines, *_failures(said), *_advice(said)])
+    return "\n".join([*lines, *_troubles(said), *_failures(said), *_advice(said)])
 
 
 def _by_whom(said: dict[str, Any]) -> str:
@@ -64,6 +64,12 @@ def _counts(said: dict[str, Any]) -> str:
         if count or name in ("done", "running", "failed")
     )
     return "  " + "  ".join(shown)
+
+
+def _troubles(said: dict[str, Any]) -> Iterator[str]:
+    for entry in said.get("troubles", ()):
+        system, since = one_line(entry["batch_system"], 40), clock_time(entry["since"])
+        yield f"  {system}, since {since}: {one_line(entry['what'])}"
 
 
 def _failures(said: dict[str, Any]) -> Iterator[str]:

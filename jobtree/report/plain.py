@@ -43,6 +43,13 @@ def iso_time(epoch_s: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s))
 
 
+def clock_time(epoch_s: float) -> str:
+    """Return a local time as HH:MM, with the date before it if it is not today's."""
+    then, today = time.localtime(epoch_s), time.localtime()
+    same = then[:3] == today[:3]
+    return time.strftime("%H:%M" if same else "%Y-%m-%d %H:%M", then)
+
+
 def plural(count: int, noun: str) -> str:
     """Return "1 job" or "7 jobs"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -10,11 +10,12 @@ one pass over the live issues. Read next: progress.py.
      "issued": 70, "running": 64,
      "classes": {"MapReads": {"done": 290, "mean_s": 252.4}},
      "nodes_left_out": [{"node": "node031", "why": "5 of the last 5 batch jobs failed there, ..."}],
+     "troubles": [{"batch_system": "slurm", "since": 1763802842, "what": "no complete answer ..."}],
      "failures": [{"job": 17, "class": "MapReads", "attempt": 3, "why": "exit status 1"}]}
 
 state: running, done, failed or interrupted. started, updated: epoch seconds of the master's
-clock. issued: batch jobs not ended; running: those whose workers have begun. failures: the
-youngest of those that failed for good.
+clock. issued: batch jobs not ended; running: those whose workers have begun. troubles: what holds
+batch jobs up now, and since when. failures: the youngest of those that failed for good.
 """
 
 from __future__ import annotations
@@ -97,6 +98,11 @@ class Publisher:
             },
             "nodes_left_out": [
                 {"node": each.node, "why": each.why} for each in live.nodes.excluded()
+            ],
+            "troubles": [
+                {"batch_system": name, "since": trouble.since, "what": trouble.what}
+                for name, system in live.systems.items()
+                for trouble in system.troubles()
             ],
             "failures": self._failures,
         }

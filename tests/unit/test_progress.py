@@ -8,21 +8,32 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import timeit
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchsystems.conformance import sh, wait_for
 from jobtree.attempts import State
+from jobtree.cli import showing
 from jobtree.job import Colour
 from jobtree.live import Live
 from jobtree.packing import Measured
+from jobtree.report.plain import clock_time
 from jobtree.report.progress import Progress, watching
 from jobtree.report.snapshot import read_status
 from tests.unit.runs import NOW, add_issue, fail, later, living, ours, paint
+from tests.unit.slurmfake import FakeSlurm, quick, use
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return use(monkeypatch, tmp_path / "slurm")
 
 
 @pytest.fixture
@@ -52,6 +63,31 @@ def test_the_status_file_has_its_versioned_form(live: Live):
     assert said["colours"] == {"white": 0, "grey": 1, "blue": 0, "black": 0, "red": 0}
     assert said["classes"] == {"Sort": {"done": 4, "mean_s": 1.5}}
     assert said["failures"] == []
+
+
+def test_it_says_since_when_a_batch_system_gave_no_complete_answer(live: Live, slurm: FakeSlurm):
+    """And what else holds jobs up: a real adapter over a scheduler that prints half a line."""
+    slurm.fault("squeue", "truncate", times=-1, bytes=30)
+    with closing(quick()) as system:
+        system.issueJob(sh("exit 0"))
+        live.systems["slurm"] = system
+        progress = Progress(live, True, ours)
+        wait_for(system.troubles, "a trouble")
+        progress.turn(live)
+        (told,) = status(live)["troubles"]
+    assert told["batch_system"] == "slurm"
+    assert "squeue's answer is not whole" in told["what"]
+    line = next(each for each in showing.status(status(live)).splitlines() if ", since " in each)
+    at = clock_time(told["since"])
+    assert line.startswith(f"  slurm, since {at}: no complete answer (")
+
+
+def test_a_time_is_told_as_a_clock_shows_it_with_the_date_if_it_is_not_today_s():
+    now = time.time()
+    assert clock_time(now - 3 * 86400) == time.strftime(
+        "%Y-%m-%d %H:%M", time.localtime(now - 3 * 86400)
+    )
+    assert len(clock_time(now)) == 5
 
 
 def test_it_is_written_at_most_once_a_second_and_when_it_says_something_new(

@@ -1,0 +1,58 @@
+"""Troubles: what holds jobs up now, and since when. Words alone; it changes nothing.
+
+Owns how it is told; what is tried again, how often and when, is the others'. Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from batchsystems.commandline.dialect import Phase
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.killing import Killing
+from batchsystems.commandline.outbox import Outbox
+
+
+class Waits:
+    """Jobs that wait in vain, or that the scheduler will not end, by the scheduler's words."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str], float] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def look(self, following: Following, now: float) -> None:
+        """Count them after an answer of the queue."""
+        waiting: Counter[str] = Counter()
+        found: Counter[tuple[str, str]] = Counter()
+        for job in following.roll.accepted():
+            if job.refusals:
+                found["job(s) that it refuses to end", job.unkilled] += 1
+            elif job.phase is Phase.WAITING:
+                waiting[job.why] += 1
+        for why, count in waiting.items():
+            if following.dialect.hopeless(why):
+                remedy = following.dialect.remedy(why)
+                told = f"{why}: {remedy}" if remedy else why
+                found["job(s) that will not start by themselves", told] += count
+        self._counts = found
+        self._since = {each: self._since.get(each, now) for each in found}
+
+    def tell(self) -> Iterator[tuple[str, float]]:
+        """Yield what there is, and since when."""
+        for (what, why), count in self._counts.items():
+            yield f"{count} {what}: {why}", self._since[what, why]
+
+
+def current(
+    following: Following, outbox: Outbox, killing: Killing, waits: Waits
+) -> Iterator[tuple[str, float]]:
+    """Yield what holds jobs up beside an outage, and since when."""
+    if outbox.held_for and outbox.waiting and outbox.held_since is not None:
+        tries = f"tried {outbox.tries} times" if outbox.tries > 1 else "tried once"
+        yield f"no submission was taken ({tries}): {outbox.held_for}", outbox.held_since
+    if killing.problem and (following.to_kill or following.names_to_kill):
+        yield f"kills do not arrive and are sent again: {killing.problem}", killing.since
+    if following.history_failing_since is not None and following.absent:
+        yield "accounting gives no answer", following.history_failing_since
+    yield from waits.tell()
