@@ -64,7 +64,7 @@ class TestCommands(CommandFaults):
     def test_what_an_enclosing_job_left_in_the_environment_goes_nowhere(
         self, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ):
-        left = ("SBATCH_PARTITION", "SLURM_CPU_BIND", "SQUEUE_FORMAT", "SLURM_JOB_NAME")
+        left = ("SBATCH_TIMELIMIT", "SLURM_CPU_BIND", "SQUEUE_FORMAT", "SLURM_JOB_NAME")
         self.job_environment(watcher, monkeypatch, tmp_path, *left)
 
 
