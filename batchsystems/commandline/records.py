@@ -7,6 +7,7 @@ dialect's, and the transport does the reading. Read next: history.py, which asks
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ PROBE_BYTES = 64 << 10
 SIGN_BYTES = 512
 """So much before the place up to which a file was read is looked at, to know it again."""
 
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".Z", ".lz4")
+MOVED = re.compile(r"[._-](\d[\d.:T_-]*|old|prev|bak|last)$")
+"""What a file's name ends with that was moved away: `.0`, `-20261129`, `.old`; not `.0.gz`."""
 MOST_BYTES = 256 << 20
 """One pass reads no more than this; the next goes on from there."""
 
@@ -148,7 +150,7 @@ class Records:
             beside = transport.beside(self._path)
         except OSError:
             return []
-        plain = [each for each in beside if not each.path.endswith(COMPRESSED)]
+        plain = [each for each in beside if MOVED.search(each.path)]
         return sorted((each for each in plain if each.changed >= since), key=_changed)
 
     def _read_on(
