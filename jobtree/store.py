@@ -304,10 +304,20 @@ class Store:
     def identity(self) -> str:
         """Return the tree's random id; one that has none yet gets it with the next commit."""
         known: str = self.meta("id", "")
-        if not known:
-            known = random_name(ID_BYTES)
-            self.put_meta("id", known)
-        return known
+        return known or self._new_identity()
+
+    def settle_at(self, place: str) -> None:
+        """Note where the tree is. A copy made elsewhere of a tree gets an id of its own."""
+        before = self.meta("place", "")
+        if before != place:
+            self.put_meta("place", place)
+            if before:
+                self._new_identity()
+
+    def _new_identity(self) -> str:
+        made = random_name(ID_BYTES)
+        self.put_meta("id", made)
+        return made
 
     def commit(self) -> None:
         """Make all changes since the last commit durable, in one transaction."""

@@ -318,6 +318,7 @@ def _live(
         here = registry.is_here(settings.batch_system)
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
+        store.settle_at(str(os.stat(directory).st_ino))  # that of a copy is another
         live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
         yield live
 

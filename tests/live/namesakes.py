@@ -98,13 +98,16 @@ def no_job_of_a_tree_removed_runs_anothers_order(
 
 
 def clocks_that_differ_harm_no_job(tree: Tree, clients: Sequence[str], around: str) -> None:
-    """Clients answer by another zone, which one of their wrappers sets: `around`, in shell."""
+    """Clients answer by another zone, which one of their wrappers sets: `around`, in shell.
+
+    No step has run for an hour, whatever the zone makes of it.
+    """
     write_gated(tree, 8)
     tree.bin = tree.home / "bin"
     for client in clients:
         fake_client(tree.bin, client, f'{around} exec "$REAL" "$@"', tree.environment["PATH"])
     tree.open("gate0")
-    master = tree.start()
+    master = tree.start("--maxJobDuration", "3600")
     tree.wait_for_lines("began", 8)
     master.wait_for_word("clock is about")
     looks = calls(tree.bin).count(clients[0])

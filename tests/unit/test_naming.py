@@ -33,7 +33,7 @@ def test_what_is_long_is_cut_where_that_harms_least() -> None:
     long = "x" * 100
     assert submission_name(long, "tree", "3f9a2c71d00d", 1, 1) == f"j-{'x' * 20}-tree-3f9a2c71.1-1"
     found = submission_name(long, long, "3f9a2c71d00d", 12345, 1234567)
-    assert found == f"j-{'x' * 13}-{'x' * 14}-3f9a2c71.12345-1234567"
+    assert found == f"j-{'x' * 14}-{'x' * 14}-3f9a2c71.12345-1234567"
 
 
 @given(st.text(), st.text(), IDS, st.integers(1, 10**5), st.integers(1, 10**8))
