@@ -317,10 +317,10 @@ class Engine:
         if kind in (Kind.NODES, Kind.PERMANENT, Kind.UNFIT) and avoided:
             log.warning("%s; asking again without leaving out nodes", said)
             batch.avoids = False
-            self.outbox.waiting.appendleft(batch)
+            self.outbox.put_back(batch)
         elif (kind, batch.check) in TRY_AGAIN:
             batch.check = TRY_AGAIN[kind, batch.check]
-            self.outbox.waiting.appendleft(batch)
+            self.outbox.put_back(batch)
         elif kind is Kind.SIZE and len(batch.jobs) > 1:
             self.outbox.halve(batch)
         elif kind in (Kind.OUTAGE, Kind.FULL, Kind.CROWDED):

@@ -7,7 +7,7 @@ Read next: engine.py.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from batchsystems.commandline.pacing import Patience
@@ -22,7 +22,6 @@ class Outbox:
     roll: Roll
     patience: Patience
     arrays: bool = True
-    waiting: deque[Batch] = field(default_factory=deque)
     held_until: float = float("-inf")
     held_for: str = ""
     held_since: float | None = None
@@ -31,6 +30,19 @@ class Outbox:
     _hold_s: float = 0.0
     _size: int | None = None
     _room: int | None = None
+    _batches: deque[Batch] = field(default_factory=deque)
+    _inside: set[int] = field(default_factory=set)
+    _withdrawn: bool = False
+
+    @property
+    def waiting(self) -> deque[Batch]:
+        """The batches, without what was withdrawn: that is taken out when they are looked at."""
+        if self._withdrawn:
+            for batch in self._batches:
+                batch.jobs = [job for job in batch.jobs if job.handle in self._inside]
+            self._batches = deque(batch for batch in self._batches if batch.jobs)
+            self._withdrawn = False
+        return self._batches
 
     def post(self, specs: Sequence[JobSpec], cwd: str) -> list[int]:
         """Take these jobs in; return their handles.
@@ -42,35 +54,39 @@ class Outbox:
         for spec in specs:
             job = self.roll.enter(spec.name, spec.index, spec.output)
             handles.append(job.handle)
-            last = self.waiting[-1] if self.waiting else None
+            self._inside.add(job.handle)
+            last = self._batches[-1] if self._batches else None
             if last is not None and last.follows(spec, spec.cwd or cwd):
                 last.jobs.append(job)
             else:
-                self.waiting.append(Batch(spec, spec.cwd or cwd, [job]))
+                self._batches.append(Batch(spec, spec.cwd or cwd, [job]))
         return handles
 
-    def withdraw(self, jobs: set[int]) -> None:
-        """Drop those of these jobs that still wait here."""
-        for batch in list(self.waiting):
-            for job in batch.jobs:
-                if job.handle in jobs:
-                    never = ("it had not been submitted",)
-                    self.roll.drop(job, JobEnd(Reason.CANCELLED, evidence=never))
-            batch.jobs = [job for job in batch.jobs if job.handle not in jobs]
-            if not batch.jobs:
-                self.waiting.remove(batch)
+    def put_back(self, batch: Batch) -> None:
+        """Have a batch be the next again."""
+        self._inside.update(job.handle for job in batch.jobs)
+        self._batches.appendleft(batch)
+
+    def withdraw(self, jobs: Iterable[int]) -> None:
+        """Drop those of these jobs that still wait here, in a time that others do not add to."""
+        for handle in self._inside.intersection(jobs):
+            self._inside.discard(handle)
+            self._withdrawn = True
+            never = ("it had not been submitted",)
+            self.roll.drop(self.roll.jobs[handle], JobEnd(Reason.CANCELLED, evidence=never))
 
     def empty(self, update: Update) -> list[Job]:
         """Drop all that waits here, with this as the last news of each; return it."""
         dropped = [job for batch in self.waiting for job in batch.jobs]
-        self.waiting.clear()
+        self._batches.clear()
+        self._inside.clear()
         for job in dropped:
             self.roll.drop(job, update)
         return dropped
 
     def due(self) -> float:
         """Return from when on something may be submitted."""
-        return self.held_until if self.waiting else float("inf")
+        return self.held_until if self._inside else float("inf")
 
     def largest(self) -> int:
         """Return how many tasks the next array would have without any limit."""
@@ -81,8 +97,9 @@ class Outbox:
         limits = (tasks or self.patience.tasks, self._size, self._room, None if self.arrays else 1)
         most = min(limit for limit in limits if limit is not None)
         first = self.waiting[0].cut_off(max(1, most))
-        if not self.waiting[0].jobs:
-            self.waiting.popleft()
+        if not self._batches[0].jobs:
+            self._batches.popleft()
+        self._inside.difference_update(job.handle for job in first.jobs)
         return first
 
     def taken(self) -> None:
@@ -99,7 +116,7 @@ class Outbox:
 
     def hold(self, batch: Batch, why: str, now: float) -> None:
         """Put a batch back, and wait."""
-        self.waiting.appendleft(batch)
+        self.put_back(batch)
         self.pause(why, now)
 
     def pause(self, why: str, now: float) -> None:
@@ -113,7 +130,7 @@ class Outbox:
     def halve(self, batch: Batch) -> None:
         """Put a batch back that was too large an array, to be submitted in smaller ones."""
         self._size = max(1, len(batch.jobs) // 2)
-        self.waiting.appendleft(batch)
+        self.put_back(batch)
 
     def room(self, now: float) -> None:
         """Note that jobs have ended, so that a limit on their number may be felt no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -328,3 +329,48 @@ def test_a_kill_meanwhile_reaches_it_by_name_and_again_when_it_is_found(world: W
     drive.pass_time(100)
     assert drive.kinds(job) == ["Ambiguous", "Accepted", "JobEnd"]
     assert drive.reason(job) is Reason.CANCELLED
+
+
+# ---- withdrawing ---------------------------------------------------------------------------
+
+
+def withdrawing_s(count: int) -> float:
+    """Return how long it takes to withdraw so many jobs that wait, one after the other."""
+    drive = Drive(World(), Pace(submits_per_s=0.001))
+    jobs = drive.submit(count // 2) + [
+        job for number in range(count // 2) for job in drive.submit(1, f"single{number}")
+    ]
+    began = time.process_time()
+    for job in jobs:
+        drive.kill(job)
+        drive.engine.idle_s(0.0)
+    lasted = time.process_time() - began
+    assert drive.engine.issued(0.0) == frozenset()
+    assert not drive.engine.outbox.waiting
+    return lasted
+
+
+def test_withdrawing_grows_with_what_is_withdrawn_and_not_with_what_waits():
+    few, many = (min(withdrawing_s(count) for _ in range(3)) for count in (500, 8000))
+    assert many < 16 * few * 5, (few, many)
+
+
+def test_what_is_left_of_a_batch_is_submitted_with_its_own_indices(world: World, drive: Drive):
+    jobs = drive.submit(6)
+    drive.kill(jobs[0], jobs[3])
+    drive.pass_time(5)
+    assert world.commands("sub") == [("sub", "job.1", "2"), ("sub", "job.4", "2")]
+    assert [drive.kinds(job) for job in jobs] == [
+        ["JobEnd"] if at in (0, 3) else ["Accepted"] for at in range(6)
+    ]
+
+
+def test_what_is_withdrawn_while_a_batch_is_held_back_is_not_submitted(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="outage")
+    jobs = drive.submit(3)
+    drive.pass_time(60)
+    drive.kill(jobs[1])
+    world.broken.clear()
+    drive.pass_time(400)
+    assert [drive.kinds(job) for job in jobs] == [["Accepted"], ["JobEnd"], ["Accepted"]]
+    assert drive.engine.outbox.due() == float("inf")
