@@ -11,6 +11,10 @@ export VENV PYTHON
 
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.jobtree-installed
+READY := $(VENV)/.jobtree-runs
+# Whatever a user's settings say, it goes into that environment.
+PIP   := PIP_USER=0 PIP_TARGET= PIP_PREFIX= PIP_ROOT= "$(PY)" -m pip install --quiet \
+         --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test schedulers strace crash simulate check lint format-check types layers format bench docs clean
@@ -18,7 +22,7 @@ STAMP := $(VENV)/.jobtree-installed
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: $(STAMP) ## sort 100 MB of text on this machine, and verify it
+demo: $(READY) ## sort 100 MB of text on this machine, and verify it
 	@"$(PY)" examples/demo.py $(ARGS)
 
 test: $(STAMP) schedulers strace ## run the tests; as root also those against real schedulers
@@ -94,11 +98,18 @@ clean: ## remove what make and the tools made, the environment too
 
 # ---- the environment ---------------------------------------------------------------------
 
+# What runs jobTree, and for all but the demo what tests and checks need besides.
+$(READY): pyproject.toml
+	@sh -eu -c "$$MAKE_VENV"
+	@echo "== installing jobTree into $(VENV)"
+	@$(PIP) --editable .
+	@touch "$@"
+
 $(STAMP): pyproject.toml
 	@sh -eu -c "$$MAKE_VENV"
 	@echo "== installing jobTree and its tools into $(VENV)"
-	@"$(PY)" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch "$@"
+	@$(PIP) --editable '.[dev]'
+	@touch "$(READY)" "$@"
 
 # The newest usable Python wins. A Debian without ensurepip is mended if we may, else explained.
 define MAKE_VENV

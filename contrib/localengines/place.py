@@ -27,9 +27,14 @@ def make_directory(top: Path) -> None:
         raise Failure(f"{top} holds other things; give an empty or a new --dir")
     if os.geteuid() == 0:
         top.chmod(0o755)  # every user's jobs and clients must reach it
-        closed = [str(path) for path in top.parents if not path.stat().st_mode & 0o001]
-        if closed:
-            print(f"note: only root can submit, since {closed[0]} is closed to others")
+        barrier = closed_to_others(top)
+        if barrier is not None:
+            print(f"note: only root can submit, since {barrier} is closed to others")
+
+
+def closed_to_others(top: Path) -> Path | None:
+    """Return a directory above this one that keeps other users from it, if there is any."""
+    return next((path for path in top.parents if not path.stat().st_mode & 0o001), None)
 
 
 @contextmanager

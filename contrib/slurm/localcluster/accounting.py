@@ -11,6 +11,7 @@ from pathlib import Path
 
 from localengines.failure import Failure
 from localengines.files import write
+from localengines.place import closed_to_others
 
 from localcluster.clients import Clients
 from localcluster.settings import LIMITED
@@ -51,16 +52,24 @@ class Accounting:
     def _options(self) -> list[str]:
         mysql = self.clients.places / "mysql"
         found = [f"--datadir={mysql / 'data'}", f"--tmpdir={mysql / 'tmp'}"]
-        return [*found, "--user=mysql"] if self.clients.settings.root else found
+        return [*found, f"--user={self._owner()}"] if self.clients.settings.root else found
+
+    def _owner(self) -> str:
+        """Return who MariaDB runs as where root starts it: mysql, if it can get to the files."""
+        mysql = self.clients.places / "mysql"
+        if (mysql / "data").exists():
+            return mysql.owner()
+        return "mysql" if closed_to_others(mysql) is None else "root"
 
     def create(self, password: str) -> None:
         """Make MariaDB's files, with the accounts it needs, before it ever runs."""
         mysql = self.clients.places / "mysql"
+        given_away = self.clients.settings.root and self._owner() != "root"
         for name in ("data", "tmp"):
             (mysql / name).mkdir()
         log = self.clients.places / "log" / "mariadbd.log"
         log.touch()
-        if self.clients.settings.root:
+        if given_away:
             for path in (mysql, mysql / "data", mysql / "tmp", log):
                 shutil.chown(path, "mysql", "mysql")
         done = self.clients.client(
@@ -75,7 +84,7 @@ class Accounting:
         if done.returncode != 0:
             raise Failure(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
         write(mysql / "accounts.sql", _accounts_sql(password).encode(), 0o600)
-        if self.clients.settings.root:
+        if given_away:
             shutil.chown(mysql / "accounts.sql", "mysql", "mysql")
 
     def answers(self) -> bool:

@@ -291,6 +291,23 @@ def test_the_cluster_goes_down_with_the_process_it_is_tied_to(own_place: Path) -
     eventually("the end of the cluster", lambda: not top.exists() and not processes_of(top))
 
 
+def test_below_a_directory_closed_to_others_it_is_root_s_alone(own_place: Path) -> None:
+    closed = own_place / "closed"
+    closed.mkdir(mode=0o700)
+    top = closed / "slurm"
+    up = local_cluster("up", "--dir", str(top), "--nodes=1", "--accounting=1")
+    try:
+        assert up.returncode == 0, up.stderr
+        assert f"only root can submit, since {closed} is closed to others" in up.stdout
+        env = {**os.environ, "SLURM_CONF": str(top / "etc" / "slurm.conf")}
+        asked = ["sacctmgr", "-n", "-P", "show", "account", "local", "format=account"]
+        said = subprocess.run(asked, env=env, capture_output=True, text=True, check=True)
+        assert said.stdout == "local\n", "accounting is up"
+    finally:
+        local_cluster("down", "--dir", str(top))
+    assert not top.exists()
+
+
 # ---- the epilog --------------------------------------------------------------------------
 
 
