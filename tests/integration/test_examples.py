@@ -138,9 +138,9 @@ def test_the_sort_takes_odd_files(place: Place) -> None:
 
 
 def test_the_sort_refuses_what_it_cannot_read(place: Place) -> None:
-    ended = run(python(SORT, "/no/such/file", *place.options()), place.log)
+    ended = run(python(SORT, "/proc/nowhere", *place.options()), place.log)
     assert ended.status == 2
-    assert "/no/such/file cannot be sorted: No such file" in ended.said
+    assert "/proc/nowhere cannot be sorted: No such file" in ended.said
     assert not place.tree.exists()
 
 

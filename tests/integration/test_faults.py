@@ -208,13 +208,13 @@ def test_a_missing_interpreter_for_workers_ends_with_the_reason(flow: Workflow) 
         [
             sys.executable,
             "-c",
-            "import sys, runpy; sys.executable = '/nonexistent/python';"
+            "import sys, runpy; sys.executable = '/proc/nowhere/python';"
             f"sys.argv = ['flow.py', '--jobTree', {str(flow.tree)!r}, '--rescueCount', '2'];"
             f"runpy.run_path({str(flow.script)!r}, run_name='__main__')",
         ],
         code=None,
     )
-    assert "ended before it began" in said or "/nonexistent/python" in said
+    assert "ended before it began" in said or "/proc/nowhere/python" in said
     assert no_traceback(said)
 
 

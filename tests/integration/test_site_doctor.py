@@ -55,7 +55,7 @@ def site(home: Path, text: str) -> str:
 
 def environment(**more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if name != "JOBTREE_SITE"}
-    return clean | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": "/nonexistent"} | more
+    return clean | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": "/proc/nowhere"} | more
 
 
 def argv(*words: str) -> list[str]:
@@ -140,7 +140,7 @@ def test_a_site_file_that_is_wrong_runs_nothing(
 
 
 def test_a_batch_system_that_is_not_here(shared: Path) -> None:
-    _, err = doctor(shared, "--batchSystem", "slurm", status=4, PATH="/nonexistent")
+    _, err = doctor(shared, "--batchSystem", "slurm", status=4, PATH="/proc/nowhere")
     assert "there is no sbatch" in err
 
 

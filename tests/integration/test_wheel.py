@@ -39,7 +39,7 @@ print(json.dumps({"at": [batchsystems.__file__, jobtree.__file__], "found": foun
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory into which a wheel built from here was installed."""
     home = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--quiet"]
     build = [
         *pip,
         "wheel",

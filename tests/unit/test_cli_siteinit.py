@@ -87,7 +87,7 @@ def test_this_machine_is_described(here: Path, capsys: pytest.CaptureFixture[str
 def test_without_a_scheduler_it_is_this_machine(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("PATH", "/proc/nowhere")
     out, _ = init(capsys, "--output", "-")
     assert tomllib.loads(out)["batch_system"] == "singleMachine"
     _, err = init(capsys, "--batchSystem", "slurm", status=4)

@@ -50,7 +50,7 @@ TestFourMethodsMakeABatchSystem = from_the_page(CHECKED, "TestOnTheSpot", OnTheS
 
 def test_a_program_that_is_not_there_is_refused():
     watcher = Watcher(OnTheSpot())
-    job = watcher.batch.issueJob(JobSpec("nothing", ("/no such program",)))
+    job = watcher.batch.issueJob(JobSpec("nothing", ("/proc/nowhere",)))
     watcher.until(lambda: watcher.last(job), "refusal")
     assert isinstance(watcher.last(job), Refused)
     assert watcher.batch.getIssuedJobIDs() == frozenset()

@@ -20,3 +20,18 @@ def test_every_test_a_page_names_exists(page: str) -> None:
         defined.add(path.stem)
     assert named
     assert not named - defined
+
+
+MAYBE_THERE = re.compile(r"""["'=](/nonexistent|/no/such)\b""")
+ONLY_TEXT = {"test_defaults.py", "test_sge_answers.py"}
+
+
+def test_what_must_not_exist_cannot_be_made() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.name not in ONLY_TEXT
+        for line in path.read_text().splitlines()
+        if MAYBE_THERE.search(line) and "MAYBE_THERE" not in line
+    ]
+    assert not found, "name a place in /proc instead"

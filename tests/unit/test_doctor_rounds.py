@@ -179,7 +179,7 @@ def verdict(found: Report, check: str) -> tuple[Grade, str, tuple[str, ...]]:
 
 def test_a_python_that_is_missing_old_or_broken(tmp_path: Path) -> None:
     for made, said in (
-        ("/nonexistent/python3", "there is no /nonexistent/python3"),
+        ("/proc/nowhere/python3", "there is no /proc/nowhere/python3"),
         (python(tmp_path, f"exit {jobs.OLD_PYTHON}"), "is older than 3.11"),
         (python(tmp_path, "exit 1"), "does not start"),
     ):
@@ -205,7 +205,7 @@ def test_a_python_without_jobtree_in_sight(tmp_path: Path) -> None:
 
 
 def test_a_scratch_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = report(tmp_path, site(tmp_path, "[worker]\nscratch = '/nonexistent'\n"), quick=True)
+    found = report(tmp_path, site(tmp_path, "[worker]\nscratch = '/proc/nowhere'\n"), quick=True)
     assert verdict(found, jobs.SCRATCH)[0] is Grade.FAILED
     monkeypatch.delenv("NOBODY_SETS_THIS", raising=False)
     text = "[worker]\nscratch = '$NOBODY_SETS_THIS/x'\n"

@@ -69,7 +69,7 @@ def test_a_cell_s_library_of_this_machine_is_chosen(tmp_path: Path):
 
 
 def test_no_library_at_all(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("batchsystems.drmaasession.library.PLACES", ("/no/such/place/*",) * 3)
+    monkeypatch.setattr("batchsystems.drmaasession.library.PLACES", ("/proc/nowhere/*",) * 3)
     monkeypatch.setattr("batchsystems.drmaasession.library.find_library", lambda name: None)
     with pytest.raises(BatchSystemError, match="JT231") as caught:
         find(DrmaaSettings(), {})

@@ -176,10 +176,10 @@ def test_a_job_that_was_killed_before_it_began_does_nothing(tmp_path: Path, kill
 
 
 def test_a_missing_directory_fails_the_job_and_not_elsewhere():
-    script = submit(cwd="/no/such/place").stdin
+    script = submit(cwd="/proc/nowhere").stdin
     done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, check=False)
     assert done.returncode == 126
-    assert "/no/such/place" in done.stderr
+    assert "/proc/nowhere" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/a/$HOME/x", "/a/b,c", "/a/b:c"])

@@ -173,11 +173,11 @@ def test_a_job_runs_once_whatever_it_exits_with(fake: FakeSge, watcher: Watcher,
 def test_what_cannot_be_launched_is_deleted_and_told_with_the_cause(
     fake: FakeSge, watcher: Watcher, what: str
 ):
-    place = {"output": "/no/such/place/x"} if what == "output" else {"cwd": "/no/such/place"}
+    place = {"output": "/proc/nowhere/x"} if what == "output" else {"cwd": "/proc/nowhere"}
     job = watcher.batch.issueJob(sh("exit 0", **place))
     end = watcher.end(job)
     assert (end.reason, end.node, end.exit_status) == (Reason.LAUNCH_FAILED, "fake1", None)
-    assert "/no/such/place" in " ".join(end.evidence)
+    assert "/proc/nowhere" in " ".join(end.evidence)
     assert fake.states() == ["CANCELLED"], "it does not stay in the queue in error"
 
 

@@ -191,10 +191,10 @@ def test_the_memory_thread_ends_with_the_jobs_it_is_for(make: Callable[..., Watc
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"argv": ("/no/such/program",)}, "cannot start /no/such/program: No such file"),
+        ({"argv": ("/proc/nowhere",)}, "cannot start /proc/nowhere: No such file"),
         ({"argv": ("/etc/passwd",)}, "cannot start /etc/passwd: Permission denied"),
-        ({"cwd": "/no/such/directory"}, "cannot enter its directory /no/such/directory"),
-        ({"output": "/no/such/directory/out"}, "cannot open its output file /no/such"),
+        ({"cwd": "/proc/nowhere"}, "cannot enter its directory /proc/nowhere"),
+        ({"output": "/proc/nowhere/out"}, "cannot open its output file /proc/nowhere"),
     ],
 )
 def test_what_cannot_be_launched_says_why(

@@ -108,10 +108,10 @@ def test_set_up_lines_come_before_the_job(tmp_path: Path):
 
 
 def test_a_missing_directory_fails_the_job_and_not_elsewhere():
-    script = submit(cwd="/no/such/place").stdin
+    script = submit(cwd="/proc/nowhere").stdin
     done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, check=False)
     assert done.returncode == 126
-    assert "/no/such/place" in done.stderr
+    assert "/proc/nowhere" in done.stderr
 
 
 def test_signs_that_sbatch_would_replace_in_a_path_are_kept():

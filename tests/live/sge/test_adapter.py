@@ -108,13 +108,13 @@ def test_limits_that_are_exceeded_are_told_apart(watcher: Watcher):
 def test_what_cannot_be_launched_is_told_with_the_cause_and_leaves_the_queue(
     sge: Lab, watcher: Watcher, what: str
 ):
-    place = {"output": "/no/such/place/x"} if what == "output" else {"cwd": "/no/such/place"}
+    place = {"output": "/proc/nowhere/x"} if what == "output" else {"cwd": "/proc/nowhere"}
     job = watcher.batch.issueJob(sh("exit 0", **place))
     native = watcher.accepted(job)
     end = watcher.end(job)
     assert end.reason is Reason.LAUNCH_FAILED
     assert end.node in sge.hosts
-    assert "/no/such/place" in " ".join(end.evidence)
+    assert "/proc/nowhere" in " ".join(end.evidence)
     assert sge.state(native) == ""
 
 

@@ -121,8 +121,8 @@ def test_limits_that_are_exceeded_are_told_apart(watcher: Watcher):
 
 def test_what_cannot_be_launched_leaves_the_queue(sge: Lab, watcher: Watcher):
     """Its record says aborted, and Grid Engine keeps it in error (Eqw) for ever."""
-    nowhere = watcher.batch.issueJob(sh("exit 0", "nowhere", cwd="/no/such/place"))
-    mute = watcher.batch.issueJob(sh("exit 0", "mute", output="/no/such/place/x"))
+    nowhere = watcher.batch.issueJob(sh("exit 0", "nowhere", cwd="/proc/nowhere"))
+    mute = watcher.batch.issueJob(sh("exit 0", "mute", output="/proc/nowhere/x"))
     held = watcher.batch.issueJob(sh("exit 100", "held"))
     natives = [watcher.accepted(job) for job in (nowhere, mute, held)]
     assert watcher.end(nowhere).reason is Reason.LAUNCH_FAILED

@@ -19,7 +19,11 @@ LONGEST_S = 280.0
 
 
 def jobtree(sge: Lab, *words: str) -> str:
-    env = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "XDG_CONFIG_HOME": "/no"}
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_CONFIG_HOME": "/proc/nowhere",
+    }
     done = sge.run(
         sys.executable, "-m", "jobtree", "site", *words, env=env, check=False, limit_s=LONGEST_S
     )

@@ -78,7 +78,7 @@ def test_memory_beyond_the_limit_is_told_as_such(slurm: Lab, watcher: Watcher, t
 
 
 def test_a_missing_output_directory_is_a_failed_launch(watcher: Watcher):
-    end = watcher.end(watcher.batch.issueJob(sh("exit 0", output="/no/such/place/x")))
+    end = watcher.end(watcher.batch.issueJob(sh("exit 0", output="/proc/nowhere/x")))
     assert end.reason is Reason.LAUNCH_FAILED
     assert "output" in " ".join(end.evidence)
 

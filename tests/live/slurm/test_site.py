@@ -39,7 +39,11 @@ def jobtree(
     slurm: Lab, *words: str, status: int = 0, before: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of jobtree against the cluster, and check its status."""
-    env = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "XDG_CONFIG_HOME": "/no"}
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_CONFIG_HOME": "/proc/nowhere",
+    }
     argv = (*before, sys.executable, "-m", "jobtree", *words)
     done = slurm.run(*argv, env=env, check=False, limit_s=LONGEST_S)
     assert done.returncode == status, done.stdout + done.stderr
