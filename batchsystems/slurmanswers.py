@@ -147,9 +147,25 @@ def read_history(ran: Ran, preemptible: Collection[str]) -> Listing:
         return Listing(why="sacct's answer is not whole")
 
     def read(line: str) -> list[Sighting] | None:
-        return _history_row(line.split("|", HISTORY_FIELDS.count(",")), preemptible)
+        return _history_row(_history_cells(line), preemptible)
 
     return _listing(lines[lines.index(heading) + 1 : -1], read)
+
+
+def _history_cells(line: str) -> list[str]:
+    """Cut a row of sacct from both ends: a partition may have the separator in its name.
+
+    So may the name of a job that is not ours, which is then cut from the left alone.
+    """
+    *front, rest = line.split("|", 5)
+    back = rest.rsplit("|", 2)
+    ours = len(back) == 3 and _NODES.fullmatch(back[1]) and _OURS.fullmatch(back[2])
+    return [*front, *(back if ours else rest.split("|", 2))]
+
+
+_NODES = re.compile(r"None assigned|[\w.-]+(?:\[[\d,-]+\])?(?:,[\w.-]+(?:\[[\d,-]+\])?)*|")
+_OURS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
+"""The names that batch jobs of ours have."""
 
 
 def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Sighting] | None:

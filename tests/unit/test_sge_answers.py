@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,20 @@ def test_the_queue_tells_where_jobs_are(name: str, word: str, phase: Phase, node
     assert (sighting.word, sighting.phase, sighting.node) == (word, phase, node)
     assert "." not in sighting.native
     assert sighting.end is None
+
+
+@given(text=st.text(st.sampled_from("|:,@-.<>&;'\" ab1"), min_size=1, max_size=20))
+def test_a_separator_in_a_field_moves_no_other(text: str):
+    entry = f"<job_list><JB_job_number>9</JB_job_number><JB_name>{escape(text)}</JB_name>"
+    entry += f"<JB_owner>{escape(text)}</JB_owner><state>qw</state>"
+    entry += "<JB_submission_time>2026-11-22T11:56:07</JB_submission_time><slots>1</slots>"
+    told = QSTAT.replace("  </job_info>", f"{entry}</job_list>  </job_info>")
+    listing = read_queue(ran(told))
+    assert listing.complete
+    others = [each for each in listing.sightings if each.native != "9"]
+    assert others == list(read_queue(ran(QSTAT)).sightings)
+    (found,) = (each for each in listing.sightings if each.native == "9")
+    assert (found.name, found.phase) == (text, Phase.WAITING)
 
 
 def test_tasks_of_arrays_are_unfolded():

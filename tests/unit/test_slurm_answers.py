@@ -710,3 +710,34 @@ def test_a_partition_for_others_is_known_before_a_job_is_refused(
     limits = dialect.parse_limits(show, ran(PARTITIONS), limits)
     assert {q.name for q in limits.queues if q.closed} == closed | {"admin", "broken"}
     assert next(q.memory_bytes for q in limits.queues if q.name == "big") == 1000 << 20
+
+
+# ---- separators in fields ----------------------------------------------------------------------
+
+WITH_BARS = st.text(st.sampled_from("|ab1-. "), min_size=1, max_size=12).filter(
+    lambda text: text == text.strip()
+)
+
+
+@given(partition=WITH_BARS, name=WITH_BARS)
+def test_a_separator_in_accounting_hides_no_job_of_ours(partition: str, name: str):
+    heading, first, *rest = SACCT.splitlines(True)
+    foreign = f"99|COMPLETED|0:0|2026-11-22T11:56:07|0|{partition}|node1|{name}\n"
+    ours = first.replace("|short|", f"|{partition}|")
+    listing = read_history(ran(heading + foreign + ours + "".join(rest)), frozenset({partition}))
+    usual = read_history(ran(SACCT), frozenset())
+    assert listing.complete
+    assert [s for s in listing.sightings if s.native != "99"] == list(usual.sightings)
+
+
+@given(node=WITH_BARS, name=WITH_BARS, why=WITH_BARS)
+def test_a_separator_in_the_queue_moves_no_field(node: str, name: str, why: str):
+    heading, *rest = SQUEUE.splitlines(True)
+    cells = ("99", "PENDING", "0:0", "2026-11-22T11:56:07", "0:00", node, name, why)
+    widths = [width for _, width in QUEUE_FIELDS]
+    row = "".join(cell.ljust(width) + "|" for cell, width in zip(cells, widths, strict=True))
+    listing = read_queue(ran(f"{heading}{row}\n{''.join(rest)}"))
+    assert listing.complete
+    (found,) = (each for each in listing.sightings if each.native == "99")
+    assert (found.name, found.why) == (name, why)
+    assert [s for s in listing.sightings if s != found] == list(read_queue(ran(SQUEUE)).sightings)
