@@ -150,8 +150,14 @@ def run_job(shift: Shift, assignment: Assignment) -> None:
             stack.append(outcome.follow_on)
         if len(outcome.children) == 1:
             stack.append(outcome.children[0])
-        goes_on = _goes_on(shift, stack, outcome, context)
-        _publish_success(shift, context, outcome, usage, log, goes_on)
+        try:
+            goes_on = _goes_on(shift, stack, outcome, context)
+            _publish_success(shift, context, outcome, usage, log, goes_on)
+        except (TypeError, ValueError, RecursionError) as error:
+            # of what the step has made: nothing of it is written yet
+            why = f"what the step hands on cannot be written down: {error}"
+            publish_failure(shift, context, Outcome(why[:1000]), usage, log)
+            return
         step, isolated = step + 1, False
 
 

@@ -135,8 +135,12 @@ class StepContext:
         if self.step:
             remove_directory(global_directory(self.tree, self.job, self.depth + 1))
 
-    def add_move(self, source: str, destination: str) -> None:
-        """Have the master move `source` to `destination` when it adopts this step."""
+    def add_move(self, source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> None:
+        """Have the master move `source` to `destination` when it adopts this step.
+
+        Raises TypeError if one of them is no path, JobTreeError (JT421) if it cannot be moved.
+        """
+        source, destination = os.fsdecode(source), os.fsdecode(destination)
         fault = self._fault_of_move(source, destination)
         if fault:
             raise JobTreeError(
@@ -147,6 +151,8 @@ class StepContext:
         self.publish.append([source, destination])
 
     def _fault_of_move(self, source: str, destination: str) -> str:
+        if "\0" in source + destination:
+            return "no path has a NUL in it"
         if not os.path.isabs(source) or not os.path.isabs(destination):
             return "both paths must be absolute"
         if not os.path.lexists(source):

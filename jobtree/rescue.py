@@ -5,13 +5,20 @@ Owns those judgements; pure: the clock and all evidence are arguments. Read next
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
 from jobtree.job import Requirements
 
-CRASH_SIGNALS = frozenset({3, 4, 5, 6, 7, 8, 11, 31})
-"""QUIT ILL TRAP ABRT BUS FPE SEGV SYS: what a program does to itself."""
+CRASH_SIGNALS = frozenset({3, 4, 5, 6, 7, 8, 11, 13, 14, 25, 26, 27, 31})
+"""QUIT ILL TRAP ABRT BUS FPE SEGV PIPE ALRM XFSZ VTALRM PROF SYS: what a program does to itself."""
+
+KILL_SIGNALS = frozenset({9, 15})
+"""KILL TERM: how operators, schedulers and the kernel end what they want ended.
+
+All others may be either's: schedulers warn by USR1, USR2 and XCPU, and so may a step do to itself.
+"""
 
 WORKER_FAILED = 70
 """A worker's own exit status for its own failure, which is nobody else's."""
@@ -21,6 +28,9 @@ NOT_OURS = 75
 
 
 UNHEARD = "its own words did not arrive: the tree may not be there on that node"
+
+UNEXPECTED = "unexpected "
+"""So begin the last words of a worker that met what neither it nor its node was to blame for."""
 
 NEVER_BEGAN = "it was said to run, but no worker has begun"
 """Why an issue is killed that no worker has claimed: charged, so that it ends some day."""
@@ -77,12 +87,16 @@ class Charge(IntEnum):
 
 
 class Verdict(NamedTuple):
-    """Who pays, why (for people), and the raised request if it is MEMORY or TIME."""
+    """Who pays, why (for people), and the raised request if it is MEMORY or TIME.
+
+    isolate: the next try gets a process of its own: if that alone dies, its step has done it.
+    """
 
     charge: Charge
     why: str
     memory_bytes: int = 0
     time_s: float = 0.0
+    isolate: bool = False
 
 
 class Ending(NamedTuple):
@@ -100,8 +114,14 @@ class Ending(NamedTuple):
     said: str = ""
 
 
-def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
-    """Return who pays for the step that was running when its issue ended like this."""
+def judge(
+    ending: Ending, granted: Requirements, policy: Policy, before: Sequence[str] = ()
+) -> Verdict:
+    """Return who pays for the step that was running when its issue ended like this.
+
+    before: why earlier attempts at this very step were lost. What neither its node nor whoever
+    ends jobs is known to do is the step's own doing when it happens again.
+    """
     place = f" on {ending.node}" if ending.node else ""
     if ending.killed_for:
         return Verdict(Charge.FAULT, f"killed: {ending.killed_for}")
@@ -114,21 +134,36 @@ def judge(ending: Ending, granted: Requirements, policy: Policy) -> Verdict:
     if ending.reason == "FAILED" and ending.signal in CRASH_SIGNALS:
         return Verdict(Charge.CRASH, f"took its process down by signal {ending.signal}{place}")
     if ending.reason == "FAILED" and ending.signal is not None:
-        return Verdict(Charge.FAULT, f"its worker was killed by signal {ending.signal}{place}")
-    told = _judge_status(ending, place)
+        why = f"its worker was killed by signal {ending.signal}"
+        if ending.signal in KILL_SIGNALS:
+            return Verdict(Charge.FAULT, f"{why}{place}")
+        return _judge_again(why, f"{why}{place}", before)
+    told = _judge_status(ending, place, before)
     if told is not None:
         return told
     said = ending.said if ending.reason == "ENDED" else ""
     return Verdict(Charge.FAULT, f"{said or ending.reason.lower().replace('_', ' ')}{place}")
 
 
-def _judge_status(ending: Ending, place: str) -> Verdict | None:
+def _judge_again(way: str, why: str, before: Sequence[str]) -> Verdict:
+    """Return who pays for what may be the step's own doing: the step, if it was so before."""
+    ways = [each[len(way) : len(way) + 1] for each in before if each.startswith(way)]
+    if any(following in ("", " ", ":", ",") for following in ways):
+        return Verdict(Charge.CRASH, f"{why}, as before at this very step")
+    return Verdict(Charge.FAULT, why, isolate=True)
+
+
+def _judge_status(ending: Ending, place: str, before: Sequence[str]) -> Verdict | None:
     """Return who pays by the exit status that is told of the worker, None if it tells nothing."""
     status = ending.exit_status
     if status == NOT_OURS:
         return Verdict(Charge.NOBODY, f"a copy of its worker lost the claim{place}")
     if status == WORKER_FAILED:
-        return Verdict(Charge.FAULT, f"its worker could not go on{place}")
+        why = f"its worker could not go on{place}" + (f": {ending.said}" if ending.said else "")
+        if ending.said.startswith(UNEXPECTED):
+            way = f"its worker gave up: {ending.said.partition(':')[0]}"
+            return _judge_again(way, f"its worker gave up: {ending.said}{place}", before)
+        return Verdict(Charge.FAULT, why)
     if ending.reason == "OK":  # a worker ends so once all is published: it is not what has ended
         return Verdict(Charge.FAULT, f"is said to have ended well{place}, but had not")
     if ending.reason == "FAILED" and status is not None:

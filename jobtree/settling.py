@@ -18,7 +18,16 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.lastwords import last_words
 from jobtree.mailbox.results import Hello
-from jobtree.rescue import Charge, Ending, Verdict, failed_launch, hold_s, judge, judge_unclaimed
+from jobtree.rescue import (
+    WORKER_FAILED,
+    Charge,
+    Ending,
+    Verdict,
+    failed_launch,
+    hold_s,
+    judge,
+    judge_unclaimed,
+)
 from jobtree.steering import blame, note_end
 
 log = logging.getLogger("jobtree")
@@ -154,7 +163,7 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
         return
     live.effects.append(lambda: live.mailbox.remove_local(hello))
     if running is not None and running.job in issue.open:
-        _charge(live, issue, running.job, judge(ending, issue.granted, live.policy_now()))
+        _charge(live, issue, running.job, _judge_running(live, issue, running.job, ending))
     elif not ended and not damage:
         _slow_down(live, ending)
         _charge(live, issue, victim, Verdict(Charge.FAULT, _last_words(live, issue)))
@@ -162,6 +171,23 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
         _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
     for job_id in list(issue.open):
         hand_back(live, issue, job_id)
+
+
+def _judge_running(live: Live, issue: Issue, job_id: int, ending: Ending) -> Verdict:
+    """Return who pays for the step that was running when its worker ended like this."""
+    if ending.exit_status == WORKER_FAILED:
+        words = last_words(live.mailbox.worker_tail(issue.name), issue.task)
+        ending = ending._replace(said=words)
+    return judge(ending, issue.granted, live.policy_now(), _losses(live, job_id))
+
+
+def _losses(live: Live, job_id: int) -> list[str]:
+    """Return why earlier attempts at a job's present step were lost."""
+    job = live.store.get(job_id)
+    if job is None:
+        return []
+    found = (row for row in live.store.history(job_id) if row.step == job.step)
+    return [row.why or "" for row in found if row.event == "lost"]
 
 
 def _slow_down(live: Live, ending: Ending) -> None:
@@ -222,7 +248,7 @@ def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
 def _event(verdict: Verdict, time_margin: float) -> tree.Event:
     """Return what a verdict is to the tree, which keeps times without the margin asked on top."""
     if verdict.charge == Charge.FAULT:
-        return tree.Faulted()
+        return tree.Faulted(verdict.isolate)
     if verdict.charge in (Charge.MEMORY, Charge.TIME):
         return tree.Exhausted(verdict.memory_bytes, verdict.time_s / time_margin)
     return tree.StepFailed(crashed=verdict.charge == Charge.CRASH)

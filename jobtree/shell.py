@@ -33,7 +33,7 @@ LONGEST_ARGUMENT = 128 * 1024
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
-_KILLS = (signal.SIGKILL, signal.SIGTERM)
+_KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 _AS_KILLED = frozenset(code for number in _KILLS for code in (-number, 128 + number))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _weakref import ref
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -191,7 +192,7 @@ class Target:
         """Return a shared directory that no other attempt at this job ever uses."""
         return self._running("getAttemptDir").attempt_directory()
 
-    def publish(self, src: str, dst: str) -> None:
+    def publish(self, src: str | PathLike[str], dst: str | PathLike[str]) -> None:
         """Move `src` to `dst` once this step is committed: exactly once, whatever dies.
 
         Both are absolute; `src` exists (getAttemptDir() is the place for it), as does the

@@ -55,7 +55,12 @@ class StepFailed(NamedTuple):
 
 
 class Faulted(NamedTuple):
-    """The attempt was lost to something that is not the job's fault."""
+    """The attempt was lost to something that is not the job's fault, as far as can be told.
+
+    isolate: the next one gets a process of its own, which will tell.
+    """
+
+    isolate: bool = False
 
 
 class Exhausted(NamedTuple):
@@ -223,6 +228,8 @@ def _fail(job: Job, event: Event, budgets: Budgets) -> Outcome:
 
 
 def _fault(job: Job, event: Event, budgets: Budgets) -> Outcome:
+    assert isinstance(event, Faulted)
+    job = job._replace(isolate=job.isolate or event.isolate)
     if job.rescues > 0:
         return Outcome(job._replace(colour=Colour.WHITE, rescues=job.rescues - 1))
     return Outcome(job._replace(colour=Colour.RED))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
+from jobtree.rescue import UNEXPECTED
+
 GAVE_UP = "jobtree worker: "
-UNEXPECTED = "unexpected "
-"""So begin the words of one that met what neither it nor its node was to blame for."""
 
 _LINE = re.compile(rf"^{re.escape(GAVE_UP)}(?:task (\d+): )?(.*)$", re.M)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tests.integration.flows import FAILS_UNLESS, Workflow, no_traceback
@@ -161,6 +162,36 @@ class Leaf(Target):
                 raise
         note("ran", self.name)
 """
+
+
+KILLS_ITSELF = """
+import resource, signal
+class Root(Target):
+    def run(self):
+        for name in ("ALRM", "PIPE", "VTALRM", "XFSZ", "XCPU", "USR1", "USR2", "HUP", "RTMIN"):
+            self.addChildTarget(Kills(name))
+        self.addChildCommand("echo parent >> ran; kill -USR1 $PPID; sleep 100")
+class Kills(Target):
+    def __init__(self, name):
+        super().__init__()
+        self.signal = name
+    def run(self):
+        note("ran", self.signal)
+        number = getattr(signal, "SIG" + self.signal)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        time.sleep(100)
+"""
+
+
+def test_a_step_that_kills_itself_pays_whatever_the_signal(flow: Workflow) -> None:
+    flow.write(KILLS_ITSELF)
+    said = flow.run("--retryCount", "1", code=1)
+    ran = Counter(flow.lines("ran"))
+    sure = dict.fromkeys(("ALRM", "PIPE", "VTALRM", "XFSZ"), 2)
+    assert ran == sure | dict.fromkeys(("XCPU", "USR1", "USR2", "HUP", "RTMIN", "parent"), 3)
+    assert len(re.findall("failed for good: no retries left", said)) == 10
+    assert "as before at this very step" in said
 
 
 def test_a_step_whose_worker_is_killed_after_its_child_is_lost_not_failed(flow: Workflow) -> None:

@@ -333,6 +333,16 @@ def copy_forgotten(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def own_signals_rescued(patch: pytest.MonkeyPatch) -> None:
+    """A step that takes its process down by a signal of its own is rescued, whatever it does."""
+    again = rescue._judge_again
+
+    def lenient(way: str, why: str, before: Any) -> Verdict:
+        return again(way, why, ())._replace(isolate=False)
+
+    patch.setattr(rescue, "_judge_again", lenient)
+
+
 FORCED: dict[str, dict[str, float]] = {
     "fence missing": {"job lost": 0.3, "job absent for a while": 0.3},
     "was there: a refused submission's results unread": {
@@ -381,6 +391,7 @@ PLANTS: dict[str, Plant] = {
     "was there: a lost attempt's directory stays": directory_forgotten,
     "was there: a kill forgotten in a restart": kill_forgotten,
     "was there: a withdrawn order obeyed": late_order_obeyed,
+    "was there: a step's own signal rescued without end": own_signals_rescued,
     "was there: a tree not seen taken for a withdrawn order": unseen_tree_taken_for_withdrawn,
     "was there: a holder judged by host and process alone": namespace_ignored,
     "what only looks takes the tree": looking_takes,

@@ -36,6 +36,9 @@ WORKER_BYTES = 64 * 2**20
 CHILDREN_IN_A_LINE = 3
 """Far fewer than the real worker's, so that small trees write Children lines too."""
 
+SIGNALS = (11, 14, 10, 24)
+"""By which steps take their process down: only of the first two it is sure that it was they."""
+
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 Life = Generator[float, None, int]
@@ -368,7 +371,7 @@ class Worker:
     ) -> None:
         self.world.record("finished", ok=False, goes_on=False, own=True, **what)
         if step.crashes and not isolated:
-            raise Died(JobEnd(Reason.FAILED, signal=11, node=self.host))
+            raise Died(JobEnd(Reason.FAILED, signal=SIGNALS[step.number % 4], node=self.host))
         self._write(
             Failed(
                 cast(int, what["job"]),

@@ -11,6 +11,7 @@ from jobtree.rescue import (
     Charge,
     Ending,
     Policy,
+    Verdict,
     failed_launch,
     hold_s,
     judge,
@@ -132,7 +133,7 @@ def test_launch_after_launch_that_fails_makes_submissions_wait_ever_longer() -> 
 def test_what_is_gone_without_a_verdict_is_told_with_what_is_known() -> None:
     ending = Ending("ENDED", said="missing from the batch system")
     verdict = judge(ending, GRANTED, POLICY)
-    assert verdict == (Charge.FAULT, "missing from the batch system", 0, 0.0)
+    assert verdict == Verdict(Charge.FAULT, "missing from the batch system")
     assert judge_unclaimed(ending).why.endswith("(ended): missing from the batch system")
 
 
@@ -164,3 +165,66 @@ def test_last_words_are_those_of_a_task() -> None:
     assert last_words(printed, 4) == "unexpected ValueError: odd"
     assert last_words(printed, 5) == ""
     assert last_words("jobtree worker: of another version\n", 5) == "of another version"
+
+
+SELF = "its worker was killed by signal 10"
+
+
+@pytest.mark.parametrize("signal", [13, 14, 25, 26, 27])
+def test_what_only_a_step_does_to_itself_is_charged_to_it_at_once(signal: int) -> None:
+    assert judge(Ending("FAILED", signal=signal), GRANTED, POLICY).charge == Charge.CRASH
+
+
+@pytest.mark.parametrize("signal", [1, 2, 10, 12, 24, 34])
+def test_what_may_be_a_schedulers_warning_is_tried_once_more_in_a_process_of_its_own(
+    signal: int,
+) -> None:
+    first = judge(Ending("FAILED", signal=signal, node="n1"), GRANTED, POLICY)
+    assert (first.charge, first.isolate) == (Charge.FAULT, True)
+    again = judge(Ending("FAILED", signal=signal, node="n2"), GRANTED, POLICY, [first.why])
+    assert again.charge == Charge.CRASH
+    assert again.why.endswith("on n2, as before at this very step")
+
+
+@pytest.mark.parametrize(
+    ("before", "charge"),
+    [
+        ([], Charge.FAULT),
+        (["node failed on n1", "its worker was killed by signal 9 on n1"], Charge.FAULT),
+        ([f"{SELF}2 on n1"], Charge.FAULT),
+        (["killed: no heartbeat for 600 s", f"{SELF} on n1", "preempted"], Charge.CRASH),
+        ([SELF], Charge.CRASH),
+    ],
+)
+def test_the_same_way_twice(before: list[str], charge: Charge) -> None:
+    assert judge(Ending("FAILED", signal=10), GRANTED, POLICY, before).charge == charge
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        Ending("FAILED", signal=9),
+        Ending("FAILED", signal=15),
+        Ending("NODE_FAILED"),
+        Ending("PREEMPTED"),
+        Ending("CANCELLED"),
+        Ending("FAILED", 70, said="[Errno 28] No space left on device"),
+        Ending("FAILED", signal=10, killed_for="no heartbeat"),
+    ],
+)
+def test_what_comes_from_outside_has_its_whole_budget(ending: Ending) -> None:
+    first = judge(ending, GRANTED, POLICY)
+    again = judge(ending, GRANTED, POLICY, [first.why] * 5)
+    assert (again.charge, again.isolate) == (Charge.FAULT, False)
+
+
+def test_a_worker_that_breaks_twice_at_a_step_is_the_steps_failure() -> None:
+    ending = Ending("FAILED", 70, said="unexpected TypeError: Object at 0x7f12 is odd", node="n1")
+    first = judge(ending, GRANTED, POLICY)
+    assert first.charge == Charge.FAULT
+    other = ending._replace(said="unexpected TypeError: Object at 0x8134 is odd", node="n2")
+    again = judge(other, GRANTED, POLICY, [first.why])
+    assert again.charge == Charge.CRASH
+    assert "Object at 0x8134 is odd" in again.why
+    differs = ending._replace(said="unexpected ValueError: x")
+    assert judge(differs, GRANTED, POLICY, [first.why]).charge == Charge.FAULT

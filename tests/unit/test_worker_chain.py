@@ -218,6 +218,30 @@ def test_a_target_that_forks_and_returns_twice_counts_once(tree: Tree) -> None:
     assert len([line for line in tree.lines if isinstance(line, Start)]) == 2
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("kind", ["path", "bytes"])
+def test_paths_of_every_form_are_published(tree: Tree, kind: str, isolate: bool) -> None:
+    tree.run([Call("publish_odd", kind)], isolate=isolate)
+    (done,) = tree.done()
+    assert done.publish[0][0].endswith("/made")
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("kind", ["number", "nul"])
+def test_what_is_no_path_is_the_steps_failure(tree: Tree, kind: str, isolate: bool) -> None:
+    tree.run([Call("publish_odd", kind)], [Call("nothing")], isolate=isolate)
+    (failed,) = tree.failed()
+    assert ("TypeError" if kind == "number" else "JT421") in failed.why
+    assert [done.job for done in tree.done()] == [2]
+
+
+def test_what_cannot_be_written_down_is_the_steps_failure(tree: Tree) -> None:
+    tree.run([Call("odd_child")], [Call("nothing")])
+    (failed,) = tree.failed()
+    assert "cannot be" in failed.why
+    assert [done.job for done in tree.done()] == [2]
+
+
 def test_publish_hands_back(tree: Tree) -> None:
     to = str(tree.home / "result")
     tree.run([Call("publish", to)])

@@ -234,6 +234,23 @@ def global_dir(target: Target, name: str, children: int = 0) -> None:
         target.setFollowOnTarget(Call("global_dir", f"{name}f"))
 
 
+def publish_odd(target: Target, kind: str) -> None:
+    """Publish what is no text, or no path at all."""
+    made = Path(target.getAttemptDir()) / "made"
+    made.touch()
+    odd: Any = {"path": made, "bytes": os.fsencode(made), "number": 3, "nul": f"{made}\0"}[kind]
+    target.publish(odd, f"{made}.there")
+
+
+def odd_child(target: Target) -> None:
+    """Hand on what no line of results can hold."""
+    odd: Any = object()
+    target.addChildTarget(Call("nothing"))
+    node: Any = target._jobtree
+    child = node.children[0]._jobtree
+    child.requirements = child.requirements._replace(cpus=odd)
+
+
 def publish(target: Target, destination: str) -> None:
     made = Path(target.getAttemptDir()) / "result"
     made.write_text("42")
