@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from math import ceil
+from typing import NamedTuple
 
 from batchsystems.interface import INDEX, JobSpec, Resources
 from jobtree import tree
@@ -29,6 +30,9 @@ LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
 
+AHEAD_EVERY_S = 1.0
+"""While nothing of what is ready fills a batch job it is looked at so often, no slot being free."""
+
 UNTOLD_S = 10.0
 """A batch system that has not said by then how many jobs it can run is taken to run many."""
 
@@ -39,14 +43,17 @@ def issue_ready(live: Live, name_of_tree: str) -> None:
     if live.stopping or now < live.hold_until:
         return
     live.crowd.look(live.slots_in[State.QUEUED], live.slots_in[State.RUNNING], now)
-    free, total = _room(live)
+    room = _room(live)
     if not waiting:
-        recall(live, max(0, free))
-    if free <= 0 or not waiting:
+        recall(live, room.free)
         return
-    jobs = {job.id: job for job in live.ready.take(min(LOOKED_AT, _wanted(live, free, total)))}
+    if room.free <= 0 and (room.ahead <= 0 or now < live.ahead_at):
+        return
+    jobs = {job.id: job for job in live.ready.take(min(LOOKED_AT, _wanted(live, room)))}
     ready = [entry for job in jobs.values() if (entry := _ready(live, job)) is not None]
-    packs = plan(ready, free, total, _known(live), waiting)
+    packs = plan(ready, room.free, room.total, _known(live), waiting, room.ahead)
+    if not packs:
+        live.ahead_at = now + AHEAD_EVERY_S
     live.largest_pack = max((len(pack.jobs) for pack in packs), default=1)
     packs = _affordable(live, packs)
     taken = {job for pack in packs for job in pack.jobs}
@@ -59,30 +66,42 @@ def issue_ready(live: Live, name_of_tree: str) -> None:
         _submit(live, name_of_tree, needs, members)
 
 
-def _room(live: Live) -> tuple[int, int]:
-    """Return how many one-cpu issues may be added, and how many may be out in all.
+class _Room(NamedTuple):
+    """How many slots of one cpu are free, of how many in all, and how many may be asked for."""
 
-    None may be while the batch system is still to say how many it can run: it is asked when
-    asked, and not waited for for long.
+    free: int
+    total: int
+    ahead: int
+
+
+def _room(live: Live) -> _Room:
+    """Return how much may be issued.
+
+    Nothing may be while the batch system is still to say how many jobs it can run: it is asked
+    when asked, and not waited for for long.
     """
     settings, capacity = live.settings, live.system.capacity()
     if not capacity.told and live.clock.now() - live.began < UNTOLD_S:
-        return 0, 0
+        return _Room(0, 0, 0)
     slots = settings.slots if capacity.slots is None else max(1, capacity.slots)
     if live.crowd.most is not None:
         slots = min(slots, live.crowd.most)
     total = min(settings.max_cpus, slots)
-    free = min(total - live.slots_out, settings.max_jobs - live.issues_out)
-    return free, min(total, settings.max_jobs)
+    most = settings.max_jobs - live.issues_out
+    free = min(total - live.slots_out, most)
+    queued = 0 if live.system.here else min(settings.max_cpus, settings.slots)
+    ahead = min(max(total, queued) - live.slots_out, most)
+    return _Room(free, min(total, settings.max_jobs), ahead)
 
 
-def _wanted(live: Live, free: int, total: int) -> int:
+def _wanted(live: Live, room: _Room) -> int:
     """Return how many ready jobs to look at: as many as packs now hold, and some more.
 
     Looking at all would take longer than issuing them, where packs are small and much waits.
     """
-    share = ceil(live.store.counts[Colour.WHITE] / max(1, total))
-    return max(LOOKED_AT_LEAST, free * min(share, GROWTH * live.largest_pack))
+    share = ceil(live.store.counts[Colour.WHITE] / max(1, room.total))
+    slots = max(room.free, room.ahead)
+    return max(LOOKED_AT_LEAST, slots * min(share, GROWTH * live.largest_pack))
 
 
 def _ready(live: Live, job: Job) -> Ready | None:

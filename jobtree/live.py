@@ -215,7 +215,7 @@ class Live:
         self.stopping = False
         self.began = clock.now()
         self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
-        self.hold_until = self.recall_at = 0.0
+        self.hold_until = self.recall_at = self.ahead_at = 0.0
         self.failed_launches = 0
         self.largest_pack = 1
         self.uneven: set[str] = set()

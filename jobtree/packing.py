@@ -79,12 +79,15 @@ class Pack(NamedTuple):
     needs: Requirements
 
 
-def plan(ready: Iterable[Ready], free: int, total: int, known: Known, waiting: int) -> list[Pack]:
-    """Return packs for at most `free` slots of `total`, oldest job first.
+def plan(
+    ready: Iterable[Ready], free: int, total: int, known: Known, waiting: int, ahead: int = 0
+) -> list[Pack]:
+    """Return packs for at most `free` slots of `total`, oldest job first; full ones for more.
 
     waiting: how many jobs are ready in all, `ready` being the first of them. Jobs share a pack
     only with jobs of the same cpus, gpus and memory. A pack takes a job's share of what waits,
-    so that slots falling free later find work too.
+    so that slots falling free later find work too. ahead: for so many slots in all packs may be
+    that are as long as packs should be: what waits in the scheduler's own queue starts sooner.
     """
     sizes = _Sizes(known, waiting)
     groups: dict[tuple[int | None, ...], deque[Ready]] = {}
@@ -94,11 +97,14 @@ def plan(ready: Iterable[Ready], free: int, total: int, known: Known, waiting: i
     fair = ceil(waiting / max(free, 1))
     packs: list[Pack] = []
     queues = deque(groups.values())
-    while queues and free > 0:
+    while queues and max(free, ahead) > 0:
         queue = queues.popleft()
-        pack = _fill(queue, share, fair, sizes)
+        pack, is_full = _fill(queue, share, fair, sizes)
+        if free <= 0 and not is_full:
+            continue  # nothing more of these: what comes next may be longer, and is not looked at
         packs.append(pack)
         free -= slots_of(pack.needs)
+        ahead -= slots_of(pack.needs)
         if queue:
             queues.append(queue)
     return packs
@@ -109,8 +115,8 @@ def slots_of(needs: Requirements) -> int:
     return max(1, needs.cpus or 1)
 
 
-def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> Pack:
-    """Return a pack of the first jobs of a queue.
+def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> tuple[Pack, bool]:
+    """Return a pack of the first jobs of a queue, and whether it is as long as packs should be.
 
     share: of what waits, for each slot there is; fair: for each that is free.
     """
@@ -119,14 +125,15 @@ def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> Pack:
     jobs, expected = [first.job], sizes.expected(first)
     most, trusted = sizes.most(first), sizes.is_trusted(first)
     brief_s, worth_s = sizes.brief_s(first), WORTH_IT * known.start_s
-    asked = first.needs.time_s or 0.0
+    asked, is_full = first.needs.time_s or 0.0, expected >= known.job_time_s
     while queue:
         job = queue[0]
         more = sizes.expected(job)
         most = min(most, sizes.most(job))
         trusted = trusted and sizes.is_trusted(job)
         lasts = expected + more
-        if len(jobs) >= most or lasts > known.job_time_s:
+        is_full = lasts > known.job_time_s or known.job_time_s <= 0
+        if len(jobs) >= most or is_full:
             break
         if len(jobs) >= share:
             in_any_case = lasts <= brief_s
@@ -137,7 +144,7 @@ def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> Pack:
         jobs.append(job.job)
         expected = lasts
         asked += (job.needs.time_s or 0.0) if job.estimated else SAFETY * more
-    return Pack(tuple(jobs), first.needs._replace(time_s=asked))
+    return Pack(tuple(jobs), first.needs._replace(time_s=asked)), is_full
 
 
 class _Sizes(NamedTuple):

@@ -37,7 +37,8 @@ FOREVER = float("inf")
 def recall(live: Live, free: int) -> None:
     """Have running packs share what they have not begun with the slots that are free, or soon are.
 
-    To be called when nothing is ready. What is stalled comes first, then what would last longest.
+    free: less than 0 if more is out than can run. To be called when nothing is ready. What is
+    stalled comes first, then what would last longest.
     """
     now = live.clock.now()
     if now < live.recall_at:

@@ -110,6 +110,20 @@ def test_what_is_left_is_packed_for_as_long_as_starting_is_worth_it_if_none_gets
     assert sizes(plan(ready(6), 6, 32, known, 6)) == [1] * 6
 
 
+def test_packs_that_are_long_enough_may_wait_in_the_queue_and_no_others() -> None:
+    seen = {"Count": Measured(10.0, 1000)}
+    assert sizes(plan(ready(100), 0, 2, Known(seen, 30.0), 100, ahead=20)) == [3] * 20
+    assert sizes(plan(ready(8), 0, 2, Known(seen, 30.0), 8, ahead=20)) == [3, 3]
+    assert plan(ready(100), 0, 32, Known(seen, 600.0), 100, ahead=20) == [], "a share is shorter"
+    assert plan(ready(100), 0, 2, Known({}, 30.0), 100, ahead=20) == [], "nothing is known of it"
+
+
+def test_jobs_longer_than_a_batch_job_should_be_all_wait_in_the_queue() -> None:
+    seen = {"Count": Measured(3600.0, 1)}
+    assert sizes(plan(ready(100), 2, 2, Known(seen, 600.0), 100, ahead=1000)) == [1] * 100
+    assert sizes(plan(ready(100), 2, 2, Known({}, 0.0), 100, ahead=1000)) == [1] * 100
+
+
 def test_the_users_estimate_is_trusted_to_be_brief() -> None:
     jobs = [Ready(number, "New", NEEDS._replace(time_s=0.01), True) for number in range(10)]
     assert sizes(plan(jobs, 32, 32, Known({}, 30.0), 10)) == [10]

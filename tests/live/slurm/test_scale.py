@@ -37,7 +37,7 @@ def test_a_thousand_like_jobs_take_five_commands(slurm: Lab, plant: Plant) -> No
     tree.bin = counting_clients(tree.home / "bin")
     with slurm.configured(MinJobAge="300"):  # Slurm's own default: what ended is remembered
         began = time.monotonic()
-        tree.run(limit_s=280)
+        tree.run("--jobTime", "0", limit_s=280)
         took_s = time.monotonic() - began
     assert_level_ran_once(tree, MANY)
     assert Counter(run.state for run in tree.ended_runs(MANY, "Leaf")) == {"COMPLETED": MANY}
