@@ -107,7 +107,7 @@ def clocks_that_differ_harm_no_job(tree: Tree, clients: Sequence[str], around: s
     for client in clients:
         fake_client(tree.bin, client, f'{around} exec "$REAL" "$@"', tree.environment["PATH"])
     tree.open("gate0")
-    master = tree.start("--maxJobDuration", "3600")
+    master = tree.start("--maxJobDuration", "3600", "--rescueJobsFrequency", "2")
     tree.wait_for_lines("began", 8)
     master.wait_for_word("clock is about")
     looks = calls(tree.bin).count(clients[0])
