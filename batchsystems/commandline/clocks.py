@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from batchsystems.commandline.dialect import Sighting
 from batchsystems.commandline.tracking import NEVER, Job
 
 PRINTED_S = 1.0
@@ -22,11 +23,14 @@ PRINTED_S = 1.0
 class SchedulerClock:
     """The scheduler's clock, taken to agree with ours until it says otherwise.
 
-    epoch: returns our own epoch seconds, which may be set to and fro.
+    epoch: returns our own epoch seconds, which may be set to and fro. slack_s: a difference that
+    is not worth a word. differs: what is to be said of a greater one, "" if there is none; since
+    when by the engine's time.
     """
 
-    def __init__(self, epoch: Callable[[], float]) -> None:
-        self._epoch = epoch
+    def __init__(self, epoch: Callable[[], float], slack_s: float) -> None:
+        self._epoch, self._slack_s = epoch, slack_s
+        self.differs, self.differs_since = "", 0.0
         self._shift: float | None = None
 
     def there(self, at: float, now: float) -> float:
@@ -43,16 +47,27 @@ class SchedulerClock:
         shift = self.there(0.0, now)
         self._shift = min(max(shift, there - latest), there + PRINTED_S - earliest)
 
-    def ahead_s(self, now: float) -> float:
-        """Return by how much the scheduler's clock is ahead of ours."""
-        return self.there(now, now) - self._epoch()
-
-    def told(self, slack_s: float, now: float) -> str:
-        """Say by how much the clocks differ, "" if it is no more than the slack."""
-        ahead_s = self.ahead_s(now)
-        if abs(ahead_s) <= slack_s:
-            return ""
-        return f"about {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
+    def see(self, job: Job, sighting: Sighting, now: float) -> None:
+        """Learn from the first sight of a job of ours."""
+        there, latest = sighting.submitted, job.accepted_at
+        if there is None:
+            there, latest = sighting.started, now
+        if there is None:
+            return
+        job.shown = there
+        self.learn(there, job.begun, latest, now)
+        ahead_s = self.there(now, now) - self._epoch()
+        if abs(ahead_s) <= self._slack_s:
+            self.differs = ""
+            return
+        if not self.differs:
+            self.differs_since = now
+        how = "ahead of" if ahead_s > 0 else "behind"
+        self.differs = (
+            f"its clock is about {abs(ahead_s):.0f} s {how} this machine's, or one of its commands "
+            "does not keep to TZ=UTC; jobs are known by id and name, so that none is harmed: set "
+            "the clocks (NTP), and look for what wraps these commands"
+        )
 
     def running_s(self, job: Job, started: float, now: float) -> float:
         """Return how long a job has run that started at this time by the scheduler's clock."""

@@ -40,7 +40,7 @@ class Following:
         self, dialect: Dialect, roll: Roll, patience: Patience, epoch: Callable[[], float]
     ) -> None:
         self.dialect, self.roll, self.patience = dialect, roll, patience
-        self.clock = SchedulerClock(epoch)
+        self.clock = SchedulerClock(epoch, patience.clock_slack_s)
         self.searches: list[Search] = []
         self.to_kill: dict[str, Job | None] = {}
         self.names_to_kill: set[str] = set()
@@ -114,7 +114,9 @@ class Following:
         job.phase, job.seen_at = phase, now
         job.node = sighting.node or job.node
         if job.shown is None:
-            self._learn(job, sighting, now)
+            self.clock.see(job, sighting, now)
+            if self.clock.differs:
+                self._say_once("clock", f"{self.dialect.name}: {self.clock.differs}")
         job.running_s = bounded(job, sighting.running_s or 0.0, now)
         if sighting.started is not None:
             job.running_s = self.clock.running_s(job, sighting.started, now)
@@ -131,25 +133,6 @@ class Following:
         if job.kills >= MOST_KILLS or job.refusals >= self.patience.tries:
             return FOREVER
         return self.patience.kill_again_s * 2.0 ** max(0, job.kills - 1)
-
-    def _learn(self, job: Job, sighting: Sighting, now: float) -> None:
-        """Learn from the first sight of a job what the scheduler's clock shows."""
-        there, latest = sighting.submitted, job.accepted_at
-        if there is None:
-            there, latest = sighting.started, now
-        if there is None:
-            return
-        job.shown = there
-        self.clock.learn(there, job.begun, latest, now)
-        told = self.clock.told(self.patience.clock_slack_s, now)
-        if told:
-            name = self.dialect.name
-            self._say_once(
-                "clock",
-                f"{name}'s clock is {told} this machine's, or one of its commands does not keep to "
-                "TZ=UTC; jobs are known by id and name, so that none is harmed: set the clocks "
-                "(NTP), and look for what wraps these commands",
-            )
 
     def _check_stuck(self, job: Job, now: float) -> None:
         """End a job that can never start; warn of one that waits in vain."""

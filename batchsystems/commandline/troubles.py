@@ -55,4 +55,6 @@ def current(
         yield f"kills do not arrive and are sent again: {killing.problem}", killing.since
     if following.history_failing_since is not None and following.absent:
         yield "accounting gives no answer", following.history_failing_since
+    if following.clock.differs:
+        yield following.clock.differs, following.clock.differs_since
     yield from waits.tell()

@@ -52,6 +52,8 @@ def test_a_job_that_is_shown_is_there_whatever_the_clocks_say(
     assert drive.engine.issued(world.now) == set(jobs)
     assert not world.commands("hist"), "nothing was absent"
     (said,) = warned(caplog)
+    (trouble,) = drive.engine.troubles(world.now)
+    assert trouble.what in said, "status says it for as long as it is so"
     found = re.search(r"is about (\d+) s (ahead of|behind) this machine's", said)
     assert found is not None, said
     assert int(found[1]) == pytest.approx(abs(ahead), abs=5)
@@ -63,6 +65,18 @@ def test_clocks_that_agree_are_not_told(world: World, drive: Drive, caplog):
     drive.submit()
     drive.pass_time(60)
     assert warned(caplog) == []
+    assert drive.engine.troubles(world.now) == []
+
+
+def test_a_clock_that_is_put_right_is_no_trouble_any_more(world: World, drive: Drive):
+    world.ahead = 2 * HOUR
+    drive.submit(1, "before")
+    drive.pass_time(60)
+    assert len(drive.engine.troubles(world.now)) == 1
+    world.ahead = 0.0
+    drive.submit(1, "after")
+    drive.pass_time(60)
+    assert drive.engine.troubles(world.now) == []
 
 
 def test_a_zone_that_is_lost_in_the_middle_harms_nothing(world: World, drive: Drive, caplog):
