@@ -81,10 +81,21 @@ def check(db: sqlite3.Connection, path: str) -> None:
             where=f"its version is {version}, this jobTree knows up to {schema.VERSION}",
             fix="use the newer jobTree, or run the tree afresh in another directory",
         )
+    _check_length(db, path)
     if os.path.getsize(path) <= CHECKED_UP_TO_BYTES:
         verdict = db.execute("pragma quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise _damaged(path, verdict)
+
+
+def _check_length(db: sqlite3.Connection, path: str) -> None:
+    """Refuse a file that ends in the middle of a page, unless its log has that page still."""
+    (page_bytes,) = db.execute("pragma page_size").fetchone()
+    with suppress(FileNotFoundError):
+        if os.path.getsize(f"{path}-wal"):
+            return
+    if os.path.getsize(path) % page_bytes:
+        raise _damaged(path, "it is cut short")
 
 
 def copy_database(old: str, new: str, between: Callable[[], object] = lambda: None) -> None:

@@ -124,6 +124,29 @@ def recorded(tree: str, digests: str) -> str:
     return found if found in digests.split() else ""
 
 
+def require(tree: str, digests: str) -> None:
+    """Refuse a tree whose steps would find no environment. Raises StoreError JT332, OSError."""
+    if digests and not recorded(tree, digests):
+        raise _damaged(tree)
+
+
+def _damaged(tree: str) -> StoreError:
+    path = f"{tree}/{ENVIRONMENT}"
+    try:
+        size = os.stat(path).st_size
+        where = "it is empty" if not size else f"its {size} bytes are others than were recorded"
+    except OSError:
+        where = "it is not there"
+    return StoreError(
+        f"{path} is not what was written",
+        code="JT332",
+        where=where,
+        why="steps run in the environment, the directory and by the script that it names; "
+        "it was not used",
+        fix="start the workflow's script again with this --jobTree: it writes a new one",
+    )
+
+
 def load(tree: str, digests: str = "") -> Environment:
     """Return what save() wrote. digests: one of them is its, if any are on record.
 
@@ -132,12 +155,7 @@ def load(tree: str, digests: str = "") -> Environment:
     """
     content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
     if digests and digest(content) not in digests.split():
-        raise StoreError(
-            f"{tree}/{ENVIRONMENT} is not what was written",
-            code="JT332",
-            why="its digest differs from the one the tree recorded; it was not used",
-            fix="start the workflow's script again with this --jobTree: it writes a new one",
-        )
+        raise _damaged(tree)
     try:
         return Environment(**json.loads(content))
     except TypeError as error:

@@ -7,10 +7,11 @@ dispatch.py, where issues come from.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
 from batchsystems.jobscript import launch_words
-from jobtree import tree
+from jobtree import environment, tree
 from jobtree.adoption import adopt, current, hand_back, tell_loss
 from jobtree.attempts import Action, News, State, advance
 from jobtree.job import Job
@@ -198,6 +199,8 @@ def _slow_down(live: Live, ending: Ending) -> None:
     if now < live.hold_until:  # of the same wave
         return
     live.failed_launches += 1
+    with suppress(OSError):  # a file system that does not answer is not the tree's fault
+        environment.require(live.directory, live.store.meta("environment", ""))
     wait_s = hold_s(live.failed_launches, live.policy)
     if wait_s:
         live.hold_until = now + wait_s

@@ -39,7 +39,7 @@ from jobtree.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
-from jobtree.mailbox.files import random_name, write_file
+from jobtree.mailbox.files import random_name, sync_directory, write_file
 from jobtree.mailbox.office import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
@@ -159,6 +159,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
         if os.path.isdir(directory):
             os.rmdir(directory)
         os.rename(draft, directory)
+        sync_directory(os.path.dirname(directory))
     except OSError as error:
         drop(draft)
         raise StoreError(
@@ -183,6 +184,8 @@ def _continue(
         settings, saved, site = _settle(given, store.meta("options"))
         store.put_meta("options", saved)
         store.put_meta("site", json.dumps({"files": site.files, "digest": site.digest}))
+        if surroundings is None and not environment.recorded(directory, _digests(store)):
+            surroundings = _environment_anew(directory, store)
         if surroundings is not None:
             _change_environment(directory, store, surroundings)
         if not fresh:
@@ -193,9 +196,31 @@ def _continue(
             return _run(directory, held, store, settings, site, fresh)
 
 
+def _digests(store: Store) -> str:
+    said: str = store.meta("environment", "")
+    return said
+
+
+def _environment_anew(directory: str, store: Store) -> environment.Environment | None:
+    """Return the environment to go on in if the saved one is damaged, as by a loss of power.
+
+    That of this process will do for commands. Targets need the script, whose whereabouts are lost:
+    raises StoreError JT332.
+    """
+    if not _digests(store):  # of a version that kept none on record
+        return None
+    if store.bundles():
+        environment.require(directory, _digests(store))
+    _say(
+        f"{directory}/{layout.ENVIRONMENT} is damaged: from now on steps run in the environment "
+        f"and directory of this process, {os.getcwd()}"
+    )
+    return environment.capture()
+
+
 def _change_environment(directory: str, store: Store, new: environment.Environment) -> None:
     """Replace the saved environment; its digest is on record before the file is there."""
-    known = [environment.recorded(directory, store.meta("environment", "")), new.digest()]
+    known = [environment.recorded(directory, _digests(store)), new.digest()]
     store.put_meta("environment", " ".join(known).strip())
     store.commit()
     environment.save(directory, new)
@@ -371,5 +396,5 @@ def _where_it_stands(directory: str) -> str:
         with open(f"{directory}/{layout.STATUS}") as file:
             said: dict[str, Any] = json.load(file)
         return f"{said['done']} jobs done, {said['remaining']} not"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ""

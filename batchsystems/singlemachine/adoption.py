@@ -82,13 +82,21 @@ def _look(state_dir: str, job: str, identity: Identity) -> Found | None:
 
 
 def _resources(order: dict[str, str]) -> Resources:
-    memory, time_s = order.get("memory"), order.get("time")
+    memory, time_s = _number(order, "memory"), _number(order, "time")
     return Resources(
-        cpus=int(order.get("cpus", "1")),
+        cpus=int(_number(order, "cpus") or 1),
         memory_bytes=int(memory) if memory else None,
         gpus=len(_gpus(order)),
-        time_s=float(time_s) if time_s else None,
+        time_s=time_s or None,
     )
+
+
+def _number(order: dict[str, str], word: str) -> float | None:
+    """Return a number of an order, None if it is not there or torn."""
+    try:
+        return float(order[word])
+    except (KeyError, ValueError):
+        return None
 
 
 def _gpus(order: dict[str, str]) -> tuple[str, ...]:

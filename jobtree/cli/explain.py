@@ -271,8 +271,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "JT332": (
         "The saved environment of a tree is not what was written.",
-        "The file was altered or damaged. Start the workflow's script again with the same "
-        "--jobTree: it writes a new one, and the tree goes on.",
+        "The file was altered or damaged, as by a loss of power. Start the workflow's script again "
+        "with the same --jobTree: it writes a new one, and the tree goes on.",
     ),
     "JT354": (
         "A worker began on a node, and not even the tree's directory was to be seen there.",

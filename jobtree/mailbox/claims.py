@@ -77,13 +77,20 @@ def write_beat(fd: int, beat: int) -> None:
 
 
 def read_claim(tree: str, issue: str) -> Claim | None:
-    """Return who holds an issue and how often it has beaten; None if nobody is seen to."""
+    """Return who holds an issue and how often it has beaten; None if nobody is seen to.
+
+    A claim that is empty or torn, as after a crash of its node, is held by somebody unknown.
+    """
     try:
         content = read_file(claim_path(tree, issue))
     except FileNotFoundError:
         return None
-    who: dict[str, Any] = json.loads(content[BEAT_BYTES:])
-    return Claim(who["host"], who["pid"], who["nonce"], who["started"], int(content[:BEAT_BYTES]))
+    try:
+        who: dict[str, Any] = json.loads(content[BEAT_BYTES:])
+        beat = int(content[:BEAT_BYTES])
+        return Claim(who["host"], who["pid"], who["nonce"], who["started"], beat)
+    except (ValueError, KeyError, TypeError):
+        return Claim("", 0, "", 0.0, 0)
 
 
 def remove_claim(tree: str, issue: str) -> None:
@@ -132,11 +139,15 @@ def write_fence(tree: str, issue: str, word: str) -> None:
 
 
 def read_fence(tree: str, issue: str) -> str | None:
-    """Return what the fence of an issue says; None if there is none."""
+    """Return what the fence of an issue says; None if there is none.
+
+    One that is empty or torn stops: it was raised, and to stop is never wrong, only dearer.
+    """
     try:
-        return read_file(fence_path(tree, issue)).decode()
+        said = read_file(fence_path(tree, issue))
     except FileNotFoundError:
         return None
+    return Fence.RECALL if said == Fence.RECALL.encode() else Fence.STOP
 
 
 def heed_fence(tree: str, issue: str) -> str | None:

@@ -52,19 +52,13 @@ def ask(
     request = f"{tree}/{CONTROL}/{name}.ask"
     answer = f"{tree}/{CONTROL}/{name}.answer"
     write_file(request, json.dumps({"verb": verb, "arguments": arguments}).encode())
-    try:
-        bell = json.loads(read_file(f"{tree}/{CONTROL}/bell"))
-    except (FileNotFoundError, ValueError):
-        bell = None
-    if bell:
-        ring((bell[0], bell[1], bell[2]), BELL)
+    if bell := _bell(tree):
+        ring(bell, BELL)
     end = time.monotonic() + timeout_s
     look, over = time.monotonic() + LOOK_S, False
     while True:
         if os.path.exists(answer):
-            said: dict[str, Any] = json.loads(read_file(answer))
-            remove_file(answer)
-            return said
+            return _taken(answer)
         now = time.monotonic()
         if over or now > end:
             remove_file(request)
@@ -75,6 +69,25 @@ def ask(
             time.sleep(POLL_S)
 
 
+def _bell(tree: str) -> tuple[str, int, str] | None:
+    """Return where the master can be rung; without that it looks for requests by itself."""
+    try:
+        host, port, key = json.loads(read_file(f"{tree}/{CONTROL}/bell"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return (host, port, key) if isinstance(host, str) and isinstance(port, int) else None
+
+
+def _taken(path: str) -> dict[str, Any] | None:
+    """Return an answer and remove it; None if it is damaged: it may be asked for again."""
+    try:
+        said = json.loads(read_file(path))
+    except ValueError:
+        said = None
+    remove_file(path)
+    return said if isinstance(said, dict) else None
+
+
 def waiting_requests(tree: str) -> list[Request]:
     """Return the questions not yet answered, oldest first; unreadable ones are dropped."""
     folder = f"{tree}/{CONTROL}"
@@ -83,7 +96,7 @@ def waiting_requests(tree: str) -> list[Request]:
         if name.endswith(".ask"):
             try:
                 said = json.loads(read_file(f"{folder}/{name}"))
-                found.append(Request(name, said["verb"], said["arguments"]))
+                found.append(Request(name, str(said["verb"]), dict(said["arguments"])))
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 remove_file(f"{folder}/{name}")
     return found
