@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from batchsystems.commandline.dialect import Bound, Limits
 from batchsystems.sgewords import SgeSettings
 
-QUESTIONS = (("qstat", "-g", "c"), ("qconf", "-ssconf"), ("qconf", "-srqs"))
+QUESTIONS = (
+    ("qstat", "-g", "c"),
+    ("qconf", "-sq", "*"),
+    ("qconf", "-ssconf"),
+    ("qconf", "-srqs"),
+)
 QUEUES, SCHEDULER, QUOTAS = "queues", "scheduler", "quotas"
 
 
@@ -24,6 +30,8 @@ def read_room(
     """Add what the answer to one of them tells; None if it is an answer to something else."""
     if argv[:3] == QUESTIONS[0]:
         return limits.bounded(QUEUES, _queues(text, own))
+    if argv[1] == "-sq":
+        return limits.bounded(QUEUES, _with_times(text, limits))
     if argv[1] == "-ssconf":
         # max_u_jobs of the cell counts arrays, not their tasks: it bounds submissions
         most = re.search(r"^maxujobs\s+(\d{1,9})\s*$", text, re.M)
@@ -35,18 +43,28 @@ def read_room(
 
 
 def _queues(text: str, own: SgeSettings) -> Iterator[Bound]:
-    """Yield the slots of each queue that are not disabled or in error, and those of all."""
+    """Yield the slots of each queue that are not disabled or in error."""
     wanted = own.queue.split(",") if own.queue else None
-    total = 0
     for line in text.splitlines():
         found = re.fullmatch(r"(\S+)\s+\S+\s+\d+\s+\d+\s+\d+\s+(\d+)\s+\d+\s+(\d+)\s*", line)
         if found is None or (wanted is not None and found[1] not in wanted):
             continue
-        usable = max(0, int(found[2]) - int(found[3]))
-        total += usable
-        yield Bound(QUEUES, usable, found[1])
-    if total:
-        yield Bound(QUEUES, total)
+        yield Bound(QUEUES, max(0, int(found[2]) - int(found[3])), found[1], shared=True)
+
+
+def _with_times(text: str, limits: Limits) -> Iterator[Bound]:
+    """Yield the queues known, with how long jobs in them may be; host groups may differ in it."""
+    found = re.findall(r"^qname\s+(\S+)$|^h_rt\s+(\d+):(\d+):(\d+)$", text, re.M)
+    times: dict[str, float] = {}
+    name = ""
+    for named, *parts in found:
+        name = named or name
+        if not named:
+            hours, minutes, seconds = map(int, parts)
+            times[name] = 60.0 * (60 * hours + minutes) + seconds
+    for bound in limits.bounds:
+        if bound.source == QUEUES:
+            yield replace(bound, time_s=times.get(bound.queue))
 
 
 def _quotas(text: str, own: SgeSettings, user: str) -> Iterator[Bound]:

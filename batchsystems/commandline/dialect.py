@@ -225,13 +225,20 @@ class Bound:
     """No more than so many jobs of one cpu run at once. queue: in that queue ("": in all).
 
     source: who says so; a later answer of the same source takes the place of all its bounds.
-    by: what else bounds that queue, by the scheduler's name for it.
+    by: what else bounds that queue, by the scheduler's name for it. shared: the scheduler itself
+    chooses among such queues, so that what they run adds up. time_s: the longest job of the queue.
     """
 
     source: str
     most: int
     queue: str = ""
     by: str = ""
+    shared: bool = False
+    time_s: float | None = None
+
+    def takes(self, asked: Resources) -> bool:
+        """Tell whether the queue takes jobs that last so long."""
+        return self.time_s is None or (asked.time_s or 0.0) <= self.time_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +261,11 @@ class Limits:
         """
         chosen = self.choose(asked) or self.choose(LITTLE)
         names = ("",) if chosen is None else ("", chosen.name)
-        return min((bound.most for bound in self.bounds if bound.queue in names), default=None)
+        found = [bound.most for bound in self.bounds if bound.queue in names]
+        if chosen is None:
+            fitting = [b.most for b in self.bounds if b.shared and b.takes(asked)]
+            found += [sum(fitting)] if fitting else []
+        return min(found, default=None)
 
     def choose(self, asked: Resources) -> Queue | None:
         """Return the queue a job is best sent to, None if it fits in none that is known.

@@ -38,7 +38,9 @@ class Jobs(Section):
     cpus: Some = key("default_cpus", 1, "processors of a job that names none")
     time_s: Period = key("default_time", 86400.0, "time estimate of a job that names none")
     job_time_s: Time = key(
-        "job_time", 30.0, "how long a batch job should last at least: short jobs are packed"
+        "job_time",
+        30.0,
+        "how long a batch job should last at least: short jobs are packed; on a cluster 10m to 30m",
     )
     time_margin: Factor = key(
         "time_margin", 3.0, "a batch job's time limit is its jobs' estimates times this"
@@ -56,8 +58,8 @@ class Limits(Section):
     slots: Some = key(
         "slots",
         1000,
-        "batch jobs of one cpu that may be out at once where the batch system does not tell how "
-        "many it can run; of more ready jobs, several share a batch job",
+        "batch jobs of one cpu that may be out at once if they last for jobs.job_time; and all, "
+        "where the batch system does not tell how many it can run",
     )
 
 

@@ -50,6 +50,14 @@ CLUSTER QUEUE                   CQLOAD   USED    RES  AVAIL  TOTAL aoACDS  cdsuE
 all.q                             0.19      0      0     12     12      0      4
 short.q                           -NA-      0      0     12     12      0      0
 """
+TIMES = """\
+qname                 all.q
+slots                 4
+h_rt                  INFINITY
+qname                 short.q
+h_rt                  00:05:00
+h_vmem                INFINITY
+"""
 QUOTAS = """\
 {
    name         off
@@ -122,15 +130,17 @@ def test_a_later_answer_takes_the_place_of_an_earlier_one() -> None:
     assert limits.bounded("a", []).slots() == 9
 
 
-def grid(user: str = "ann", **settings: object) -> int | None:
+def grid(user: str = "ann", lasts_s: float | None = None, **settings: object) -> int | None:
     dialect = SgeDialect(SgeSettings(**settings))  # type: ignore[arg-type]
     limits = dialect.known
-    return answers(dialect, limits, user, GRID, "maxujobs    0\n", QUOTAS).slots()
+    told = answers(dialect, limits, user, GRID, TIMES, "maxujobs    0\n", QUOTAS)
+    return told.slots(Resources(time_s=lasts_s))
 
 
 def test_grid_engine_the_least_of_queues_quotas_and_scheduler_counts() -> None:
     assert grid() == 15, "the quota that is for each user"
     assert grid(user="eve") == 20, "slots of queues that are not disabled"
+    assert grid(user="eve", lasts_s=301.0) == 8, "short.q takes no longer ones"
     assert grid(user="bob") == 2, "the first rule that fits"
     assert grid(queue="all.q") == 8, "the slots of the queue that may be used"
     assert grid(queue="short.q", queues=(Queue("short.q"),)) == 7, "a quota of that queue"
