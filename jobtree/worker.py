@@ -26,7 +26,7 @@ from jobtree.context import LocalDirectory, scratch_on_node
 from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import load
 from jobtree.ledger import Ledger
-from jobtree.mailbox.claims import Claim, Fence, read_fence, take_claim
+from jobtree.mailbox.claims import Claim, Fence, read_fence, remove_note, take_claim
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.files import exists_after_listing, remove_file
 from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
@@ -104,7 +104,7 @@ def _work(order: str, index: int) -> int:
     began = monotonic()
     claim = take_claim(tree, issue, Claim(host, os.getpid(), nonce, started, 0))
     if claim is None:
-        return NOT_OURS
+        return _yield(tree, issue, nonce, order)
     ledger = Ledger(tree, issue)
     if not exists_after_listing(order):  # withdrawn meanwhile, and a twin's claim may be with it
         return _leave_again(tree, issue, claim, ledger)
@@ -144,6 +144,16 @@ def _tell_order_is_anothers(order: str, submission: str) -> None:
     said = f"jobtree: {order} is the order of {submission}: it is not run, and nothing is charged\n"
     with suppress(OSError):
         os.write(2, said.encode(errors="replace"))
+
+
+def _yield(tree: str, issue: str, nonce: str, order: str) -> int:
+    """Leave an issue to the twin that claimed it, and the note of that to whoever looks after it.
+
+    Where the order was withdrawn meanwhile, nobody may be left to remove that note.
+    """
+    if not exists_after_listing(order):
+        remove_note(tree, issue, nonce)
+    return NOT_OURS
 
 
 def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:

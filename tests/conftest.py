@@ -9,7 +9,11 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("jobtree", deadline=None)  # machines are busy
+hypothesis.settings.load_profile("jobtree")
 
 pytest_plugins = ["batchsystems.pytest_plugin"]
 

@@ -67,8 +67,17 @@ def take_claim(tree: str, issue: str, claim: Claim) -> int | None:
         os.close(fd)
         raise
     os.close(fd)
-    os.rename(own, f"{path}~lost.{claim.nonce}")
+    os.rename(own, _note_path(tree, issue, claim.nonce))
     return None
+
+
+def remove_note(tree: str, issue: str, nonce: str) -> None:
+    """Remove the note that take_claim() left, of an issue that nobody looks after any more."""
+    remove_file(_note_path(tree, issue, nonce))
+
+
+def _note_path(tree: str, issue: str, nonce: str) -> str:
+    return f"{claim_path(tree, issue)}~lost.{nonce}"
 
 
 def write_beat(fd: int, beat: int) -> None:

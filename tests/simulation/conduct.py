@@ -162,8 +162,14 @@ def claim(known: Known, data: Data) -> None:
 
 
 def gone(known: Known, data: Data) -> None:
-    if known.holder.get(data["issue"]) == data["worker"]:
-        del known.holder[data["issue"]]
+    issue, worker = data["issue"], data["worker"]
+    if known.holder.get(issue) == worker:
+        del known.holder[issue]
+    if known.run_over and not data["how"].startswith("left"):
+        # it woke up after the run and was killed before it had looked again: nobody tidies up
+        known.late_files |= {f"claims/{issue}~{worker}", f"claims/{issue}~lost.{worker}"}
+        if worker in known.late_claims:
+            known.late_files |= {f"claims/{issue}", f"results/{issue}"}
 
 
 def started(known: Known, data: Data) -> None:

@@ -285,3 +285,20 @@ def test_a_bad_history_is_rejected(name: str) -> None:
     history = good()
     spoil(history)
     assert promise in {violation.promise for violation in check(history)}, check(history)
+
+
+def woken_late(how: str) -> History:
+    """Return the good history, in which a worker wakes up after the run, claims, and goes so."""
+    history = good()
+    late = [
+        Event(17.2, "claim", {"worker": "w9", "issue": A, "won": True}),
+        Event(17.5, "gone", {"worker": "w9", "issue": A, "how": how}),
+    ]
+    history[-1:-1] = late
+    altered("end", {}, files=[f"claims/{A}"])(history)
+    return history
+
+
+def test_a_worker_killed_when_nobody_is_left_may_leave_its_claim() -> None:
+    assert check(woken_late("killed")) == []
+    assert [each.promise for each in check(woken_late("left with status 75"))] == ["files"]

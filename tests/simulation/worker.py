@@ -213,7 +213,10 @@ class Worker:
         self.disk.remove(draft)
         self.world.record("claim", worker=self.name, issue=self.issue, won=claim is not None)
         if claim is None:
-            self.disk.create(f"claims/{self.issue}~lost.{self.name}")
+            note = f"claims/{self.issue}~lost.{self.name}"
+            self.disk.create(note)
+            if not self.order_stands():
+                self.disk.remove(note)
             return NOT_OURS
         self.claimed = True
         yield self._pause()

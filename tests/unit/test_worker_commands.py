@@ -17,7 +17,7 @@ from jobtree import environment, worker
 from jobtree.job import Requirements
 from jobtree.jobfile import protocol_command, shell_command
 from jobtree.mailbox import layout
-from jobtree.mailbox.claims import read_claim, take_claim
+from jobtree.mailbox.claims import Claim, read_claim, take_claim
 from jobtree.mailbox.results import Start
 from tests.unit.worker_targets import Call
 from tests.unit.workers import ISSUE, SUBMISSION, Tree, wait_until
@@ -279,3 +279,23 @@ def test_an_order_withdrawn_while_its_issue_is_claimed_is_left_alone(
     monkeypatch.setattr(worker, "take_claim", withdrawn_first)
     assert worker._work(order, 0) == 75
     assert os.listdir(tree.path / "claims") == os.listdir(tree.path / "results") == []
+
+
+def test_a_claim_lost_after_its_order_was_withdrawn_leaves_no_note(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that wake up when the tree is long done, nobody would remove the loser's note."""
+    tree.order([Call("nothing")])
+    order = layout.order_path(str(tree.path), SUBMISSION)
+
+    def withdrawn_and_taken_first(*arguments: Any) -> int | None:
+        os.unlink(order)
+        twin = take_claim(str(tree.path), ISSUE, Claim("other", 1, "abc", 0.0, 0))
+        assert twin is not None
+        os.close(twin)
+        return take_claim(*arguments)
+
+    monkeypatch.setattr(worker, "take_claim", withdrawn_and_taken_first)
+    assert worker._work(order, 0) == 75
+    assert os.listdir(tree.path / "claims") == [ISSUE]
+    assert os.listdir(tree.path / "results") == []
