@@ -110,7 +110,7 @@ class DrmaaDialect(Dialect):
 
     # -- looking ------------------------------------------------------------------------------
 
-    def queue(self) -> Command:
+    def queue(self, names: Sequence[str] = ()) -> Command:
         """Return the request for all jobs, and for what has ended since the last answer."""
         return self._request("queue", {"do": "look", "heard": self._heard})
 

@@ -150,7 +150,7 @@ class SgeDialect(Dialect):
 
     # -- looking ------------------------------------------------------------------------------
 
-    def queue(self) -> Command:
+    def queue(self, names: Sequence[str] = ()) -> Command:
         """Return the qstat that shows all jobs of this user; none of them has ended."""
         return Command("queue", ("qstat", "-xml", "-u", "$user", "-s", "prs"))
 

@@ -63,6 +63,7 @@ class SlurmDialect(Dialect):
     scrubbed_names = frozenset({"JOB_ID"})
     kept = slurmdefaults.LOCATION | slurmdefaults.WISHES
     fixed = slurmdefaults.FIXED
+    by_name = True
 
     def __init__(
         self, settings: SlurmSettings | None = None, defaults: Mapping[str, str] | None = None
@@ -111,14 +112,15 @@ class SlurmDialect(Dialect):
 
     # -- looking ------------------------------------------------------------------------------
 
-    def queue(self) -> Command:
+    def queue(self, names: Sequence[str] = ()) -> Command:
         """Return the squeue that shows all jobs of this user, ended ones too while it can.
 
         Those in partitions that are hidden, or closed to the user by now, are shown only by --all.
         """
         form = ",".join(f"{name}:{width}|" for name, width in QUEUE_FIELDS)
         words = (f"--user={self._user}", "--all", "-r", "-t", "all", "-O", form)
-        return Command("queue", self._argv("squeue", *words))
+        only = (f"--name={','.join(names)}",) if names else ()
+        return Command("queue", self._argv("squeue", *words, *only))
 
     def parse_queue(self, ran: Ran) -> Listing:
         """Read squeue's answer."""

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, Protocol
 
 from batchsystems.dispositions import hear_of_children
 
-OUTPUT_CAP_BYTES = 64 * 2**20
+OUTPUT_CAP_BYTES = 256 * 2**20
 """An answer longer than this is cut, and says so: it is then no complete answer."""
 
 _READ_BYTES = 1 << 18

@@ -59,7 +59,8 @@ class Listing:
 
     why: what is wrong with an incomplete one. off: there is nothing to be asked (accounting is
     not kept here), so that asking again is in vain. broken: ids of jobs or submissions, and
-    names, in rows that could not be read: of what bears one of them nothing was learnt.
+    names, in rows that could not be read: of what bears one of them nothing was learnt. cut: the
+    answer was too long, and less should be asked for.
     """
 
     sightings: Sequence[Sighting] = ()
@@ -67,6 +68,7 @@ class Listing:
     why: str = ""
     off: bool = False
     broken: Collection[str] = frozenset()
+    cut: bool = False
 
     def hides(self, *marks: str) -> bool:
         """Tell whether a row that could not be read may be of what bears one of these."""
@@ -329,6 +331,8 @@ class Dialect(ABC):
     node_s_own: frozenset[str] = frozenset()
     """Variables in which a job has what its node says, unless they were given with it."""
     arrays = True
+    by_name = False
+    """Whether queue() can ask for some names alone."""
     tells_reasons = False
     """Whether reasons() has anything to ask."""
     known: Limits = Limits()
@@ -347,8 +351,11 @@ class Dialect(ABC):
         """Read its answer. Whatever is not clear is Kind.UNKNOWN or Kind.STRANGE."""
 
     @abstractmethod
-    def queue(self) -> Command:
-        """Return the one command that tells of all jobs of this user."""
+    def queue(self, names: Sequence[str] = ()) -> Command:
+        """Return the one command that tells of all jobs of this user.
+
+        names: of submissions of these names alone, for a dialect with by_name.
+        """
 
     @abstractmethod
     def parse_queue(self, ran: Ran) -> Listing:

@@ -62,6 +62,10 @@ class Disowned:
             else:
                 given.meanings.add(meant)
 
+    def names(self) -> list[str]:
+        """Return by which names the scheduler may know them."""
+        return list(self._given)
+
     def expect(self, meant: Meaning, names: Iterable[str]) -> None:
         """Let a job be wanted again by that name: it is looked for, and is not to be killed."""
         for name in names:

@@ -28,10 +28,11 @@ from batchsystems.commandline.following import Following
 from batchsystems.commandline.history import History
 from batchsystems.commandline.inheriting import Inheritance
 from batchsystems.commandline.killing import Killing
+from batchsystems.commandline.looking import Looking
 from batchsystems.commandline.outbox import Outbox
 from batchsystems.commandline.pacing import Gate, Pace, Patience, Rhythm
 from batchsystems.commandline.reasons import Reasons
-from batchsystems.commandline.task import Task, poor, unanswered
+from batchsystems.commandline.task import Task
 from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.commandline.troubles import Waits, current
 from batchsystems.errors import Unobtainable
@@ -81,6 +82,7 @@ class Engine:
         self._history = History(self.following)
         self._reasons = Reasons(self.following)
         self._waits = Waits()
+        self._looking = Looking(self.following)
         self.submitting: Batch | None = None
         self._strange = 0
         self.inheritance: Inheritance | None = None
@@ -155,6 +157,7 @@ class Engine:
     def inherit(self, records: Sequence[JobRecord], now: float) -> None:
         """Begin to take back these jobs: look at the queue at once."""
         self.inheritance = Inheritance(records)
+        self._looking.begin_anew()
         self.rhythm.at_once(now)
 
     def inherited(self) -> bool:
@@ -219,7 +222,7 @@ class Engine:
             "submit": FOREVER if self.submitting else self.outbox.due(),
             "history": self._history.due,
             "reasons": self._reasons.due,
-            "queue": self.rhythm.due,
+            "queue": NEVER if self._looking.going_on else self.rhythm.due,
             "census": self.census.due,
         }
 
@@ -378,10 +381,10 @@ class Engine:
     def _poll(self, now: float) -> Task | None:
         self.rhythm.due = FOREVER
         expected = self.roll.by_native or self.following.searches or self.inheritance
-        if not expected and not self.following.disowned.watched(now):
+        if not (expected or self._looking.going_on or self.following.disowned.watched(now)):
             return None
-        parse = self.dialect.parse_queue
-        return Task(self._hear_queue, unanswered, self.dialect.queue(), parse, again=poor)
+        heirs = self.inheritance.records if self.inheritance is not None else ()
+        return self._looking.next(heirs, self._hear_queue)
 
     def _hear_queue(self, listing: Listing, began: float, now: float) -> None:
         found = self.inheritance

@@ -16,7 +16,7 @@ from batchsystems.commandline.dialect import Listing, Sighting
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.inheriting import Inheritance
 from batchsystems.commandline.records import Records, Wanted
-from batchsystems.commandline.task import Task, poor, unanswered
+from batchsystems.commandline.task import Task, poor, reading, unanswered
 from batchsystems.commandline.tracking import FOREVER, NEVER, Job, candidates
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -96,13 +96,16 @@ class History:
             return None
 
         def hear(listing: Listing, began: float, now: float) -> None:
+            if listing.cut and len(natives) + len(names) > 1:
+                current.asks.extendleft(_halves(natives, names))
+                return
             current.sightings.extend(listing.sightings)
             current.broken.update(listing.broken)
             if not listing.complete or not current.asks:
                 said = replace(listing, sightings=current.sightings, broken=current.broken)
                 self._end(current, said, now)
 
-        return Task(hear, unanswered, command, dialect.parse_history, again=poor)
+        return Task(hear, unanswered, command, reading(dialect.parse_history), again=poor)
 
     def _look(
         self, records: Records, current: Round, natives: list[str], names: list[str], now: float
@@ -180,3 +183,11 @@ def _shown(job: Job, clock: SchedulerClock, now: float) -> float:
 def _began(at: float, clock: SchedulerClock, now: float) -> float:
     """Return what the scheduler's clock showed at a moment, which may not be known."""
     return clock.there(at if at > NEVER else now - UNKNOWN_AGE_S, now)
+
+
+def _halves(natives: list[str], names: list[str]) -> list[tuple[list[str], list[str]]]:
+    """Return what to ask instead of what had too long an answer."""
+    if natives and names:
+        return [([], names), (natives, [])]
+    half = (len(natives) + len(names)) // 2
+    return [(natives[half:], names[half:]), (natives[:half], names[:half])]

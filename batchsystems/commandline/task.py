@@ -6,7 +6,7 @@ Owns nothing but the shape; must not know who does it. Read next: engine.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchsystems.commandline.dialect import Listing
@@ -15,7 +15,12 @@ from batchsystems.transport import Command, Ran, Transport
 
 def poor(listing: Listing) -> bool:
     """Tell whether asking once more may give a better answer."""
-    return not listing.complete and not listing.off
+    return not listing.complete and not listing.off and not listing.cut
+
+
+def reading(parse: Callable[[Ran], Listing]) -> Callable[[Ran], Listing]:
+    """Return what reads an answer, and notes that it was too long."""
+    return lambda ran: replace(parse(ran), cut=True) if ran.cut else parse(ran)
 
 
 def unanswered(words: str) -> Listing:

@@ -70,7 +70,7 @@ class VirtualDialect(Dialect):
     def parse_submit(self, ran: Ran) -> Taken | Turned:
         return Taken(ran.stdout) if ran.status == 0 else Turned(Kind(ran.stderr), "it says no")
 
-    def queue(self) -> Command:
+    def queue(self, names: Sequence[str] = ()) -> Command:
         return Command("queue", ("queue",))
 
     def parse_queue(self, ran: Ran) -> Listing:

@@ -131,3 +131,18 @@ def test_an_unknown_node_to_be_avoided_is_no_hindrance(fake: FakeSlurm, watcher:
     first, second = fake.calls("sbatch")
     assert "--exclude=nosuchnode" in first
     assert not any(word.startswith("--exclude") for word in second)
+
+
+def test_200_000_jobs_of_another_tree_hide_none(fake: FakeSlurm, watcher: Watcher, tmp_path: Path):
+    """The first answer is 67 MB long; then only what bears own names is asked for."""
+    fake.configure(others=200_000)
+    job = watcher.batch.issueJob(gated(tmp_path / "go", 4))
+    watcher.accepted(job)
+    watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
+    watcher.until(lambda: any("--name=" in " ".join(c) for c in fake.calls("squeue")), "by name")
+    (tmp_path / "go").touch()
+    end = watcher.end(job)
+    assert (end.reason, end.exit_status) == (Reason.FAILED, 4)
+    assert watcher.batch.troubles() == []
+    whole = [call for call in fake.calls("squeue") if "--name=" not in " ".join(call)]
+    assert len(whole) == 1

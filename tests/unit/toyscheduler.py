@@ -41,6 +41,7 @@ class Toy(Dialect):
     """
 
     name = "toy"
+    by_name = True
     scrubbed = ("TOY_",)
 
     def __init__(
@@ -58,11 +59,13 @@ class Toy(Dialect):
             return Taken(ran.stdout)
         return Turned(Kind(ran.stderr) if ran.stderr else Kind.UNKNOWN, ran.words())
 
-    def queue(self) -> Command:
-        return Command("queue", ("q",))
+    def queue(self, names: Sequence[str] = ()) -> Command:
+        return Command("queue", ("q", *names))
 
     def parse_queue(self, ran: Ran) -> Listing:
         if ran.status != 0:
+            return Listing(why=ran.words())
+        if ran.cut:
             return Listing(why=ran.words())
         rows = json.loads(ran.stdout)
         broken = {row for row in rows if isinstance(row, str)}
@@ -126,6 +129,10 @@ class Toy(Dialect):
         return why == "never"
 
 
+def _whole(native: str) -> str:
+    return native.partition(".")[0]
+
+
 @dataclass
 class World:
     """The scheduler. queue, past: native -> row. broken: command -> what it answers instead."""
@@ -140,6 +147,8 @@ class World:
     deaf: bool = False
     """Submissions are accepted, and nobody is told."""
     limit: int = 10**9
+    cap: int = 10**9
+    """How many rows an answer may have."""
     ran: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
     last: int = 0
     now: float = 0.0
@@ -180,7 +189,13 @@ class World:
         return Ran(0)
 
     def _list(self, verb: str, words: list[str]) -> Ran:
-        return Ran(0, json.dumps(list((self.queue if verb == "q" else self.past).values())))
+        rows = list((self.queue if verb == "q" else self.past).values())
+        if verb == "q" and words:
+            rows = [row for row in rows if isinstance(row, str) or row[1] in words]
+        if verb == "hist" and words[0]:
+            wanted = words[0].split(",")
+            rows = [row for row in rows if isinstance(row, str) or _whole(row[0]) in wanted]
+        return Ran(0, json.dumps(rows[: self.cap]), cut=len(rows) > self.cap)
 
     def read(self, path: str, offset: int, limit: int) -> bytes:
         """Return a part of one of the files."""

@@ -3,7 +3,8 @@
 Prints what Slurm 22.05 prints (tests/data/slurm). The directory is the one that holds the file
 SLURM_CONF names; see fakecluster.py for what is in it. Its config.json may have besides:
 
-    {"min_job_age": 300, "accounting": true, "max_array": 1001, "sinfo": [its lines]}
+    {"others": 0,   rows of squeue for as many jobs of the same user that are not in the directory
+     "min_job_age": 300, "accounting": true, "max_array": 1001, "sinfo": [its lines]}
 """
 
 import os
@@ -117,8 +118,15 @@ class FakeSlurm(FakeCluster):
         heads = {"JobArrayID": "JOBID", "SubmitTime": "SUBMIT_TIME", "TimeUsed": "TIME"}
         yield "".join(heads.get(n, n.upper()).ljust(int(w))[: int(w)] + "|" for n, _, w in fields)
         age = self.config()["min_job_age"]
+        named, _ = options(words)
+        only = named["name"].split(",") if "name" in named else None
+        if only is None:
+            row = ("{}", "RUNNING", "0", stamp(0), "0:00", "fake9", "other", "None")
+            form = "".join(f"{c:<{int(w)}}|" for c, (_, _, w) in zip(row, fields, strict=True))
+            for number in range(self.config().get("others", 0)):
+                yield form.replace("{}     ", str(10**6 + number), 1)
         with self.locked():
-            found = self.submissions()
+            found = [job for job in self.submissions() if only is None or job["name"] in only]
         for job in found:
             for native, task in rows(job):
                 live = task["state"] in LIVE

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from batchsystems import Reason
+from batchsystems.conformance import Watcher, end_all, sh
+from batchsystems.slurm import Slurm
+from batchsystems.transport import Local
 from tests.live.slurm.lab import Lab
+from tests.live.slurm.test_adapter import BRIEF, QUICK
 from tests.live.slurm.trees import Tree
 
 Plant = Callable[..., Tree]
@@ -23,8 +30,8 @@ class Leaf(Target):
         super().__init__(memory="100M", time=60)
         self.number = number
     def run(self):
-        note("began", batch_id())
-        if self.number < 3 and first_time(f"first{self.number}"):
+        if self.number < 3:
+            note("began", batch_id())
             wait_for("gate")
         note("ran", str(self.number))
 """
@@ -52,7 +59,7 @@ def test_a_tree_ends_and_sees_what_was_cancelled_whatever_else_is_in_the_queue(
     tree.write(BODY)
     master = tree.start("--jobTime", "0")
     slurm.run("scancel", tree.wait_for_lines("began", 3)[0])
-    tree.wait_for_lines("began", 7)
+    tree.wait_for_lines("began", 4, limit_s=150)
     tree.open("gate")
     ended = master.end()
     tree.assert_done(ended)
@@ -61,3 +68,19 @@ def test_a_tree_ends_and_sees_what_was_cancelled_whatever_else_is_in_the_queue(
     assert "gives no answer" not in ended.said
     assert slurm.state(others[0]), "and none of them was touched"
     assert all(slurm.state(job) not in ("CANCELLED", "") for job in others)
+
+
+def test_with_more_jobs_in_the_queue_than_an_answer_may_have_it_asks_by_name(
+    slurm: Lab, open_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbours(slurm, open_tmp_path)
+    monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
+    batch = Slurm(None, QUICK, BRIEF, Local(cap_bytes=3000))
+    watcher = Watcher(batch)
+    many = batch.issueJobs([sh("exit 3", "many", index=index) for index in range(4)])
+    job, other = batch.issueJob(sh("sleep 600", "one")), batch.issueJob(sh("exit 4", "other"))
+    watcher.until(lambda: job in batch.getRunningJobIDs(), "it runs")
+    slurm.run("scancel", watcher.accepted(job))
+    assert watcher.end(job).reason is Reason.CANCELLED
+    assert {end.exit_status for end in watcher.ends([*many, other]).values()} == {3, 4}
+    end_all(batch)

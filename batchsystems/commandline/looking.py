@@ -1,0 +1,119 @@
+"""Looking: asking for the queue, all of the user's at once, or by name where that is too much.
+
+Owns which commands make one look; what the answer means is engine.py's and following.py's.
+Read next: engine.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+
+from batchsystems.commandline.dialect import Listing, Sighting
+from batchsystems.commandline.following import Following
+from batchsystems.commandline.task import Task, poor, reading, unanswered
+from batchsystems.commandline.tracking import called, candidates
+from batchsystems.interface import JobRecord
+
+MANY_ROWS = 20_000
+"""One answer is not to have more rows than this, if most of them are of no interest."""
+
+LONGEST_BYTES = 60_000
+"""So long may the names in one command be: half of what one argument may have."""
+
+Hear = Callable[[Listing, float, float], None]
+
+
+class Looking:
+    """Makes a look at the queue of one command, or of several whose answers are put together."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self._by_name = False
+        self._asks: deque[list[str]] = deque()
+        self._sightings: list[Sighting] = []
+        self._broken: set[str] = set()
+        self._began = 0.0
+        self._look = 0
+
+    @property
+    def going_on(self) -> bool:
+        """Whether a look was begun and is not over."""
+        return bool(self._asks)
+
+    def begin_anew(self) -> None:
+        """Give up a look by name that does not ask for what is wanted now."""
+        self._asks.clear()
+        self._look += 1
+
+    def next(self, heirs: Sequence[JobRecord], hear: Hear) -> Task:
+        """Return the next command of the look; the whole answer is given to hear."""
+        dialect = self._following.dialect
+        parse = reading(dialect.parse_queue)
+        if not self._by_name:
+            take = self._taking_all(hear)
+            return Task(take, unanswered, dialect.queue(), parse, again=poor)
+        if not self._asks:
+            self._asks.extend(self._portions(heirs))
+            self._sightings, self._broken, self._began = [], set(), 0.0
+        names = self._asks.popleft()
+        take = self._taking(names, hear)
+        return Task(take, unanswered, dialect.queue(names), parse, again=poor)
+
+    def _taking_all(self, hear: Hear) -> Hear:
+        def take(listing: Listing, began: float, now: float) -> None:
+            rows, ours = len(listing.sightings), len(self._following.roll.by_native)
+            too_many = rows > MANY_ROWS and rows > 10 * ours
+            self._by_name = self._following.dialect.by_name and (listing.cut or too_many)
+            hear(listing, began, now)
+
+        return take
+
+    def _taking(self, names: list[str], hear: Hear) -> Hear:
+        look = self._look
+
+        def take(listing: Listing, began: float, now: float) -> None:
+            if look != self._look:
+                return
+            self._began = self._began or began
+            if listing.cut and len(names) > 1:
+                half = len(names) // 2
+                self._asks.extendleft([names[half:], names[:half]])
+                return
+            self._sightings += listing.sightings
+            self._broken.update(listing.broken)
+            if listing.complete and self._asks:
+                return
+            self._asks.clear()
+            whole = replace(listing, sightings=self._sightings, broken=self._broken)
+            hear(whole, self._began, now)
+
+        return take
+
+    def _portions(self, heirs: Sequence[JobRecord]) -> Iterable[list[str]]:
+        """Yield the names of all that is expected, few enough at a time; nothing may be one."""
+        following = self._following
+        rows = Counter(job.called or job.name for job in following.roll.accepted())
+        others = [name for search in following.searches for name in search.names]
+        rows.update(dict.fromkeys([*others, *following.disowned.names()], 1))
+        rows.update(dict.fromkeys(self._inherited(heirs), 1))
+        portion: list[str] = []
+        count = size = 0
+        for name in sorted(rows):
+            if portion and (count + rows[name] > MANY_ROWS or size + len(name) > LONGEST_BYTES):
+                yield portion
+                portion, count, size = [], 0, 0
+            portion.append(name)
+            count, size = count + rows[name], size + len(name) + 1
+        yield portion
+
+    def _inherited(self, heirs: Sequence[JobRecord]) -> Collection[str]:
+        split, tasks = self._following.dialect.split, self._following.patience.tasks
+        found: set[str] = set()
+        for record in heirs:
+            found.update(candidates(record.name, record.index, tasks))
+            parts = split(record.native) if record.native else None
+            if parts is not None and parts[1] is not None:
+                found.add(called(record.name, record.index - parts[1]))
+        return found
