@@ -30,7 +30,7 @@ from batchsystems.commandline.dialect import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import INDEX, Caller, Resources
-from batchsystems.jobscript import NOT_LAUNCHED, setup_lines
+from batchsystems.jobscript import NOT_LAUNCHED, private_lines, setup_lines
 from batchsystems.sgeanswers import (
     NATIVE,
     is_damaged,
@@ -55,7 +55,7 @@ from batchsystems.sgewords import (
     SgeSettings,
 )
 from batchsystems.site import Site
-from batchsystems.transport import Command, Ran, Transport
+from batchsystems.transport import Command, Private, Ran, Transport
 
 MOST_ENVIRONMENTS = 16
 """So many parallel environments are looked at, to find one for jobs of several cpus."""
@@ -114,18 +114,24 @@ class SgeDialect(Dialect):
         words += asking(own, request, limits, environment)
         for directive in own.directives:
             words += shlex.split(directive)
-        return Command("submit", ("qsub", *words), self._script(request), cwd="/")
+        script, private = self._script(request)
+        return Command("submit", ("qsub", *words), script, cwd="/", private=private)
 
-    def _script(self, request: Request) -> str:
-        """Return the job's script. One that is being run again, or was killed, ends at once.
+    def _script(self, request: Request) -> tuple[str, Private | None]:
+        """Return the job's script, and the file with that part which is not for everybody.
+
+        One that is being run again, or was killed, ends at once.
 
         A shepherd that is told to kill a job between fork and setsid reaches nobody, and ignores
         every later kill (8.1.9): what it noted in its trace is then done here.
         The environment is in it, and not given by -V: that many sites forbid, and what it gives
-        is shown to everybody by qstat and changed by login shells.
+        is shown to everybody by qstat and changed by login shells. Scripts themselves are for
+        everybody to read where they are run: unless the caller keeps apart what is private, all
+        of the environment goes into a file beside the job's output, if it has one.
         """
         lines = [f"#!{self.settings.shell}", f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}']
         lines.append(f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$')
+        head, lines = lines, []
         lines += [f"unset {name}" for name in NOT_INHERITED if name not in request.env]
         through_env = [shlex.quote(word) for word in given_words(request)]
         for name, value in request.env.items():
@@ -134,7 +140,7 @@ class SgeDialect(Dialect):
             elif name not in NODE_S_OWN:
                 lines.append(f"export {name}={shlex.quote(value)}")
         if request.output is not None and not _plain(request.output):
-            lines.append(f"exec >>{shlex.quote(request.output)} 2>&1")
+            head.append(f"exec >>{shlex.quote(request.output)} 2>&1")
         index = f'"$((SGE_TASK_ID + {request.first - 1}))"'
         if request.size is None:
             index = str(request.first)
@@ -142,7 +148,16 @@ class SgeDialect(Dialect):
         lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
         words = ["/usr/bin/env", *through_env] if through_env else []
         words += [index if word == INDEX else shlex.quote(word) for word in request.command]
-        return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])
+        lines.append(f"exec {' '.join(words)} </dev/null")
+        folder = os.path.dirname(request.output or "")
+        if request.private_env is not None or folder in ("", "/dev"):
+            return "\n".join([*head, *lines, ""]), None
+        path = os.path.join(folder, f".{request.name}.sh")
+        otherwise = "\n".join([*head, *lines, ""])
+        if request.size is None:
+            lines.insert(0, f"rm -f -- {shlex.quote(path)}")
+        text = "\n".join([*lines, ""])
+        return "\n".join([*head, *private_lines(path, index), ""]), Private(path, text, otherwise)
 
     def parse_submit(self, ran: Ran) -> Taken | Turned:
         """Read qsub's answer."""

@@ -25,12 +25,21 @@ OUTPUT_CAP_BYTES = 256 * 2**20
 _READ_BYTES = 1 << 18
 
 
+class Private(NamedTuple):
+    """A file for its owner's eyes alone. otherwise: what stdin is if it cannot be written."""
+
+    path: str
+    content: str
+    otherwise: str
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command to run.
 
     verb: what it is for (submit, queue, history, kill, discover), which chooses its time-out.
     env: the whole environment of the command; None for what a transport has by itself.
+    private: a file that is to be there first.
     """
 
     verb: str
@@ -38,6 +47,7 @@ class Command:
     stdin: str = ""
     env: Mapping[str, str] | None = None
     cwd: str | None = None
+    private: Private | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,9 @@ class Transport(Protocol):
     def beside(self, path: str) -> list[FileState]:
         """Return the files beside it whose names are its own and more. Raises OSError."""
 
+    def put(self, path: str, content: str | None) -> None:
+        """Write a file for its owner's eyes alone; None removes it. Raises OSError."""
+
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not there to be run."""
 
@@ -163,6 +176,21 @@ class Local:
                 with suppress(OSError):
                     states.append(self.state(os.path.join(folder, other)))
         return states
+
+    def put(self, path: str, content: str | None) -> None:
+        """Write a file, whole or not at all, or remove it."""
+        if content is None:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            return
+        draft = f"{path}~"
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(fd, 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        os.rename(draft, path)
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return those of these programs that are not on PATH."""

@@ -33,7 +33,7 @@ from batchsystems.interface import (
 )
 from batchsystems.leaving import close_at_exit, forget
 from batchsystems.site import Site
-from batchsystems.transport import Local, Transport
+from batchsystems.transport import Command, Local, Private, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -152,6 +152,10 @@ class CommandLine(BatchSystem):
             updates = self._engine.roll.take_news()
             self._engine.census.news = False
             self._ring()
+            spent = self._engine.roll.take_spent()
+        for path in spent:
+            with suppress(OSError):
+                self._transport.put(path, None)
         return updates
 
     def killJobs(self, ids: Iterable[int]) -> None:
@@ -347,9 +351,26 @@ class CommandLine(BatchSystem):
         command = task.command
         if command.env is None:
             command = replace(command, env=self._engine.environment())
+        if command.private is not None:
+            command = self._put_private(command, command.private)
         ran = self._transport.run(command, self._patience.timeout_s(command.verb))
         log.debug("%s: %.300s -> %s", command.verb, command.argv, ran.status)
         return task.parse(ran)
+
+    def _put_private(self, command: Command, private: Private) -> Command:
+        """Write what is not for everybody; return the command, without it if that cannot be."""
+        try:
+            self._transport.put(private.path, private.content)
+        except OSError as error:
+            log.warning(
+                "%s: %s cannot be written (%s): the job's environment stands in its script, which "
+                "others can read",
+                self.name,
+                private.path,
+                error.strerror,
+            )
+            return replace(command, stdin=private.otherwise)
+        return command
 
     def _count(self, state: Any) -> None:
         with self._changed:

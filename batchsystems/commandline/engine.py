@@ -270,10 +270,13 @@ class Engine:
             spec.private_env,
         )
         self.submitting = batch
+        command = self.dialect.submit(request, self.limits)
+        if command.private is not None:
+            self.roll.need(batch.jobs, command.private.path)
         return Task(
             lambda answer, began, now: self._hear_submit(batch, answer, bool(avoid), now),
             lambda words: Turned(Kind.UNKNOWN, words),
-            self.dialect.submit(request, self.limits),
+            command,
             self.dialect.parse_submit,
         )
 

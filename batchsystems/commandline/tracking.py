@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchsystems.commandline.dialect import Check, Phase, Sighting
@@ -54,6 +54,8 @@ class Job:
     absent_since: float = 0.0
     stuck_since: float | None = None
     verdict: JobEnd | None = None
+    private: str = ""
+    """The file with the environment of its submission, where there is one."""
     record: str = ""
     """What the history last said of it while it was absent from the queue."""
 
@@ -169,6 +171,9 @@ class Roll:
     names: NamesInUse = field(default_factory=NamesInUse)
     news: deque[tuple[int, Update]] = field(default_factory=deque)
     last: int = 0
+    needing: dict[str, int] = field(default_factory=dict)
+    """How many jobs not ended may still read a private file."""
+    spent: list[str] = field(default_factory=list)
 
     def enter(self, name: str, index: int, output: str | None = None) -> Job:
         """Add a job; its handle was never used before."""
@@ -191,7 +196,28 @@ class Roll:
         if self.jobs.pop(job.handle, None) is not None:
             self.by_native.pop(job.native, None)
             self.names.give_back(job.name, job.index)
+            self._need_no_more(job.private)
             self.tell(job, update)
+
+    def need(self, jobs: Sequence[Job], private: str) -> None:
+        """Note which jobs are to read a private file."""
+        for job in jobs:
+            self._need_no_more(job.private)
+            job.private = private
+        self.needing[private] = self.needing.get(private, 0) + len(jobs)
+
+    def _need_no_more(self, private: str) -> None:
+        left = self.needing.get(private, 0) - 1
+        if left > 0:
+            self.needing[private] = left
+        elif self.needing.pop(private, 0):
+            self.spent.append(private)
+
+    def take_spent(self) -> list[str]:
+        """Return the private files that no job needs any more."""
+        found = [path for path in self.spent if path not in self.needing]
+        self.spent.clear()
+        return found
 
     def take_news(self) -> dict[int, Update]:
         """Return the oldest news of each job that has any; the rest stays."""

@@ -103,6 +103,10 @@ class Line:
         """Return the files beside it that are called like it, and more."""
         return Local().beside(path)
 
+    def put(self, path: str, content: str | None) -> None:
+        """Write or remove a file."""
+        Local().put(path, content)
+
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return nothing: no program is needed."""
         return []

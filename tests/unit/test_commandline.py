@@ -39,6 +39,9 @@ class InMemory:
     def state(self, path: str) -> FileState:
         return FileState(path, 0, 0, 0.0)
 
+    def put(self, path: str, content: str | None) -> None:
+        raise NotImplementedError
+
     def beside(self, path: str) -> list[FileState]:
         return []
 

@@ -259,3 +259,29 @@ def test_arguments_that_look_like_options_of_qsub_are_none(
     assert watcher.end(job).reason is Reason.OK
     assert output.read_text() == "".join(f"{word}|" for word in words)
     assert isinstance(watcher.last(job), JobEnd)
+
+
+class TestPrivateEnvironment:
+    """Scripts are for everybody to read: what a job is given stands in a file of its own."""
+
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_it_reaches_the_job_and_is_gone_with_it(self, fake: FakeSge, tmp_path: Path, size: int):
+        gate, output = tmp_path / "gate", tmp_path / "output"
+        watcher = Watcher(quick())
+        env = {"PATH": os.environ["PATH"], "MY_TOKEN": "s3cr3t", "JOB_NAME": "s3cr3t-too"}
+        script = f'while [ ! -e {gate} ]; do sleep 0.05; done; echo "$MY_TOKEN $JOB_NAME"'
+        argv = ("/bin/sh", "-c", script)
+        specs = [JobSpec("j", argv, index=i, env=env, output=str(output)) for i in range(size)]
+        jobs = watcher.batch.issueJobs(specs)
+        kept = tmp_path / ".j.sh"
+        watcher.until(lambda: fake.states() == ["RUNNING"] * size, "all running")
+        for path in fake.top.rglob("*"):
+            assert not path.is_file() or b"s3cr3t" not in path.read_bytes(), path
+        if size > 1:
+            assert kept.stat().st_mode & 0o777 == 0o600
+        gate.touch()
+        assert [watcher.end(job).exit_status for job in jobs] == [0] * size
+        assert output.read_text() == "s3cr3t s3cr3t-too\n" * size
+        watcher.batch.getUpdatedJobs()
+        assert not kept.exists()
+        watcher.batch.close()

@@ -209,6 +209,9 @@ class World:
         inode = self.inodes.setdefault(path, len(self.inodes) + 1)
         return FileState(path, len(self.files[path]), inode, EPOCH + self.changed.get(path, 0.0))
 
+    def put(self, path: str, content: str | None) -> None:
+        raise NotImplementedError
+
     def beside(self, path: str) -> list[FileState]:
         """Return the files that are called like one of them, and more."""
         return [self.state(each) for each in self.files if each.startswith(path) and each != path]

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from batchsystems import JobSpec
+from batchsystems.conformance import Watcher
+from batchsystems.drmaa import Drmaa
+from batchsystems.sge import Sge
 from tests.live.secrets import SETUP, assert_setup_is_told, run_with_a_secret
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
@@ -45,3 +50,34 @@ def test_scripts_are_for_everybody_to_read(
 
 def test_a_setup_that_fails_is_told(plant: Callable[..., Tree]) -> None:
     assert_setup_is_told(plant(worker={"setup": ["export A=1", "nosuch load python"]}))
+
+
+@pytest.mark.parametrize("system", ["sge", "drmaa"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_is_given_with_a_job_is_nowhere_to_be_read(
+    system: str,
+    size: int,
+    sge: Lab,
+    open_tmp_path: Path,
+    another_user: pwd.struct_passwd,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By others' programs, which keep nothing private themselves."""
+    sge.lead(monkeypatch)
+    if system == "drmaa":
+        monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    gate, output = open_tmp_path / "gate", open_tmp_path / "output"
+    waits = f'while [ ! -e {gate} ]; do sleep 0.1; done; echo "$MY_TOKEN"'
+    spec = {"env": {"PATH": "/usr/bin:/bin", "MY_TOKEN": "t0ken-given"}, "output": str(output)}
+    argv = ("/bin/sh", "-c", waits)
+    with closing(Sge() if system == "sge" else Drmaa(state_dir=str(open_tmp_path))) as batch:
+        watcher = Watcher(batch)
+        jobs = batch.issueJobs([JobSpec("given", argv, index=i, **spec) for i in range(size)])  # type: ignore[arg-type]
+        for job in jobs:
+            watcher.until(lambda job=job: job in batch.getRunningJobIDs(), f"{job} to run")  # type: ignore[misc]
+        words = ("grep", "-rls", "t0ken-given", str(sge.top), str(open_tmp_path))
+        assert not sge.run(*words, user=another_user.pw_name, check=False).stdout
+        gate.touch()
+        assert [watcher.end(job).exit_status for job in jobs] == [0] * size
+    assert output.read_text() == "t0ken-given\n" * size
+    assert not list(open_tmp_path.glob(".*"))
