@@ -117,9 +117,12 @@ class Shift:
             return self.log.end_step()
         surroundings = self.desk.surroundings
         surroundings.flush()
-        self.tainted = self.tainted or self.desk.descriptors.lost
-        if not surroundings.restore(self.desk.meter.seen or self.desk.meter.status()):
-            self.tainted = True
+        unfit = surroundings.restore(self.desk.meter.seen or self.desk.meter.status())
+        if self.desk.descriptors.lost:
+            unfit = unfit or "it closed descriptors that were not its own"
+        if unfit and not (self.tainted or self.last):
+            surroundings.tell(f"this batch job runs no further Target after this one: {unfit}")
+        self.tainted = self.tainted or bool(unfit)
         self.running = None
         return self.log.end_step()
 

@@ -23,6 +23,7 @@ from jobtree.job import Command, Requirements, command_from_wire
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child
+from jobtree.processstate import draw_anew
 from jobtree.shell import (
     BACK_TO_DEFAULT,
     Outcome,
@@ -172,7 +173,7 @@ def _run_and_report(
     paper: the descriptor to report on, what it leads to, and which process has it too.
     """
     try:
-        _draw_anew()
+        draw_anew()
         desk.surroundings.start_site(desk.meter.status)
         desk.meter.start()
         outcome = run_target(desk, command, context)
@@ -186,13 +187,6 @@ def _run_and_report(
         os.write(2, f"the isolated Target's process failed: {error}\n".encode())
         leave_process(70)
     leave_process(0)
-
-
-def _draw_anew() -> None:
-    """Let no two processes draw the same random numbers: what site runs may have loaded numpy."""
-    numpy_random: Any = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
 
 
 # ---- its report --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jobtree.descriptors import leads_to, lift
+from jobtree.descriptors import Identity, identity, leads_to, lift
 from jobtree.logcut import cut
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.results import Log
@@ -29,21 +29,36 @@ class StepLog:
     def __init__(self, path: str, max_bytes: int, running: str = "") -> None:
         self._kept, self._path, self._max_bytes = path, running or path, max_bytes
         self._append = self._edit = -1
+        self._identity: Identity | None = None
         self._began = 0
         self.mend()
 
     def mend(self) -> bool:
         """Lead descriptors 1 and 2 here, whatever a step did; tell whether ours were intact."""
-        intact = self._is_intact()
-        if not intact:
+        intact = self._is_intact() or not self._opened()
+        os.dup2(self._append, 1)
+        os.dup2(self._append, 2)
+        return intact
+
+    def _opened(self) -> bool:
+        """Open the log, again if need be; tell whether that was done.
+
+        Raises OSError if it cannot be, unless the descriptors still lead to what was the log: a
+        step may have made another user of this process, which cannot reach it by its path.
+        """
+        try:
             if self._path != self._kept and not os.path.isdir(os.path.dirname(self._path)):
                 os.mkdir(os.path.dirname(self._path), 0o700)  # a step removed it
             create = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._append = lift(os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600))
             self._edit = lift(os.open(self._path, os.O_RDWR | create, 0o600))
-        os.dup2(self._append, 1)
-        os.dup2(self._append, 2)
-        return intact
+        except OSError:
+            what = self._identity
+            if what and leads_to(self._append, what) and leads_to(self._edit, what):
+                return False
+            raise
+        self._identity = identity(self._edit)
+        return True
 
     def _is_intact(self) -> bool:
         """Tell whether both lead to the log: a step may have closed them, or removed the file."""

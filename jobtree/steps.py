@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _contextvars import copy_context
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,17 +110,19 @@ def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
     try:
         target = restore_target(desk.tree, pickled, desk.script)
         del pickled
+        desk.surroundings.note(desk.meter.status)
         node = node_of(target)
         node.context = context
         run: Callable[[], object] = target.run
         try:
-            refuse_unrun(run(), run)
+            refuse_unrun(copy_context().run(_undisturbed, run), run)
         except SystemExit as left:
             if left.code not in (None, 0):
                 return _failure(left)
         finally:
             if os.getpid() != here:  # a process the Target forked came back from run()
                 leave_process(0)
+            desk.surroundings.wait_for_stragglers()
             node.context = None
             regain(desk)
         return Outcome("", *handed_over(target, desk.bundle))
@@ -131,12 +134,21 @@ def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
         return _failure(error)
 
 
+def _undisturbed(run: Callable[[], object]) -> object:
+    """Call a Target's run() in a context of its own: what it sets there ends with it."""
+    decimal: Any = sys.modules.get("decimal")
+    if decimal is not None:
+        decimal.setcontext(decimal.getcontext().copy())
+    return run()
+
+
 def regain(desk: Desk) -> None:
-    """Have the log take what was printed, and our descriptors lead where they did.
+    """Undo limits; have the log take what was printed, and our descriptors lead where they did.
 
     Before anything else is opened or written: a step may have closed them, and have taken their
     numbers. Raises WorkerFailure if they are lost for good.
     """
+    desk.surroundings.put_back()
     desk.surroundings.flush()
     try:
         desk.descriptors.mend()

@@ -1,7 +1,8 @@
 """What a Target finds around it in the worker's process, put back after each one.
 
 Owns directory, umask, environment, import path, signals and standard streams; must not run
-anything. Read next: steps.py. What cannot be put back (threads) is told: the worker then stops.
+anything. Read next: processstate.py for the rest; steps.py. What cannot be put back is told, and
+the worker then stops.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from io import TextIOWrapper
 from typing import Any, TextIO
 
 from jobtree.environment import Environment, step_environ
+from jobtree.processstate import ProcessState, draw_anew
 from jobtree.sitestart import run_site_code
+from jobtree.stragglers import wait_for_stragglers
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
@@ -44,7 +47,8 @@ class Surroundings:
             sys.prefix = sys.exec_prefix = saved.prefix  # -S leaves a venv's to be the base's
         sys.flags = _Flags()  # type: ignore[assignment]
         self._threads = _thread._count()
-        self._recursion = sys.getrecursionlimit()
+        self._modules = 0
+        self._unfit = ""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._masks: tuple[bytes, ...] | None = None
@@ -55,23 +59,57 @@ class Surroundings:
         self._set_environ()
         self._set_interpreter()
         os.umask(self._umask)
+        self._state = ProcessState()
 
-    def restore(self, status: bytes) -> bool:
-        """Undo what a Target did; tell whether that could be.
+    def note(self, status: Callable[[], bytes]) -> None:
+        """Take things as they are now for what they should be, if modules were imported since.
 
-        status: /proc/self/status as it is now. Threads left, and a directory gone, cannot.
+        What a module or the script sets when it is imported stands; what run() sets does not.
         """
+        if len(sys.modules) == self._modules:
+            return
+        now = status()
+        self._modules = len(sys.modules)
+        self._threads = max(self._threads, _thread._count())
+        self._state.note(now)
+        self.note_signals(now)
+
+    def wait_for_stragglers(self) -> None:
+        """Wait for what a Target left at work, as Python does at the end of a program."""
+        self._unfit = wait_for_stragglers(self._threads, self.tell)
+
+    def tell(self, words: str) -> None:
+        """Say something of our own in the log, as part of a step's output."""
+        with suppress(OSError, ValueError):  # the Target may have closed it
+            print(f"jobTree: {words}", file=self._err)
+
+    def put_back(self) -> None:
+        """Undo what would keep us from going on: limits, another root directory, a locale."""
+        left = self._state.put_back()
+        self._unfit = self._unfit or (left and f"what it changed cannot be undone here: {left}")
+
+    def restore(self, status: bytes) -> str:
+        """Undo what a Target did; return what could not be, "" if all is as it was.
+
+        status: /proc/self/status as it is now.
+        """
+        foreign = self._state.is_another(status)
         os.umask(self._umask)
         if os.environ is not self._environ_object or _raw_environ() != self._raw_environ:
             os.environ = self._environ_object  # noqa: B003 - the very object that was there
             self._set_environ()
         self._set_interpreter()
         self._restore_signals(status)
+        draw_anew()
+        unfit, self._unfit = self._unfit or foreign, ""
+        threads = _thread._count() - self._threads
+        if threads > 0:
+            unfit = unfit or f"threads of it are still at work: {threads}"
         try:
             os.chdir(self._directory)
         except OSError:
-            return False
-        return _thread._count() <= self._threads
+            unfit = unfit or "the working directory is gone"
+        return unfit
 
     def start_site(self, status: Callable[[], bytes]) -> None:
         """Run what Python's `site` ran in the master, if that is not done: it was left out here.
@@ -85,6 +123,7 @@ class Surroundings:
         vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit
         self._set_interpreter()
         self._threads = _thread._count()
+        self._state.note(b"")
         self.note_signals(status())
 
     def note_signals(self, status: bytes) -> None:
@@ -119,8 +158,6 @@ class Surroundings:
             sys.path[:] = self._path
         if sys.argv != self._argv:
             sys.argv[:] = self._argv
-        if sys.getrecursionlimit() != self._recursion:
-            sys.setrecursionlimit(self._recursion)
         if sys.gettrace() is not None or sys.getprofile() is not None:
             sys.settrace(None)
             sys.setprofile(None)

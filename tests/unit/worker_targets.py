@@ -88,7 +88,7 @@ def exit_process(target: Target, status: int) -> None:
 
 
 def leave_thread(target: Target) -> None:
-    threading.Thread(target=time.sleep, args=(3600,), daemon=False).start()
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 
 
 def use_thread(target: Target) -> None:

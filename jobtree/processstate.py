@@ -1,0 +1,196 @@
+"""What a process has besides memory and files, and a Target may change for those after it.
+
+Owns the list of it, its noting and its putting back; must not know what a Target is.
+Read next: surroundings.py, which asks for it after each one.
+
+Each thing is looked at for less than a microsecond. What is the same is let be; what cannot be
+put back, as a limit that only root may raise, makes the process unfit for another Target.
+"""
+
+from __future__ import annotations
+
+import _locale
+import _warnings
+import gc
+import os
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from jobtree.descriptors import lift
+
+_LIMITS = [
+    (name, getattr(resource, name))
+    for name in (
+        *("RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE"),
+        *("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_STACK"),
+    )
+]
+
+
+class _Thing(NamedTuple):
+    """Something of the interpreter's or the process's, that can be read and set."""
+
+    name: str
+    get: Callable[[], Any]
+    set: Callable[[Any], object]
+
+
+def _filters() -> Any:
+    warnings = sys.modules.get("warnings", _warnings)
+    return list(warnings.filters)
+
+
+def _set_filters(filters: list[Any]) -> None:
+    import warnings
+
+    warnings.filters[:] = filters  # type: ignore[index]
+    getattr(warnings, "_filters_mutated", int)()
+
+
+def _socket_timeout() -> float | None:
+    socket = sys.modules.get("_socket")
+    return None if socket is None else socket.getdefaulttimeout()
+
+
+def _set_socket_timeout(limit: float | None) -> None:
+    sys.modules["_socket"].setdefaulttimeout(limit)
+
+
+def _hooks() -> tuple[object, ...]:
+    return sys.excepthook, sys.displayhook, sys.unraisablehook
+
+
+def _set_hooks(hooks: tuple[Any, ...]) -> None:
+    sys.excepthook, sys.displayhook, sys.unraisablehook = hooks
+
+
+_THINGS = (
+    _Thing("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    _Thing("garbage collection", gc.get_threshold, lambda each: gc.set_threshold(*each)),
+    _Thing("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    _Thing("switch interval", sys.getswitchinterval, sys.setswitchinterval),
+    _Thing("hooks", _hooks, _set_hooks),
+    _Thing("warning filters", _filters, _set_filters),
+    _Thing(
+        "socket time-out",
+        _socket_timeout,
+        _set_socket_timeout,
+    ),
+    _Thing(
+        "locale",
+        lambda: _locale.setlocale(_locale.LC_ALL, None),
+        lambda name: _locale.setlocale(_locale.LC_ALL, name),
+    ),
+    _Thing(
+        "nice value",
+        lambda: os.getpriority(os.PRIO_PROCESS, 0),
+        lambda value: os.setpriority(os.PRIO_PROCESS, 0, value),
+    ),
+    _Thing(
+        "scheduling policy",
+        lambda: os.sched_getscheduler(0),
+        lambda policy: os.sched_setscheduler(0, policy, os.sched_param(0)),
+    ),
+    _Thing("process group", os.getpgrp, lambda group: os.setpgid(0, group)),
+)
+_FIXED = (_Thing("session", lambda: os.getsid(0), int),)
+
+
+class ProcessState:
+    """What this process was like when it was last noted."""
+
+    def __init__(self) -> None:
+        self._identity: bytes | None = None
+        self._root = _root()
+        self.note(b"")
+
+    def note(self, status: bytes) -> None:
+        """Take everything as it is now. status: /proc/self/status, b"" if not known."""
+        self._things = [(thing, thing.get()) for thing in (*_THINGS, *_FIXED)]
+        self._limits = [(name, limit, resource.getrlimit(limit)) for name, limit in _LIMITS]
+        self._cpus = _line(status, b"\nCpus_allowed:")
+        self._affinity = os.sched_getaffinity(0)
+        if status:
+            self._identity = _identity(status)
+
+    def put_back(self) -> str:
+        """Undo what was changed since; return what could not be, "" if all is as it was."""
+        left = []
+        for name, limit, value in self._limits:
+            if resource.getrlimit(limit) != value and not _did(resource.setrlimit, limit, value):
+                left.append(f"limit {name}")
+        root, inode = self._root
+        if root >= 0 and os.stat("/")[1:3] != inode and not _did(_enter, root):
+            left.append("root directory")
+        for thing, value in self._things:
+            if thing.get() != value and not (_did(thing.set, value) and thing.get() == value):
+                left.append(thing.name)
+        return ", ".join(left)
+
+    def is_another(self, status: bytes) -> str:
+        """Say in what this is another process by now; "" if in nothing. Undoes its affinity.
+
+        status: /proc/self/status as it is now, b"" if not known.
+        """
+        if not status or self._identity is None:
+            return ""
+        if self._cpus != _line(status, b"\nCpus_allowed:"):
+            _did(os.sched_setaffinity, 0, self._affinity)  # not ours alone: cpusets may change too
+        same = _identity(status) == self._identity
+        return "" if same else "its user, groups or capabilities are others now"
+
+
+def draw_anew() -> None:
+    """Seed the generators that all users of a module share, as a new process would.
+
+    A Target that seeds them, or a fork, must not make others draw what is known.
+    """
+    random: Any = sys.modules.get("random")
+    if random is not None:
+        random.seed(int.from_bytes(os.urandom(32)))
+    numpy_random: Any = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        with suppress(Exception):  # half imported, or of a kind that has no seed
+            entropy = os.urandom(16)
+            numpy_random.seed([int.from_bytes(entropy[at : at + 4]) for at in range(0, 16, 4)])
+
+
+def _root() -> tuple[int, tuple[int, ...]]:
+    """Return a descriptor of the root directory, for who may change it (else -1), and its inode."""
+    fd = -1 if os.geteuid() else lift(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    return fd, os.stat("/")[1:3]
+
+
+def _enter(root: int) -> None:
+    """Make the directory of a descriptor the root directory again."""
+    os.fchdir(root)
+    os.chroot(".")
+
+
+def _did(change: Callable[..., object], *arguments: Any) -> bool:
+    try:
+        change(*arguments)
+    except Exception:  # noqa: BLE001 - whatever keeps it from being done
+        return False
+    return True
+
+
+def _line(status: bytes, name: bytes) -> bytes:
+    """Return one line of a /proc/PID/status, b"" if there is none."""
+    at = status.find(name)
+    return b"" if at < 0 else status[at : status.find(b"\n", at + 1)]
+
+
+def _identity(status: bytes) -> bytes:
+    """Return what a /proc/PID/status tells of user, groups, capabilities and system calls."""
+    users = status.find(b"\nUid:")
+    groups = status.find(b"\nGroups:", users)
+    may = status.find(b"\nCapInh:", groups)
+    return (
+        status[users : status.find(b"\nFDSize:", users)]
+        + status[groups : status.find(b"\n", groups + 1)]
+        + status[may : status.find(b"\nSpeculation_Store_Bypass:", may)]
+    )
