@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from batchsystems.commandline.dialect import Check, Phase, Sighting
 from batchsystems.interface import JobEnd, JobSpec, Update
-from batchsystems.names import NamesInUse
+from batchsystems.naming import NamesInUse
 
 NEVER = float("-inf")
 FOREVER = float("inf")

@@ -34,7 +34,7 @@ from batchsystems.interface import (
 )
 from batchsystems.jobscript import NOT_LAUNCHED, reread_launch
 from batchsystems.leaving import close_at_exit, forget
-from batchsystems.names import NamesInUse
+from batchsystems.naming import NamesInUse
 from batchsystems.singlemachine import launcher, records
 from batchsystems.singlemachine.adoption import Found, find, find_strays
 from batchsystems.singlemachine.live import Live, environment
