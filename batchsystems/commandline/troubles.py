@@ -13,6 +13,9 @@ from batchsystems.commandline.following import Following
 from batchsystems.commandline.killing import Killing
 from batchsystems.commandline.outbox import Outbox
 
+IN_VAIN = 3
+"""A job that was ended so often without effect is told."""
+
 
 class Waits:
     """Jobs that wait in vain, or that the scheduler will not end, by the scheduler's words."""
@@ -28,6 +31,8 @@ class Waits:
         for job in following.roll.accepted():
             if job.refusals:
                 found["job(s) that it refuses to end", job.unkilled] += 1
+            elif job.kills >= IN_VAIN:
+                found["job(s) that do not end", f"asked for at least {IN_VAIN} times"] += 1
             elif job.phase is Phase.WAITING:
                 waiting[job.why] += 1
         for why, count in waiting.items():
@@ -48,7 +53,8 @@ def current(
     following: Following, outbox: Outbox, killing: Killing, waits: Waits
 ) -> Iterator[tuple[str, float]]:
     """Yield what holds jobs up beside an outage, and since when."""
-    if outbox.held_for and outbox.waiting and outbox.held_since is not None:
+    held = bool(outbox.waiting or following.searches)
+    if outbox.held_for and held and outbox.held_since is not None:
         tries = f"tried {outbox.tries} times" if outbox.tries > 1 else "tried once"
         yield f"no submission was taken ({tries}): {outbox.held_for}", outbox.held_since
     if killing.problem and (following.to_kill or following.names_to_kill):

@@ -451,6 +451,23 @@ def test_jobs_that_wait_in_vain_or_are_not_ended_are_told(world: World, drive: D
     assert drive.engine.troubles(world.now) == []
 
 
+def test_a_submission_that_is_looked_for_and_a_job_that_does_not_end_are_told(
+    world: World, drive: Drive
+):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(600)
+    (told,) = drive.engine.troubles(world.now)
+    assert "1 job(s) that do not end" in told.what
+    world.broken["sub"] = Ran(1, stderr="unknown")
+    drive.submit(name="deaf")
+    drive.pass_time(60)
+    (first, _) = drive.engine.troubles(world.now)
+    assert "no submission was taken (tried once): unknown" in first.what.replace("toy: ", "")
+
+
 def test_kills_that_do_not_arrive_are_told(world: World, drive: Drive):
     (job,) = drive.submit()
     drive.pass_time(5)
