@@ -26,6 +26,7 @@ from jobtree.lease import Lease
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
+from jobtree.mailbox.pieces import meanwhile
 from jobtree.rescuing import check_grace, look
 from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
 from jobtree.steering import resume, take_back
@@ -72,6 +73,7 @@ class Master:
 
     def __init__(self, live: Live, lease: Lease, watcher: Watcher) -> None:
         self.live, self.lease, self.watcher = live, lease, watcher
+        live.mailbox.between = lease.keep
         self.name_of_tree = os.path.basename(live.directory)
         self.leaving = False
         self._swept_at = self._looked_at = self._controlled_at = live.clock.now()
@@ -228,7 +230,9 @@ class Master:
             if issue.batch_system == name and issue.state != State.ENDED
         ]
         records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
-        handles = live.systems[name].adopt(records)
+        handles: list[int | None] = []
+        if records:  # a scheduler may be slow to answer
+            handles = meanwhile(lambda: live.systems[name].adopt(records), self.lease.keep)
         for issue, handle in zip(alive, handles, strict=True):
             if handle is not None:
                 issue.handle = handle
@@ -270,6 +274,7 @@ class Master:
         self._polled_at = now
         for name, system in live.systems.items():
             for handle, update in system.getUpdatedJobs().items():
+                self.lease.keep()
                 issue = live.by_handle.get((name, handle))
                 if issue is not None and issue.state != State.ENDED:
                     take_update(live, issue, update)
@@ -280,6 +285,7 @@ class Master:
         if BELL in rung:
             self._controlled_at = -1e9
         for name in sorted(rung):
+            self.lease.keep()
             issue = live.issues.get(name)
             if issue is not None and issue.state != State.ENDED:
                 take_lines(live, issue)
@@ -291,6 +297,7 @@ class Master:
         chosen = names[self._sweep_from : self._sweep_from + live.settings.swept_at_once]
         self._sweep_from += len(chosen)
         for name in chosen:
+            self.lease.keep()
             issue = live.issues.get(name)
             if issue is None or issue.state == State.ENDED:
                 continue

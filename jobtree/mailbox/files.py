@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from jobtree.errors import StoreError
+from jobtree.mailbox.pieces import Between, nothing
 
 STALE_RETRIES = 5
 STALE_WAIT_S = 0.2
@@ -136,28 +137,84 @@ def remove_file(path: str) -> None:
             raise
 
 
-def remove_tree(path: str) -> None:
+def remove_tree(path: str, between: Between = nothing) -> None:
     """Remove a directory and all in it, following no symlink; it may be gone already.
 
     Directories a job left without write permission are opened up first. What cannot be
     removed is left for `clean`; NFS's own `.nfs*` files go when their last user does.
+    between: called before each file; what it raises ends the removal.
     """
-    import shutil  # heavy: only what owns directories pays for it
+    folder, name = os.path.split(path.rstrip("/"))
+    try:
+        parent = os.open(folder or ".", _FOLDER)
+    except OSError:
+        return
+    try:
+        _remove(name, parent, parent, 0, between)
+    finally:
+        os.close(parent)
 
-    def unlock(function: object, name: str, _error: object) -> None:
-        parent = os.path.dirname(name)
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+DEEPEST = 100
+"""A directory so deep in what is removed is moved up first: descriptors and calls are few."""
+
+
+def _remove(name: str, fd: int, top: int, depth: int, between: Between) -> bool:
+    """Remove an entry of the directory `fd`, and what is below it; tell whether it is gone."""
+    between()
+    try:
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+            return _removed(os.unlink, name, fd, depth)
+        if depth > DEEPEST:
+            aside = f"{random_name(8)}~removing"
+            os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=top)
+            return True
+        own = _enter(name, fd)
+    except OSError:
+        return False
+    try:
+        _empty(own, own if depth == 0 else top, depth, between)
+    finally:
+        os.close(own)
+    return _removed(os.rmdir, name, fd, depth)
+
+
+def _empty(fd: int, top: int, depth: int, between: Between) -> None:
+    """Remove what is in a directory, listing it until no more can be removed."""
+    gone = True
+    while gone:
+        gone = False
         try:
-            os.chmod(parent, 0o700)
-            if os.path.isdir(name) and not os.path.islink(name):
-                os.chmod(name, 0o700)
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                os.unlink(name)
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    gone = _remove(entry.name, fd, top, depth + 1, between) or gone
         except OSError:
-            pass
+            return
 
-    if os.path.lexists(path):
-        shutil.rmtree(path, onerror=unlock)
+
+def _enter(name: str, fd: int) -> int:
+    """Open a directory, opening it up if it has to be."""
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=fd)
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+
+
+def _removed(remove: Callable[..., None], name: str, fd: int, depth: int) -> bool:
+    """Remove one entry, opening its directory up if it has to be; tell whether it is gone."""
+    try:
+        try:
+            remove(name, dir_fd=fd)
+        except PermissionError:
+            if depth == 0:  # its directory is none of what is removed
+                return False
+            os.fchmod(fd, 0o700)
+            remove(name, dir_fd=fd)
+    except OSError:
+        return False
+    return True
 
 
 def read_private_range(path: str, offset: int, length: int) -> bytes:

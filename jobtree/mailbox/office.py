@@ -44,6 +44,7 @@ from jobtree.mailbox.layout import (
     output_path,
     result_path,
 )
+from jobtree.mailbox.pieces import Between, meanwhile, nothing
 from jobtree.mailbox.results import Done, Hello, Line, ResultReader, Start, read_children
 
 TAIL_BYTES = 4096
@@ -53,13 +54,18 @@ WRITTEN_BY_MASTERS = (ENVIRONMENT, SETUP_ENVIRONMENT, MARKER, STATUS, "bell")
 
 TIDIED_AT_ONCE = 1000
 
+PIECE_BYTES = 64 * 2**20
+
 
 class Mailbox:
     """Orders out, results in.
 
     here: all workers run on this machine. If it crashes they are gone too, so their orders need
-    not survive it; their jobs are then issued again, under new names.
+    not survive it; their jobs are then issued again, under new names. between: called between the
+    pieces of whatever may take long, so that the lease is renewed; it may raise.
     """
+
+    between: Between = staticmethod(nothing)
 
     def __init__(self, tree: str, bell_host: str | None, here: bool = False) -> None:
         self._tree, self._here = tree, here
@@ -133,6 +139,7 @@ class Mailbox:
         names = set(issues)
         remove_file(order_path(self._tree, submission))
         for issue in names:
+            self.between()
             claims.remove_claim(self._tree, issue)
             self._readers.pop(issue, None)
             remove_file(result_path(self._tree, issue))
@@ -152,6 +159,7 @@ class Mailbox:
     def forget_bundles(self, names: Iterable[str]) -> None:
         """Remove bundles no living job needs."""
         for name in names:
+            self.between()
             remove_file(bundle_path(self._tree, name))
 
     def sweep(
@@ -164,18 +172,20 @@ class Mailbox:
         """
         for folder in (ORDERS, CLAIMS, FENCES, RESULTS):
             for name in os.listdir(f"{self._tree}/{folder}"):
+                self.between()
                 issue = name.partition("~")[0]
                 submission = issue if folder == ORDERS else issue.rpartition(".")[0]
                 if submission not in submissions:
                     remove_file(f"{self._tree}/{folder}/{name}")
         self._sweep_drafts()
         for name in os.listdir(f"{self._tree}/{BUNDLES}"):
+            self.between()
             if name not in bundles and name.rpartition(".")[0] not in submissions:
                 remove_file(f"{self._tree}/{BUNDLES}/{name}")
         for group in os.listdir(f"{self._tree}/{DIRECTORIES}"):
             for job in os.listdir(f"{self._tree}/{DIRECTORIES}/{group}"):
                 if not is_live(int(job)):
-                    remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}")
+                    remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}", self.between)
 
     def _sweep_drafts(self) -> None:
         """Remove what a master was writing when it was killed."""
@@ -187,11 +197,11 @@ class Mailbox:
 
     def remove_job_directory(self, job: int) -> None:
         """Remove what a finished job had on the shared file system."""
-        remove_tree(job_directory(self._tree, job))
+        remove_tree(job_directory(self._tree, job), self.between)
 
     def move(self, source: str, destination: str) -> None:
         """Move a published output into place."""
-        move(source, destination)
+        move(source, destination, self.between)
 
     def remove_local(self, hello: Hello) -> None:
         """Remove the local temp dir of a dead worker, if it ran on this host."""
@@ -202,7 +212,7 @@ class Mailbox:
             except OSError:
                 return
             if ours:
-                remove_tree(hello.local)
+                remove_tree(hello.local, self.between)
 
     def rung(self) -> set[str]:
         """Return the issues whose workers have rung."""
@@ -259,43 +269,72 @@ class Mailbox:
         return reader
 
 
-def move(source: str, destination: str) -> None:
+def move(source: str, destination: str, between: Between = nothing) -> None:
     """Move a file or directory into place, durably; done before is done.
 
     Across file systems it is copied beside the destination first, so that the destination
-    appears whole. Raises OSError if it cannot be.
+    appears whole. between: called between pieces of the work. Raises OSError if it cannot be.
     """
     if not os.path.lexists(source):
         if os.path.lexists(destination):
             return
         raise FileNotFoundError(f"published {source} is gone, and {destination} is not there")
     try:
-        _sync_contents(source)
+        _sync_contents(source, between)
         os.rename(source, destination)
     except OSError as error:
         if error.errno != 18:  # EXDEV: another file system
             raise
         draft = f"{destination}~publishing"
-        remove_tree(draft) if os.path.isdir(draft) else remove_file(draft)
-        if os.path.isdir(source):
-            shutil.copytree(source, draft, symlinks=True)
+        remove_tree(draft, between) if os.path.isdir(draft) else remove_file(draft)
+
+        def copy(one: str, other: str) -> None:
+            _copy(one, other, between)
+
+        if os.path.isdir(source) and not os.path.islink(source):
+            shutil.copytree(source, draft, symlinks=True, copy_function=copy)
         else:
-            shutil.copy2(source, draft, follow_symlinks=False)
-        _sync_contents(draft)
+            copy(source, draft)
+        _sync_contents(draft, between)
         os.rename(draft, destination)
-        remove_tree(source) if os.path.isdir(source) else remove_file(source)
+        remove_tree(source, between) if os.path.isdir(source) else remove_file(source)
     sync_directory(os.path.dirname(os.path.abspath(destination)))
 
 
-def _sync_contents(path: str) -> None:
+def _copy(source: str, target: str, between: Between) -> None:
+    """Copy a file with its times and mode, in pieces that are written out one by one."""
+    if os.path.islink(source) or os.path.getsize(source) <= PIECE_BYTES:
+        between()
+        shutil.copy2(source, target, follow_symlinks=False)
+        return
+    with open(source, "rb", buffering=0) as one, open(target, "wb", buffering=0) as other:
+        while os.sendfile(other.fileno(), one.fileno(), None, PIECE_BYTES):
+            os.fsync(other.fileno())
+            between()
+    shutil.copystat(source, target)
+
+
+def _sync_contents(path: str, between: Between) -> None:
     """Make a file, or all files of a directory, durable: what is adopted must not be lost."""
     if os.path.isfile(path) and not os.path.islink(path):
-        sync_file(path)
+        _sync(path, between)
     for folder, _, names in os.walk(path):
         for name in names:
             if os.path.isfile(f"{folder}/{name}") and not os.path.islink(f"{folder}/{name}"):
-                sync_file(f"{folder}/{name}")
+                _sync(f"{folder}/{name}", between)
         sync_directory(folder)
+
+
+def _sync(path: str, between: Between) -> None:
+    """Make a file durable. That of a large one is one call, and may take minutes: meanwhile, too.
+
+    Raises OSError.
+    """
+    between()
+    if os.path.getsize(path) <= PIECE_BYTES:
+        sync_file(path)
+        return
+    meanwhile(lambda: sync_file(path), between)
 
 
 def _remove_if_empty(path: str) -> None:

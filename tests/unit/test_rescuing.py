@@ -36,7 +36,9 @@ class Look:
             clock=SimpleNamespace(now=lambda: self.now),
             policy=policy,
             outages={},
-            mailbox=SimpleNamespace(running=lambda _: self.step, beat=lambda _: self.beat),
+            mailbox=SimpleNamespace(
+                running=lambda _: self.step, beat=lambda _: self.beat, between=lambda: None
+            ),
         )
         monkeypatch.setattr(rescuing, "take_lines", lambda *_: None)
         monkeypatch.setattr(rescuing, "forgive", lambda _: None)

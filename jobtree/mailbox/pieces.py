@@ -1,0 +1,47 @@
+"""Pieces: how what may take long lets its master renew the lease meanwhile.
+
+Owns what is done between two pieces of work, and during one that cannot be divided. Read next:
+office.py; ../lease.py, whose keep() is what masters do there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+LOOK_S = 1.0
+
+Between = Callable[[], object]
+Result = TypeVar("Result")
+
+
+def nothing() -> None:
+    """Do nothing between two pieces of work."""
+
+
+def meanwhile(call: Callable[[], Result], between: Between) -> Result:
+    """Return what a call that nothing can interrupt returns; `between` is called until it does.
+
+    The call is made in another thread. Raises what either raises; if that is `between`, the call
+    goes on, and nobody hears of it.
+    """
+    import threading
+
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="meanwhile", daemon=True)
+    thread.start()
+    thread.join(LOOK_S)
+    while thread.is_alive():
+        between()
+        thread.join(LOOK_S)
+    if errors:
+        raise errors[0]
+    return results[0]
