@@ -88,7 +88,7 @@ class Engine(NamedTuple):
 
 ENGINES = {
     "slurm": Engine(os.path.join(CONTRIB, "slurm", "local-cluster"), 32, ()),
-    "sge": Engine(os.path.join(CONTRIB, "sge", "local-cell"), 24, ()),
+    "sge": Engine(os.path.join(CONTRIB, "sge", "local-cell"), 12, ()),
 }
 
 

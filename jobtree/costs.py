@@ -87,6 +87,11 @@ class Crowd:
         self._peaks = (0, 0)
         self._turned_at = 0.0
 
+    @property
+    def peak(self) -> int:
+        """How many slots' worth of jobs have run at once in the last minutes."""
+        return max(self._peaks)
+
     def look(self, waiting: int, running: int, now: float) -> None:
         """Take in how many slots' worth of accepted jobs wait in the queue, and how many run."""
         if now - self._turned_at >= REMEMBERED_S:
@@ -101,4 +106,4 @@ class Crowd:
         if self._since is None:
             self._since = now
         if now - self._since >= PATIENCE_S:
-            self.most = max(2 * FEWEST, 2 * max(self._peaks))
+            self.most = max(2 * FEWEST, 2 * self.peak)

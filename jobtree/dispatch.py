@@ -33,6 +33,10 @@ LOOKED_AT_LEAST = 256
 AHEAD_EVERY_S = 1.0
 """While nothing of what is ready fills a batch job it is looked at so often, no slot being free."""
 
+FIRST_SLOTS = 100
+"""Where the batch system cannot tell how many jobs it runs: so many at first, then twice as many
+as were seen to run at once, up to limits.slots."""
+
 UNTOLD_S = 10.0
 """A batch system that has not said by then how many jobs it can run is taken to run many."""
 
@@ -83,7 +87,10 @@ def _room(live: Live) -> _Room:
     settings, capacity = live.settings, live.system.capacity()
     if not capacity.told and live.clock.now() - live.began < UNTOLD_S:
         return _Room(0, 0, 0)
-    slots = settings.slots if capacity.slots is None else max(1, capacity.slots)
+    if capacity.slots is None:
+        slots = min(settings.slots, max(FIRST_SLOTS, 2 * live.crowd.peak))
+    else:
+        slots = max(1, capacity.slots)
     if live.crowd.most is not None:
         slots = min(slots, live.crowd.most)
     total = min(settings.max_cpus, slots)

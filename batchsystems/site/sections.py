@@ -58,8 +58,8 @@ class Limits(Section):
     slots: Some = key(
         "slots",
         1000,
-        "batch jobs of one cpu that may be out at once if they last for jobs.job_time; and all, "
-        "where the batch system does not tell how many it can run",
+        "batch jobs of one cpu that may be out at once if they last for jobs.job_time; of shorter "
+        "ones too where the batch system does not tell how many it runs, and many were seen to",
     )
 
 

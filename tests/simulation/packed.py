@@ -97,11 +97,12 @@ def _step(number: int, parent: int, child: Child) -> Step:
     )
 
 
-def run(children: Sequence[Child], job_time_s: float = 600.0) -> Outcome:
-    """Run them to the end."""
+def run(children: Sequence[Child], job_time_s: float = 600.0, told: bool = True) -> Outcome:
+    """Run them to the end. told: whether the cluster tells how many jobs it runs."""
     folder = tempfile.mkdtemp(prefix="jobtree-sim-")
     try:
         made = Packed(children, folder, job_time_s)
+        made.cluster.says_capacity = told
         history = made.run().history
     finally:
         shutil.rmtree(folder, ignore_errors=True)

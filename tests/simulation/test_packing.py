@@ -101,6 +101,13 @@ def test_1000_steps_of_6_s_make_far_fewer_batch_jobs() -> None:
     assert outcome.wall_s <= 1.05 * outcome.ideal_s + 3 * START_S
 
 
+def test_a_cluster_that_does_not_tell_its_size_gets_few_batch_jobs_too() -> None:
+    children = [Child(6.0, 6.0)] * 1000
+    outcome = once_each(run(children, told=False), children)
+    assert outcome.batch_jobs <= 250
+    assert outcome.wall_s <= 1.15 * outcome.ideal_s + 3 * START_S
+
+
 def test_1000_steps_of_no_time_are_a_wave_of_probes_and_few_packs() -> None:
     children = [Child(0.002)] * 1000
     outcome = once_each(run(children), children)
