@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import batchsystems
+import jobtree
 from batchsystems import AcidTest, BatchSystemError, SingleMachine, load, names, registry
 
 ROOT = str(Path(batchsystems.__file__).parent.parent)
@@ -102,3 +103,10 @@ def test_every_public_name_is_there():
     assert all(getattr(batchsystems, name) is not None for name in batchsystems.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = batchsystems.nonsense
+
+
+def test_no_module_hides_a_public_name():
+    """A module of the package, once imported, is found before what is loaded when first used."""
+    for package in (batchsystems, jobtree):
+        modules = {path.stem for path in Path(str(package.__file__)).parent.glob("*")}
+        assert not modules & set(package.__all__)
