@@ -113,8 +113,8 @@ class CommandLine(BatchSystem):
             log.info("%s: jobs are submitted as you wish: %s", self.name, ", ".join(followed))
         if others:
             log.warning(
-                "%s: these defaults of yours do not count for jobs, of which jobTree or the site "
-                "file says the same, or which it relies on: %s",
+                "%s: these defaults of yours are not followed, since jobTree or the site file sets "
+                "the same for each job: %s",
                 self.name,
                 ", ".join(others),
             )
