@@ -94,9 +94,24 @@ _THINGS = (
         lambda: os.sched_getscheduler(0),
         lambda policy: os.sched_setscheduler(0, policy, os.sched_param(0)),
     ),
-    _Thing("process group", os.getpgrp, lambda group: os.setpgid(0, group)),
 )
-_FIXED = (_Thing("session", lambda: os.getsid(0), int),)
+
+
+class _Limits:
+    """Whether somebody has set a limit: to ask for all of them takes longer than a small step."""
+
+    touched = False
+
+    @classmethod
+    def watch(cls, name: str) -> None:
+        """Notice calls of a function of the resource module."""
+        real: Callable[..., Any] = vars(resource)[name]
+
+        def noticed(*arguments: Any) -> Any:
+            cls.touched = True
+            return real(*arguments)
+
+        vars(resource)[name] = noticed
 
 
 class ProcessState:
@@ -105,23 +120,22 @@ class ProcessState:
     def __init__(self) -> None:
         self._identity: bytes | None = None
         self._root = _root()
+        for name in ("setrlimit", "prlimit"):
+            _Limits.watch(name)
         self.note(b"")
 
     def note(self, status: bytes) -> None:
         """Take everything as it is now. status: /proc/self/status, b"" if not known."""
-        self._things = [(thing, thing.get()) for thing in (*_THINGS, *_FIXED)]
+        self._things = [(thing, thing.get()) for thing in _THINGS]
         self._limits = [(name, limit, resource.getrlimit(limit)) for name, limit in _LIMITS]
         self._cpus = _line(status, b"\nCpus_allowed:")
-        self._affinity = os.sched_getaffinity(0)
+        self._affinity, self._group = os.sched_getaffinity(0), os.getpgrp()
         if status:
             self._identity = _identity(status)
 
     def put_back(self) -> str:
         """Undo what was changed since; return what could not be, "" if all is as it was."""
-        left = []
-        for name, limit, value in self._limits:
-            if resource.getrlimit(limit) != value and not _did(resource.setrlimit, limit, value):
-                left.append(f"limit {name}")
+        left = self._put_back_limits() if _Limits.touched else []
         root, inode = self._root
         if root >= 0 and os.stat("/")[1:3] != inode and not _did(_enter, root):
             left.append("root directory")
@@ -130,8 +144,17 @@ class ProcessState:
                 left.append(thing.name)
         return ", ".join(left)
 
+    def _put_back_limits(self) -> list[str]:
+        """Undo changes of limits; return which could not be undone."""
+        changed = [each for each in self._limits if resource.getrlimit(each[1]) != each[2]]
+        left = [name for name, *it in changed if not _did(resource.setrlimit, *it)]
+        _Limits.touched = bool(left)
+        return [f"limit {name}" for name in left]
+
     def is_another(self, status: bytes) -> str:
-        """Say in what this is another process by now; "" if in nothing. Undoes its affinity.
+        """Say in what this is another process by now; "" if in nothing.
+
+        Undoes changes of its affinity and process group.
 
         status: /proc/self/status as it is now, b"" if not known.
         """
@@ -139,8 +162,13 @@ class ProcessState:
             return ""
         if self._cpus != _line(status, b"\nCpus_allowed:"):
             _did(os.sched_setaffinity, 0, self._affinity)  # not ours alone: cpusets may change too
-        same = _identity(status) == self._identity
-        return "" if same else "its user, groups or capabilities are others now"
+        if _identity(status) == self._identity:
+            return ""
+        if os.getpgrp() != self._group and _did(os.setpgid, 0, self._group):
+            with open("/proc/self/status", "rb") as file:
+                if _identity(file.read()) == self._identity:
+                    return ""
+        return "its user, session, groups or capabilities are others now"
 
 
 def draw_anew() -> None:
@@ -185,12 +213,12 @@ def _line(status: bytes, name: bytes) -> bytes:
 
 
 def _identity(status: bytes) -> bytes:
-    """Return what a /proc/PID/status tells of user, groups, capabilities and system calls."""
+    """Return what a /proc/PID/status tells of user, groups, session, and what it may do."""
     users = status.find(b"\nUid:")
     groups = status.find(b"\nGroups:", users)
     may = status.find(b"\nCapInh:", groups)
     return (
         status[users : status.find(b"\nFDSize:", users)]
-        + status[groups : status.find(b"\n", groups + 1)]
+        + status[groups : status.find(b"\nVmPeak:", groups)]
         + status[may : status.find(b"\nSpeculation_Store_Bypass:", may)]
     )

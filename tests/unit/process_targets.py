@@ -66,6 +66,7 @@ def change(target: Target) -> None:
     variable.set("changed")
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     random.seed(1)
+    os.setpgid(0, 0)
 
 
 def look(target: Target) -> None:

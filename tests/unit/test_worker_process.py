@@ -62,7 +62,7 @@ def test_what_only_root_can_undo_is_undone_or_ends_the_worker(tree: Tree, name: 
     ("name", "told"),
     [
         ("leave_session", "session"),
-        pytest.param("change_user", "its user, groups or capabilities", marks=needs_root),
+        pytest.param("change_user", "its user, session, groups", marks=needs_root),
     ],
 )
 def test_what_cannot_be_undone_ends_the_worker_and_says_so(
