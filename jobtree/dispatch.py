@@ -129,7 +129,7 @@ def _ready(live: Live, job: Job) -> Ready | None:
             return None
     command = job.stack[-1]
     estimated = command.requirements.time_s is not None
-    return Ready(job.id, command.label, needs, estimated, kind_of(job))
+    return Ready(job.id, command.label, needs, estimated, kind_of(job), raised=job.time_s > 0)
 
 
 def _known(live: Live) -> Known:

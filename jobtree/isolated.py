@@ -117,7 +117,7 @@ def _start_interpreter(desk: Desk, command: Command, context: StepContext, paper
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-I", "-S", start, "--step"],
+        [sys.executable, "-I", "-S", "-X", "utf8", start, "--step"],
         terms.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, paper, PAPER)],
         setpgroup=0,

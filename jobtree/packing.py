@@ -47,6 +47,8 @@ class Ready(NamedTuple):
     """the user gave its time"""
     kind: Hashable = None
     """what it shares with jobs of other classes that are probably like it"""
+    raised: bool = False
+    """it ran out of time before: others of its class say nothing of how long it takes"""
 
 
 class Measured(NamedTuple):
@@ -143,7 +145,7 @@ def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> tuple[Pa
         queue.popleft()
         jobs.append(job.job)
         expected = lasts
-        asked += (job.needs.time_s or 0.0) if job.estimated else SAFETY * more
+        asked += (job.needs.time_s or 0.0) if job.estimated or job.raised else SAFETY * more
     return Pack(tuple(jobs), first.needs._replace(time_s=asked)), is_full
 
 
@@ -155,6 +157,8 @@ class _Sizes(NamedTuple):
 
     def expected(self, job: Ready) -> float:
         """Return the seconds a job is expected to take, 0 if nothing is known."""
+        if job.raised:
+            return job.needs.time_s or 0.0
         found = self._found(job)
         if found is not None:
             return found.mean_s

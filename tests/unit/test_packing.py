@@ -176,3 +176,15 @@ def test_every_job_is_planned_at_most_once_and_slots_are_kept(
     for pack in packs:
         known = [seen[jobs[number][0]].mean_s for number in pack.jobs if jobs[number][0] in seen]
         assert len(pack.jobs) == 1 or sum(known) <= 30.0 + 1e-6
+
+
+def test_a_job_that_ran_out_of_time_keeps_the_time_it_was_raised_to() -> None:
+    """What others of its class took says nothing of it: in a pack it would run out again."""
+    seen = {"Count": Measured(2.0, 1000)}
+    raised = Ready(99, "Count", NEEDS._replace(time_s=400.0), False, raised=True)
+    others = ready(3, needs=NEEDS._replace(time_s=10.0))
+    *_, alone = plan([*others, raised], 3, 1, Known(seen, 30.0), 4)
+    assert (alone.jobs, alone.needs.time_s) == ((99,), 400.0)
+    (pack,) = plan([*others, raised], 1, 1, Known(seen, 600.0), 4)
+    assert pack.jobs == (0, 1, 2, 99)
+    assert (pack.needs.time_s or 0) >= 400.0
