@@ -10,12 +10,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
-from jobtree.mailbox.files import read_private_range, write_file
+from jobtree.mailbox.files import read_file, read_private_range, write_file
 from jobtree.mailbox.layout import ENVIRONMENT, SETUP_ENVIRONMENT
 from jobtree.setupenv import MARK, SHELL_S_OWN, is_plain, shell_lines
 from jobtree.sitestart import site_code
@@ -104,15 +103,30 @@ def save(tree: str, environment: Environment) -> str:
 
 def write_setup(tree: str, environment: Environment) -> None:
     """Write environment.sh, with which the site's setup of a job starts. Raises OSError."""
+    write_file(f"{tree}/{SETUP_ENVIRONMENT}", _setup(environment))
+
+
+def _setup(environment: Environment) -> bytes:
     elsewhere = {n: v for n, v in environment.environ.items() if not belongs_to_node(n)}
-    write_file(f"{tree}/{SETUP_ENVIRONMENT}", shell_lines(elsewhere))
+    return shell_lines(elsewhere)
 
 
-def keep_setup(tree: str) -> None:
-    """Write environment.sh where it is missing, as in a tree that an earlier version made."""
-    if not os.path.lexists(f"{tree}/{SETUP_ENVIRONMENT}"):
-        with suppress(FileNotFoundError):
-            write_setup(tree, load(tree))
+def keep_setup(tree: str, digests: str = "") -> None:
+    """Write environment.sh anew where it is not what environment.json makes it.
+
+    A tree that an earlier version made has none; a loss of power may have emptied it. Raises what
+    load() does, OSError.
+    """
+    try:
+        saved = load(tree, digests)
+    except (FileNotFoundError, ValueError):  # a worker will say so
+        return
+    try:
+        if read_file(f"{tree}/{SETUP_ENVIRONMENT}", own=True) == _setup(saved):
+            return
+    except FileNotFoundError:
+        pass
+    write_setup(tree, saved)
 
 
 def recorded(tree: str, digests: str) -> str:

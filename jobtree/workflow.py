@@ -188,6 +188,7 @@ def _continue(
             surroundings = _environment_anew(directory, store)
         if surroundings is not None:
             _change_environment(directory, store, surroundings)
+        environment.keep_setup(directory, _digests(store))
         if not fresh:
             store.refill(settings.retries, settings.rescues)
         with logging_to(settings.log_level, chosen.get("logFile", "")):
@@ -339,7 +340,6 @@ def _live(
         systems = load_systems(directory, settings, site, store)
         for system in systems.values():
             held_open.callback(_let_go, system)
-        environment.keep_setup(directory)
         here = registry.is_here(settings.batch_system)
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))

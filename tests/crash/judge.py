@@ -18,7 +18,7 @@ from tests.crash import flow
 from tests.integration.killing import processes_of, status
 
 OWN_STATE = re.compile(
-    r"jobtree\.json|tree(\.\d+)?\.db(-wal)?|environment\.json|status\.json|control/bell|leases/\d+"
+    r"jobtree\.json|tree(\.\d+)?\.db(-wal)?|environment\.(json|sh)|status\.json|control/bell|leases/\d+"
     r"|logs/j-[^/~]+|logs/failed/\d+\.\d+\.\d+"
 )
 """What a finished tree consists of: its own state, and what steps printed."""

@@ -156,7 +156,7 @@ def test_an_altered_environment_is_refused_and_the_script_writes_a_new_one(
     evil = failed.home / "evil.py"
     evil.write_text(f"open({CANARY!r}, 'w').close()\n{PAYLOAD}")
     path.write_text(json.dumps(saved | {"main_path": str(evil)}))
-    refused(failed, "JT332", status=1)
+    refused(failed, "JT332")
     ended = run(python(failed.script, "--jobTree", failed.tree), failed.home / "log")
     assert_complete(failed.tree, ended)
     failed.no_canary()

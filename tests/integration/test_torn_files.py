@@ -116,6 +116,14 @@ def test_an_environment_that_is_gone_is_refused(flow: Workflow) -> None:
     assert "all done" in flow.run()
 
 
+def test_the_environment_for_a_setup_is_written_anew(flow: Workflow, tear_of_much: Tear) -> None:
+    lines = flow.tree / "environment.sh"
+    before = lines.read_bytes()
+    torn(lines, tear_of_much)
+    assert "all done" in flow.restart()
+    assert lines.read_bytes() == before
+
+
 def test_commands_go_on_in_the_environment_of_the_restart(tmp_path: Path, tear: Tear) -> None:
     flow = Workflow(tmp_path)
     command = "test -e mended # JOB_FILE"

@@ -177,6 +177,7 @@ def test_nothing_but_the_trees_own_state_remains(flow: Workflow) -> None:
         "tree.db",
         "tree.db-wal",
         "environment.json",
+        "environment.sh",
         "status.json",
         "control/bell",
         "leases/1",
