@@ -73,12 +73,15 @@ format: $(STAMP) ## format, and mend what ruff can mend by itself
 	@"$(PY)" -m ruff check --fix .
 	@"$(PY)" -m ruff format .
 
-.PHONY: bench-master bench-peers
+.PHONY: bench-master bench-peers bench-cluster
 bench: $(STAMP) ## measure speed beside the installed peers (ARGS=--quick)
 	@"$(PY)" benchmarks/run.py $(ARGS)
 
 bench-master: $(STAMP) ## minutes: measure the master by itself, with up to a million jobs
 	@"$(PY)" benchmarks/master.py $(ARGS)
+
+bench-cluster: $(STAMP) ## minutes, as root: short jobs on the local Slurm and Grid Engine, beside a bare array
+	@"$(PY)" benchmarks/cluster.py $(ARGS)
 
 bench-peers: $(STAMP) ## install luigi, parsl and snakemake for `make bench`
 	@for peer in luigi parsl snakemake; do \

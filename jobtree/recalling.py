@@ -41,7 +41,7 @@ def recall(live: Live, free: int) -> None:
     stalled comes first, then what would last longest.
     """
     now = live.clock.now()
-    if now < live.recall_at:
+    if now < live.recall_at or free + live.slots_in[State.RUNNING] <= 0:
         return
     live.recall_at = now + RECALL_EVERY_S
     worth_s = max(RECALL_S, live.costs.start_s)

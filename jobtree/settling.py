@@ -78,8 +78,9 @@ def take_lines(live: Live, issue: Issue) -> None:
     if hello is not None and issue.started_at is None:
         issue.node, issue.started_at = hello.host, live.clock.now()
         issue.progress_at = issue.started_at
-        if _is_measured(live, issue):
-            delay_s = issue.started_at - issue.issued_at
+        delay_s = issue.started_at - issue.issued_at
+        adopted = abs(live.clock.epoch() - issue.submitted - delay_s) > 1.0
+        if _is_measured(live, issue) and not adopted:
             live.costs.started(issue.submission, delay_s, issue.started_at)
         take_news(live, issue, News.CLAIMED)
     if live.failed_launches and (
