@@ -13,6 +13,7 @@ from typing import NamedTuple
 from batchsystems.errors import Unobtainable
 from batchsystems.probing import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge import SgeDialect
+from batchsystems.sgewords import RESOURCE
 from batchsystems.site.writing import write_value
 from batchsystems.transport import Ran
 
@@ -87,7 +88,7 @@ def _resources(text: str) -> dict[str, Resource]:
     found = {}
     for line in text.splitlines():
         cells = line.split()
-        if len(cells) == 8 and not line.startswith("#"):
+        if len(cells) == 8 and RESOURCE.fullmatch(cells[0]):
             name, requestable, consumable = cells[0], cells[4] in ("YES", "FORCED"), cells[5]
             found[name] = Resource(name, requestable, consumable)
     return found

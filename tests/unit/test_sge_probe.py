@@ -95,6 +95,14 @@ def test_a_cell_that_does_not_answer_is_not_described() -> None:
         SgeProbe().draft(answers)
 
 
+def test_a_row_that_names_no_resource_is_none() -> None:
+    said = TOLD["resources"] + "gpu:0   g   INT   <=   YES   YES   0   0\n"
+    said = "\n".join(line for line in said.split("\n") if not line.startswith("gpu "))
+    draft = SgeProbe().draft(ANSWERS | {"resources": Ran(0, said)})
+    text = write_draft(draft, schema().keys, "/opt/python", "2026-11-25")
+    assert check_text(text, "/site.toml") == []
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_no_answer_makes_a_file_that_is_wrong(data: st.DataObject) -> None:
