@@ -207,7 +207,7 @@ import json, os, pathlib, subprocess
 from batchsystems.drmaa import Drmaa
 from batchsystems.errors import ReportableError
 from batchsystems.sgewords import SgeSettings
-from tests.conformance import Watcher, sh
+from batchsystems.conformance import Watcher, sh
 from tests.live.sge.test_adapter import BRIEF, QUICK
 
 for name, line in json.loads(os.environ["CASES"]):

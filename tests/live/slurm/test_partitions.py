@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from batchsystems import Resources
+from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm import Slurm
 from batchsystems.slurmwords import SlurmSettings
-from tests.conformance import Watcher, end_all, sh
 from tests.live.slurm.conftest import temporary_cluster
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
