@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any, NamedTuple
 
 from jobtree.mailbox.files import (
@@ -156,7 +157,8 @@ def read_fence(tree: str, issue: str) -> str | None:
         said = read_file(fence_path(tree, issue))
     except FileNotFoundError:
         return None
-    return Fence.RECALL if said == Fence.RECALL.encode() else Fence.STOP
+    whole = re.fullmatch(rb"recall( \d+ \d+)?", said)
+    return said.decode() if whole else Fence.STOP
 
 
 def heed_fence(tree: str, issue: str) -> str | None:
