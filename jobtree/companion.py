@@ -15,7 +15,7 @@ import os
 import signal
 from contextlib import suppress
 from select import POLLIN, poll
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from jobtree.descriptors import identity, leads_to, lift
@@ -26,6 +26,12 @@ from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import Synced, append_line
 
 SYNC_EVERY_S = 0.2
+KILL_ROUNDS, KILL_ROUND_S = 50, 0.05
+"""Processes end a moment after they are killed, and may have started others."""
+
+MARK = "JOBTREE_WORKER"
+"""The variable by which processes of steps are known to be of a certain worker."""
+
 LOG_EVERY_S, FLOOD_EVERY_S = 1.0, 0.1
 """How often to look at the size of what the running step prints; and while it prints much."""
 
@@ -34,7 +40,11 @@ LOOK_EVERY_S = 0.5
 
 
 class Charge(NamedTuple):
-    """What a companion looks after. log: where steps print; kept_log: where it is to be found."""
+    """What a companion looks after.
+
+    log: where steps print; kept_log: where it is to be found. mark: what MARK is in the
+    environment of all processes that steps start.
+    """
 
     tree: str
     issue: str
@@ -45,6 +55,7 @@ class Charge(NamedTuple):
     log: str
     kept_log: str
     max_log_bytes: int
+    mark: str
 
 
 class Companion:
@@ -222,6 +233,7 @@ class _Watch:
         if not self._ended:
             if self._group > 1:
                 _kill_group(self._group)
+            _kill_marked(f"{MARK}={self._charge.mark}".encode())
             self._keep_output()
             self._sync(dead=True)
         if os.path.lexists(self._charge.local):
@@ -282,6 +294,25 @@ def _sync_path(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _kill_marked(mark: bytes) -> None:
+    """Kill all processes whose environment has this entry, those that they start meanwhile too.
+
+    A worker that is killed may have started a command and not have said so yet.
+    """
+    for _ in range(KILL_ROUNDS):
+        found = False
+        for pid in (name for name in os.listdir("/proc") if name.isdecimal()):
+            with suppress(OSError):  # another user's, or gone
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    marked = mark in file.read().split(b"\0")
+                if marked:
+                    os.kill(int(pid), signal.SIGKILL)
+                    found = True
+        if not found:
+            return
+        sleep(KILL_ROUND_S)
 
 
 def _kill_group(group: int) -> None:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from batchsystems import dispositions
 from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
-from jobtree.companion import Charge, Companion
+from jobtree.companion import MARK, Charge, Companion
 from jobtree.context import LocalDirectory, scratch_on_node
 from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import load
@@ -121,6 +121,7 @@ def _work(order: str, index: int) -> int:
         running_log or kept_log,
         kept_log,
         terms.max_log_bytes,
+        nonce,
     )
     companion = Companion(charge)
     os.close(claim)
@@ -129,7 +130,7 @@ def _work(order: str, index: int) -> int:
     log = StepLog(kept_log, terms.max_log_bytes, running_log)
     try:
         descriptors = Descriptors((nothing, log, ledger, companion))
-        desk = _desk(tree, terms, issue, companion, descriptors)
+        desk = _desk(tree, terms, charge, companion, descriptors)
         shift = Shift(desk, terms, ledger, log, local, companion, issue, began)
         _run_pack(shift, pack)
         _publish_end(shift)
@@ -166,11 +167,13 @@ def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:
 
 
 def _desk(
-    tree: str, terms: Terms, issue: str, companion: Companion, descriptors: Descriptors
+    tree: str, terms: Terms, charge: Charge, companion: Companion, descriptors: Descriptors
 ) -> Desk:
     """Put this process into the workflow's environment; return what steps are run with."""
     try:
-        desk = make_desk(tree, issue, load(tree, terms.environment), descriptors)
+        saved = load(tree, terms.environment)
+        saved.environ[MARK] = charge.mark
+        desk = make_desk(tree, charge.issue, saved, descriptors)
     except (OSError, ValueError) as error:
         raise WorkerFailure(f"the workflow's environment is not to be had: {error}") from error
     environ = desk.surroundings.environ

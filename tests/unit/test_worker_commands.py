@@ -223,6 +223,16 @@ def test_a_dead_workers_command_is_killed(tree: Tree) -> None:
     worker.communicate(timeout=60)  # and no_stray_processes sees that the command ends too
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_dead_workers_targets_leave_no_process(tree: Tree, isolate: bool) -> None:
+    started = tree.home / "started"
+    tree.order([Call("start_session", str(started))], isolate=isolate)
+    worker = tree.start()
+    wait_until(started)
+    worker.kill()
+    worker.communicate(timeout=60)  # and no_stray_processes sees that the sleeper ends too
+
+
 def test_a_terminated_worker_passes_the_signal_on(tree: Tree) -> None:
     sign, got = tree.home / "sign", tree.home / "got"
     script = f"trap 'touch {got}; exit 1' TERM; touch {sign}; while :; do sleep 0.01; done"

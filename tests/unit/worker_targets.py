@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -110,6 +111,13 @@ def flood(target: Target, piece: int, pieces: int) -> None:
             time.sleep(0.05)
     os.close(log)
     print("tail")
+
+
+def start_session(target: Target, path: str) -> None:
+    """Start a process in a session of its own, and wait for ever."""
+    subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    Path(path).touch()
+    time.sleep(3600)
 
 
 def remove(target: Target, path: str) -> None:
