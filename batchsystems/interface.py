@@ -275,6 +275,10 @@ class BatchSystem(ABC):
         """Say what holds jobs up now: a scheduler that gives no answer, takes or ends no jobs."""
         return ()
 
+    def expect_ends(self) -> None:
+        """Note that jobs are ending by themselves: the scheduler is worth asking soon."""
+        return None
+
     def exclude(self, nodes: Iterable[str]) -> None:
         """Keep later submissions away from these nodes, where the scheduler can."""
         return None

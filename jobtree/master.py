@@ -80,7 +80,7 @@ class Master:
         self._polled_at = -1e9
         self._collected_at = live.clock.now()
         self._sweep_from = 0
-        self._kill_wanted = self._lingers = False
+        self._kill_wanted = self._lingers = self._all_over = False
         self._wakeup_r, self._wakeup_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
@@ -146,8 +146,17 @@ class Master:
             look(live)
         if not self.leaving:
             issue_ready(live, self.name_of_tree)
+        self._expect_ends()
         self.commit_and_act()
         self.watcher.turn(live)
+
+    def _expect_ends(self) -> None:
+        """Have schedulers asked soon when nothing is waited for but their word of what is over."""
+        over = bool(self.live.issues) and not self.live.issues_out
+        if over and not self._all_over:
+            for system in self.live.systems.values():
+                system.expect_ends()
+        self._all_over = over
 
     def commit_and_act(self) -> None:
         """Make the turn durable; only then let the world see it."""

@@ -184,6 +184,12 @@ class CommandLine(BatchSystem):
             self._stir()
         return handles
 
+    def expect_ends(self) -> None:
+        """Look at the queue soon, however rarely that is done now."""
+        with self._changed:
+            self._engine.expect_ends(self._clock.now())
+            self._stir()
+
     def explain(self, ids: Iterable[int]) -> dict[int, str]:
         """Say why these jobs do not run yet, in the scheduler's words and in plain ones."""
         with self._changed:

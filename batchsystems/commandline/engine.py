@@ -90,6 +90,11 @@ class Engine:
 
     # -- what the caller asks for ---------------------------------------------------------------
 
+    def expect_ends(self, now: float) -> None:
+        """Look at the queue as soon as the pace allows, as jobs are ending by themselves."""
+        if self.roll.by_native:
+            self.rhythm.stirred(now)
+
     def kill(self, handles: Iterable[int], now: float) -> None:
         """Request the end of these jobs; unknown ones are nobody's."""
         wanted = set(handles) & self.roll.jobs.keys()

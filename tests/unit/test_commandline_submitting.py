@@ -94,6 +94,22 @@ def test_polls_grow_rare_while_nothing_happens_and_come_when_something_should(wo
     assert len(world.commands("q")) <= 4 + 600 / 30 + 4
 
 
+def test_ends_that_are_expected_are_looked_for_soon(world: World):
+    drive = Drive(world)
+    (job,) = drive.submit(1)
+    drive.pass_time(300)
+    (native,) = world.queue
+    world.end(native)
+    before = len(world.commands("q"))
+    drive.engine.expect_ends(world.now)
+    drive.pass_time(4)
+    assert len(world.commands("q")) == before + 1
+    assert drive.kinds(job) == ["Accepted", "JobEnd"]
+    drive.engine.expect_ends(world.now)
+    drive.pass_time(60)
+    assert len(world.commands("q")) == before + 1, "nothing is left to be looked for"
+
+
 def test_a_limit_is_waited_for_and_smaller_arrays_are_tried(world: World, drive: Drive):
     world.limit = 10
     jobs = drive.submit(100)
