@@ -5,6 +5,7 @@ Must not start a scheduler: each has its own conftest.py, one folder down.
 
 from __future__ import annotations
 
+import os
 import pwd
 import shutil
 import tempfile
@@ -16,6 +17,14 @@ import pytest
 from batchsystems.conformance import Watcher, end_all
 from batchsystems.interface import BatchSystem
 from tests.live.engines import CONTRIB, open_directory
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _files_for_everyone() -> Iterator[None]:
+    """Let other users read what is made for them, whatever the umask of whoever runs the tests."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def _user(*names: str) -> pwd.struct_passwd:

@@ -30,7 +30,9 @@ def copy_jobtree(place: Path, *also: str) -> Path:
                 target = place / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
-    place.chmod(0o755)
+    for path in (place, *place.rglob("*")):  # whatever the umask of whoever made the checkout
+        mode = path.stat().st_mode
+        path.chmod(mode | (0o555 if mode & 0o100 else 0o444))
     return place
 
 

@@ -25,13 +25,14 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from jobtree import Target
+from jobtree.context import Process
 from tests.unit.worker_targets import Call
 
-# what a module sets when it is imported stands, as long as the process does
-sys.setrecursionlimit(2345)
-warnings.simplefilter("error", FutureWarning)
-signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-decimal.getcontext().prec = 11
+if Process.in_worker:  # what a module sets when it is imported stands, as long as the process does
+    sys.setrecursionlimit(2345)
+    warnings.simplefilter("error", FutureWarning)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    decimal.getcontext().prec = 11
 
 variable: ContextVar[str] = ContextVar("variable", default="as it was")
 kept: list[object] = []
