@@ -33,7 +33,7 @@ class FourMethods(BatchSystem):
         done = subprocess.run(
             [*words, "/dev/stdin", *spec.command()],
             input=script,
-            env=spec.env or os.environ,
+            env={**os.environ, **(spec.env or {})},
             capture_output=True,
             text=True,
             check=True,
