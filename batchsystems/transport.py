@@ -203,11 +203,22 @@ class Local:
             _kill_group(child.pid)
 
 
+def _encoded(text: str) -> bytes:
+    """Return text as programs here read it; UTF-8 where their locale lacks one of its letters.
+
+    Site files are UTF-8, and cron's locale is ASCII.
+    """
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+
+
 class _Conversation:
     """Feeds a child its input and collects its output, neither waiting for the other."""
 
     def __init__(self, child: subprocess.Popen[bytes], stdin: str, cap_bytes: int) -> None:
-        self._child, self._left, self._cap = child, memoryview(os.fsencode(stdin)), cap_bytes
+        self._child, self._left, self._cap = child, memoryview(_encoded(stdin)), cap_bytes
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
-from jobtree.mailbox.files import read_file, read_private_range, write_file
+from jobtree.mailbox.files import read_file, read_private_range, remove_file, write_file
 from jobtree.mailbox.layout import ENVIRONMENT, SETUP_ENVIRONMENT
 from jobtree.setupenv import MARK, SHELL_S_OWN, is_plain, shell_lines
 from jobtree.sitestart import site_code
@@ -169,11 +169,40 @@ def load(tree: str, digests: str = "") -> Environment:
     """
     content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
     if digests and digest(content) not in digests.split():
-        raise _damaged(tree)
+        content = _earlier(tree, digests)
     try:
         return Environment(**json.loads(content))
     except TypeError as error:
         raise ValueError(f"{tree}/{ENVIRONMENT} is damaged: {error}") from error
+
+
+def keep_earlier(tree: str, known: str) -> None:
+    """Keep what is to be replaced, for batch jobs in the queue that were submitted with it.
+
+    known: its digest. Raises OSError.
+    """
+    content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
+    if digest(content) == known:
+        write_file(f"{tree}/{ENVIRONMENT}.{known}", content)
+
+
+def drop_earlier(tree: str) -> None:
+    """Remove what was kept, as no batch job is left that may need it."""
+    for name in os.listdir(tree):
+        if name.startswith(f"{ENVIRONMENT}."):
+            remove_file(f"{tree}/{name}")
+
+
+def _earlier(tree: str, digests: str) -> bytes:
+    """Return the environment with one of these digests, which another master has replaced."""
+    for known in digests.split():
+        try:
+            content = read_private_range(f"{tree}/{ENVIRONMENT}.{known}", 0, MOST_BYTES)
+        except FileNotFoundError:
+            continue
+        if digest(content) == known:
+            return content
+    raise _damaged(tree)
 
 
 NODE_NAMES = frozenset(

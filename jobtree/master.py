@@ -114,6 +114,8 @@ class Master:
     def _linger(self) -> None:
         """Say how to go on, and give a second interrupt the time to come."""
         directory = self.live.directory
+        if self.live.stopping:  # everything was killed, by a request
+            return
         log.warning(
             "leaving: nothing more is submitted, what runs goes on; to go on: jobtree restart %s%s",
             directory,

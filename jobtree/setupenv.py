@@ -6,7 +6,6 @@ that holds the rest; must not print a variable. Read next: environment.py, what 
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -59,4 +58,4 @@ def shell_lines(environ: Mapping[str, str]) -> bytes:
                 f'[ -z "${{BASH_VERSION-}}" ] || '
                 f"{{ eval {made} && export -f {shlex.quote(function[1])}; }} || :"
             )
-    return os.fsencode("\n".join([*lines, f"{MARK}=whole", ""]))
+    return "\n".join([*lines, f"{MARK}=whole", ""]).encode("utf-8", "surrogateescape")

@@ -194,7 +194,10 @@ def _continue(
         with logging_to(settings.log_level, chosen.get("logFile", "")):
             if site.files:
                 log.info("site: %s (%.12s)", ", ".join(site.files), site.digest)
-            return _run(directory, held, store, settings, site, fresh)
+            outcome = _run(directory, held, store, settings, site, fresh)
+        if not store.issues():
+            environment.drop_earlier(directory)
+        return outcome
 
 
 def _digests(store: Store) -> str:
@@ -224,6 +227,8 @@ def _change_environment(directory: str, store: Store, new: environment.Environme
     known = [environment.recorded(directory, _digests(store)), new.digest()]
     store.put_meta("environment", " ".join(known).strip())
     store.commit()
+    if known[0] not in ("", new.digest()):
+        environment.keep_earlier(directory, known[0])
     environment.save(directory, new)
 
 

@@ -23,9 +23,10 @@ UNANSWERED = "unanswered"
 """The master that did not answer, in an answer from a copy of what it had committed."""
 
 
-def tree_of(given: argparse.Namespace) -> str:
+def tree_of(given: argparse.Namespace, ends: bool = False) -> str:
     """Return the directory of the tree that is meant: named, or the newest here.
 
+    ends: it is to be ended, so that it must be the only one here if it is not named.
     Raises UsageError JT103 if none is, StoreError JT305 if it is no tree.
     """
     named = {os.path.abspath(os.path.expanduser(d)) for d in _named(given) if d}
@@ -33,7 +34,7 @@ def tree_of(given: argparse.Namespace) -> str:
         raise UsageError(
             "two different trees were named", code="JT103", where=", ".join(sorted(named))
         )
-    directory = named.pop() if named else _newest()
+    directory = named.pop() if named else _newest(ends)
     if not os.path.isfile(f"{directory}/{layout.MARKER}"):
         from jobtree.directory import require_tree
 
@@ -45,7 +46,7 @@ def _named(given: argparse.Namespace) -> tuple[str | None, str | None]:
     return getattr(given, "directory", None), getattr(given, "jobTree", None)
 
 
-def _newest() -> str:
+def _newest(only: bool) -> str:
     here = os.getcwd()
     if os.path.isfile(f"{here}/{layout.MARKER}"):
         return here
@@ -57,6 +58,13 @@ def _newest() -> str:
             code="JT103",
             where=here,
             fix="name one:  -J DIR",
+        )
+    if only and len(trees) > 1:
+        raise UsageError(
+            f"there are {len(trees)} job trees in this directory",
+            code="JT103",
+            where=", ".join(sorted(map(os.path.basename, trees))),
+            fix="name the one that is to be ended",
         )
     newest = max(trees, key=_touched)
     if len(trees) > 1:

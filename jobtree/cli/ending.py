@@ -29,7 +29,7 @@ UNCONFIRMED = 4
 
 def kill(given: argparse.Namespace) -> int:
     """Stop a tree and all its batch jobs; say which ends could not be confirmed."""
-    tree = tree_of(given)
+    tree = tree_of(given, ends=True)
     require_tree(tree)
     watch = lease.Watch(lease.Leases(tree))
     nobody = "no master runs; the batch jobs it left are killed"
@@ -66,7 +66,7 @@ def _told(tree: str, unconfirmed: list[str], done: str) -> int:
 
 def clean(given: argparse.Namespace) -> int:
     """Delete a tree: only what is marked as one, and only while no master lives."""
-    tree = tree_of(given)
+    tree = tree_of(given, ends=True)
     require_tree(tree)
     watch = lease.Watch(lease.Leases(tree))
     _refuse_if_held(tree, watch)

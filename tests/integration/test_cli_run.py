@@ -146,6 +146,19 @@ def test_the_newest_tree_is_meant_if_none_is_named(jobtree: Shell):
     assert jobtree("-J", "one.jt", "status").stdout.startswith(f"{jobtree.directory}/one.jt")
 
 
+@pytest.mark.parametrize("verb", [("kill",), ("clean", "--yes")])
+def test_what_is_to_be_ended_is_named_where_there_are_several(jobtree: Shell, verb: tuple[str]):
+    for name in ("one.jt", "two.jt"):
+        jobtree("run", "--command", "true # JOB_FILE", "--jobTree", name)
+    said = jobtree(*verb)
+    assert said.returncode == 2
+    assert (
+        "error[JT103]: there are 2 job trees in this directory\n  one.jt, two.jt\n" in said.stderr
+    )
+    assert jobtree(*verb, "one.jt").returncode == 0
+    assert jobtree.status("two.jt")["state"] == "done"
+
+
 # ---- while it runs -----------------------------------------------------------------------
 
 

@@ -41,7 +41,7 @@ if __name__ == "__main__":
     sys.exit(Stack(Root()).startJobTree(parser.parse_args()) != 0)
 """
 
-ASCII = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ASCII = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "NAME": "J\u00f6rg"}
 LATIN = {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "iso-8859-1"}
 UTF8 = {"LC_ALL": "C.UTF-8"}
 ENCODINGS = {"ascii": ASCII, "latin-1": LATIN, "utf-8": UTF8}

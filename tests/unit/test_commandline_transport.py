@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +26,19 @@ def test_what_a_command_says_is_kept_apart():
     assert (ran.status, ran.stdout, ran.stderr) == (3, "in é\n", "err\n")
     assert ran.whole
     assert ran.words() == "err"
+
+
+def test_input_that_the_locale_has_no_letters_for_arrives():
+    program = (
+        "from batchsystems.transport import Command, Local\n"
+        "said = Local().run(Command('queue', ('wc', '-c'), stdin='b\\xe4r \\u0142'), 30)\n"
+        "print(said.stdout.strip())"
+    )
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "PYTHON"))}
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, env=kept | ascii_only, capture_output=True, text=True, check=True)
+    assert done.stdout == "7\n"
 
 
 def test_input_that_nobody_reads_is_no_trouble():

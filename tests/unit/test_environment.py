@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from jobtree.context import scratch_on_node
-from jobtree.environment import Environment, belongs_to_node, capture, load, save, step_environ
+from jobtree.environment import (
+    Environment,
+    belongs_to_node,
+    capture,
+    drop_earlier,
+    keep_earlier,
+    load,
+    save,
+    step_environ,
+)
 from jobtree.errors import StoreError
 from jobtree.setupenv import MARK, shell_lines, with_submission
 
@@ -22,6 +31,19 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save(str(tmp_path), SAVED)
     assert load(str(tmp_path)) == SAVED
     assert (tmp_path / "environment.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_replaced_is_found_by_those_who_were_submitted_with_it(tmp_path: Path) -> None:
+    tree, first = str(tmp_path), capture()
+    known = save(tree, first)
+    second = first._replace(environ={"ONE": "two"})
+    keep_earlier(tree, known)
+    save(tree, second)
+    assert load(tree, known) == first
+    assert load(tree, f"{known} {second.digest()}") == second
+    drop_earlier(tree)
+    with pytest.raises(StoreError, match="is not what was written"):
+        load(tree, known)
 
 
 def test_what_others_could_have_written_is_refused(tmp_path: Path) -> None:
