@@ -49,9 +49,10 @@ class Issue:
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
     fared_well: as far as that speaks for or against its node, None if it does not. overstayed:
     it was still in the queue long after its results were read, so its end was asked for. silent:
-    it was for too long when last looked at. began: False if its launch failed. recalled_at: since
-    when its worker is to hand back what it has not begun, None if it did; recalls: how often;
-    recall_parts: of how many equal parts it is to keep one, 0: none. worked_s: what its steps took.
+    it was for too long when last looked at. unbegun: what was said as its launch failed, None if
+    it did not. recalled_at: since when its worker is to hand back what it has not begun;
+    recalls: how often; recall_parts: of how many equal parts it is to keep one, 0: none. worked_s:
+    what its steps took.
     """
 
     __slots__ = (
@@ -59,7 +60,6 @@ class Issue:
         "batch_system",
         "beat",
         "beat_at",
-        "began",
         "fared_well",
         "granted",
         "handle",
@@ -83,6 +83,7 @@ class Issue:
         "submission",
         "submitted",
         "task",
+        "unbegun",
         "worked_s",
     )
 
@@ -112,7 +113,7 @@ class Issue:
         self.recalls = self.recall_parts = 0
         self.worked_s = 0.0
         self.fared_well: bool | None = None
-        self.began = True
+        self.unbegun: str | None = None
         self.overstayed = self.silent = False
 
     @property

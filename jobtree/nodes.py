@@ -9,7 +9,8 @@ thousand times. That finds black holes, where every job dies at once, and spares
 among many where a workflow fails everywhere and a node that had bad luck once.
 
 A node where nothing can even begin, as it does not see the tree or has no Python, needs no
-comparison: no step has had a part in that.
+comparison: no step has had a part in that. But where several nodes say the same, and nothing has
+gone well on any, as with a line of the site's setup that fails, no node is at fault.
 """
 
 from __future__ import annotations
@@ -55,20 +56,32 @@ class Ledger:
         self._cool_down_s = cool_down_s
         self._fared: dict[str, deque[bool]] = {}
         self._unbegun: dict[str, int] = {}
+        self._said: dict[str, set[str]] = {}
         self._excluded: dict[str, Excluded] = {}
 
-    def note(self, node: str, good: bool, now: float, began: bool = True) -> Excluded | None:
+    def note(
+        self, node: str, good: bool, now: float, unbegun: str | None = None
+    ) -> Excluded | None:
         """Note how a batch job fared; return the node's exclusion if that has made it bad.
 
-        began: whether its worker did; one that did not says most against its node.
+        unbegun: what was said, "" if nothing, where its worker could not begin. That says most
+        against a node, unless other nodes say the same: then those left out for it are taken back.
         """
         node = short_name(node)
         if not node:
             return None
         fared = self._fared.setdefault(node, deque(maxlen=REMEMBERED))
         fared.append(good)
-        self._unbegun[node] = 0 if began else self._unbegun.get(node, 0) + 1
-        if good or node in self._excluded:
+        self._unbegun[node] = 0 if unbegun is None else self._unbegun.get(node, 0) + 1
+        if good:
+            return None
+        if unbegun:
+            self._said.setdefault(unbegun, set()).add(node)
+            if self._is_said_everywhere(unbegun):
+                for other in self._said[unbegun]:
+                    self._excluded.pop(other, None)
+                return None
+        if node in self._excluded:
             return None
         why = self._why_hopeless(node)
         if not why and self._may_exclude_more():
@@ -103,6 +116,11 @@ class Ledger:
 
     def _may_exclude_more(self) -> bool:
         return len(self._excluded) < max(1, int(LARGEST_SHARE * len(self._fared)))
+
+    def _is_said_everywhere(self, words: str) -> bool:
+        """Tell whether several nodes fail with the same words, and none has done anything well."""
+        several = len(self._said[words]) > 1
+        return several and not any(True in fared for fared in self._fared.values())
 
     def _why_hopeless(self, node: str) -> str:
         """Return why a node is bad where nothing begins, whatever is known of others."""

@@ -157,8 +157,9 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     running = live.mailbox.running(issue.name)
     victim = next(iter(issue.open))
     if hello is None:
-        ending = failed_launch(ending, _launch_words(live, issue))
-        issue.began = ending.reason != "LAUNCH_FAILED"
+        words = _launch_words(live, issue)
+        ending = failed_launch(ending, words)
+        issue.unbegun = words if ending.reason == "LAUNCH_FAILED" else None
         _slow_down(live, ending)
         for job_id in list(issue.open):
             _charge(live, issue, job_id, judge_unclaimed(ending))

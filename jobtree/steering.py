@@ -30,10 +30,16 @@ def note_end(live: Live, issue: Issue) -> None:
     """Note how an issue fared on its node, once it is over; leave the node out if it is bad."""
     if issue.fared_well is None or live.systems[issue.batch_system].here:
         return
-    found = live.nodes.note(issue.node, issue.fared_well, live.clock.now(), issue.began)
+    before, now = live.nodes.excluded(), live.clock.now()
+    found = live.nodes.note(issue.node, issue.fared_well, now, issue.unbegun)
     if found is not None:
-        minutes = (found.until - live.clock.now()) / 60
+        minutes = (found.until - now) / 60
         log.warning("node %s is left out for %.0f minutes: %s", found.node, minutes, found.why)
+    after = live.nodes.excluded()
+    if len(after) < len(before):
+        back = " ".join(each.node for each in before if each not in after)
+        log.warning("may be used again, as other nodes fail in the same way: %s", back)
+    if after != before:
         _tell(live)
 
 

@@ -30,8 +30,8 @@ def test_a_black_hole_is_left_out_after_three_jobs() -> None:
 
 def test_a_node_where_nothing_begins_is_left_out_before_any_other_is_known() -> None:
     ledger = Ledger()
-    assert ledger.note("n1.cluster", good=False, now=0.0, began=False) is None
-    found = ledger.note("n1", good=False, now=0.0, began=False)
+    assert ledger.note("n1.cluster", good=False, now=0.0, unbegun="") is None
+    found = ledger.note("n1", good=False, now=0.0, unbegun="")
     assert found is not None
     assert found.why == "the last 2 batch jobs could not even begin there"
 
@@ -39,7 +39,7 @@ def test_a_node_where_nothing_begins_is_left_out_before_any_other_is_known() -> 
 def test_a_node_where_a_worker_began_meanwhile_is_compared_with_others() -> None:
     ledger = Ledger()
     for _ in range(5):
-        assert ledger.note("n1", good=False, now=0.0, began=False) is None
+        assert ledger.note("n1", good=False, now=0.0, unbegun="") is None
         assert ledger.note("n1", good=True, now=0.0) is None
 
 
@@ -47,7 +47,7 @@ def test_a_file_server_that_is_away_does_not_take_the_whole_cluster() -> None:
     ledger = Ledger()
     for number in range(40):
         for _ in range(3):
-            ledger.note(f"n{number}", good=False, now=0.0, began=False)
+            ledger.note(f"n{number}", good=False, now=0.0, unbegun="")
     assert len(ledger.excluded()) == 10
 
 
@@ -120,3 +120,31 @@ def test_a_job_of_unknown_place_is_not_noted() -> None:
 )
 def test_chances_are_binomial(successes: int, trials: int, rate: float, chance: float) -> None:
     assert at_least(successes, trials, rate) == pytest.approx(chance)
+
+
+SETUP = "worker.setup, line 1: module load python: exit status 127"
+
+
+def test_no_node_is_at_fault_where_several_fail_with_the_same_words() -> None:
+    ledger = Ledger()
+    for _ in range(2):
+        found = ledger.note("n1", good=False, now=0.0, unbegun=SETUP)
+    assert found is not None
+    for node in ("n2", "n2", "n3", "n1"):
+        assert ledger.note(node, good=False, now=0.0, unbegun=SETUP) is None
+        assert ledger.excluded() == []
+
+
+def test_the_same_words_count_where_others_do_well() -> None:
+    ledger = Ledger()
+    assert ledger.note("n3", good=True, now=0.0) is None
+    for node in ("n1", "n1", "n2", "n2"):
+        ledger.note(node, good=False, now=0.0, unbegun="no such directory: /home/ann")
+    assert [each.node for each in ledger.excluded()] == ["n1", "n2"]
+
+
+def test_words_that_differ_are_each_node_s_own() -> None:
+    ledger = Ledger()
+    for node in ("n1", "n1", "n2", "n2"):
+        ledger.note(node, good=False, now=0.0, unbegun=f"the tree is not to be seen on {node}")
+    assert [each.node for each in ledger.excluded()] == ["n1", "n2"]

@@ -64,7 +64,7 @@ def master(store: Store, now: float = 100.0) -> Any:
 
 def ended_on(node: str, well: bool) -> Any:
     """Return as much of an Issue as steering looks at."""
-    return SimpleNamespace(node=node, fared_well=well, began=True, batch_system="slurm")
+    return SimpleNamespace(node=node, fared_well=well, unbegun=None, batch_system="slurm")
 
 
 def find_hole(live: Any) -> None:
