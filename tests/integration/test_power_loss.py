@@ -49,7 +49,11 @@ class Disk:
         return subprocess.run(argv, check=False, capture_output=True).returncode == 0
 
     def unmount(self) -> None:
-        subprocess.run(["umount", self.place], check=True)
+        """Take it away once the last of the processes that were killed is gone from it."""
+        end = time.monotonic() + LONGEST_S
+        while subprocess.run(["umount", self.place], check=False, capture_output=True).returncode:
+            assert time.monotonic() < end, f"{self.place} stays busy"
+            time.sleep(0.05)
 
     def copy(self) -> Path:
         """Return the disk as it is, nobody writing to it, once its journal is at rest."""
