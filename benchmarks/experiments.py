@@ -18,10 +18,10 @@ from typing import Any
 
 from instant import Workers, make_tree, opened
 
-from jobtree.job import Colour
+from jobtree.core.job import Colour
+from jobtree.core.packing import Measured as Leaf
 from jobtree.live import Live
 from jobtree.mailbox.orders import Assignment
-from jobtree.packing import Measured as Leaf
 
 MANY_SLOTS = 1000
 LONG_STEP_S = 60.0

@@ -15,8 +15,9 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from batchsystems.interface import Accepted, BatchSystem, Capacity, JobEnd, JobSpec, Reason, Update
-from jobtree import lease, options, tree
-from jobtree.job import Command, Kind, Pickle, Requirements
+from jobtree import lease, options
+from jobtree.core import job_states
+from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import write_file
@@ -174,7 +175,9 @@ def make_tree(directory: str, root: str) -> None:
     for name in layout.SUBDIRECTORIES:
         os.mkdir(f"{directory}/{name}", 0o700)
     settings, saved = options.settle({})
-    job = tree.first_job(1, 0, command(root), tree.Budgets(settings.retries, settings.rescues))
+    job = job_states.first_job(
+        1, 0, command(root), job_states.Budgets(settings.retries, settings.rescues)
+    )
     meta = {"options": saved, "root_label": "Root", "started": time.time()}
     Store.create(f"{directory}/{layout.DATABASE}", job, meta).close()
     write_file(f"{directory}/{layout.MARKER}", json.dumps({"format": 1, "id": "0" * 12}).encode())

@@ -3,7 +3,7 @@
 
 Owns docs/options.md, transitions.md, errors.md and site.md, and the JSON Schema of site files; run
 by `make docs`. A test fails when one is not what this prints. Read next: jobtree/options.py,
-jobtree/tree.py, jobtree/attempts.py, jobtree/cli/explain.py, batchsystems/site/sections.py.
+jobtree/core/, jobtree/cli/explain.py, batchsystems/site/sections.py.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from batchsystems import sitefiles  # noqa: E402 - the path comes first
-from jobtree import attempts, options, tree  # noqa: E402 - the path comes first
+from jobtree import options  # noqa: E402 - the path comes first
 from jobtree.cli import explain  # noqa: E402
-from jobtree.job import Colour  # noqa: E402
+from jobtree.core import issue_states, job_states  # noqa: E402
+from jobtree.core.job import Colour  # noqa: E402
 
 MADE = "<!-- Printed from the code by `make docs`: do not edit. -->\n"
 
@@ -66,39 +67,43 @@ def transitions_page() -> str:
         "",
         "## Jobs: colours",
         "",
-        "From `jobtree/tree.py`.",
+        "From `jobtree/core/job_states.py`.",
         "",
         row("colour", "meaning"),
         row("---", "---"),
     ]
-    meanings = _meanings("jobtree/job.py", "Colour")
+    meanings = _meanings("jobtree/core/job.py", "Colour")
     lines += [row(colour.name.lower(), meanings[colour.name]) for colour in Colour]
     lines += ["", row("event", "meaning"), row("---", "---")]
-    lines += [row(event.__name__, _first_line(event)) for event in tree.EVENTS]
+    lines += [row(event.__name__, _first_line(event)) for event in job_states.EVENTS]
     for colour in Colour:
         lines += ["", f"### A {colour.name.lower()} job", "", row("event", "becomes")]
         lines.append(row("---", "---"))
-        for event in tree.EVENTS:
-            lines.append(row(event.__name__, tree.TABLE[colour, event][0]))
+        for event in job_states.EVENTS:
+            lines.append(row(event.__name__, job_states.TABLE[colour, event][0]))
     lines += [
         "",
         "## Batch jobs: issues",
         "",
-        "From `jobtree/attempts.py`. An issue is one batch job, or one task of an array.",
+        "From `jobtree/core/issue_states.py`. An issue is one batch job, or one task of an array.",
         "",
         row("state", "meaning"),
         row("---", "---"),
     ]
-    for kind, title in ((attempts.State, ""), (attempts.News, "news"), (attempts.Action, "action")):
+    for kind, title in (
+        (issue_states.State, ""),
+        (issue_states.News, "news"),
+        (issue_states.Action, "action"),
+    ):
         if title:
             lines += ["", row(title, "meaning"), row("---", "---")]
-        meanings = _meanings("jobtree/attempts.py", kind.__name__)
+        meanings = _meanings("jobtree/core/issue_states.py", kind.__name__)
         lines += [row(_word(member.name), meanings[member.name]) for member in kind]
-    for state in attempts.State:
+    for state in issue_states.State:
         lines += ["", f"### An issue that is {_word(state.name)}", ""]
         lines += [row("news", "becomes", "and the master"), row("---", "---", "---")]
-        for news in attempts.News:
-            change = attempts.TABLE[state, news]
+        for news in issue_states.News:
+            change = issue_states.TABLE[state, news]
             becomes = "stays" if change.state == state else _word(change.state.name)
             actions = ", ".join(_word(action.name) for action in change.actions) or "-"
             lines.append(row(_word(news.name), becomes, actions))

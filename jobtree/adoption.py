@@ -11,8 +11,9 @@ import logging
 import textwrap
 from collections.abc import Iterable
 
-from jobtree import tree
-from jobtree.job import Colour, Command, Job, attempt_count
+from jobtree.core import job_states
+from jobtree.core.job import Colour, Command, Job, attempt_count
+from jobtree.core.rescue import Charge, Ending, judge
 from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import failed_log_path, log_path
 from jobtree.mailbox.results import (
@@ -24,7 +25,6 @@ from jobtree.mailbox.results import (
     decode_line,
     encode_line,
 )
-from jobtree.rescue import Charge, Ending, judge
 
 log = logging.getLogger("jobtree")
 
@@ -64,7 +64,7 @@ def hand_back(live: Live, issue: Issue, job_id: int) -> None:
     job = current(live, issue, job_id)
     issue.open.pop(job_id, None)
     if job is not None:
-        live.apply(job, tree.Unstarted())
+        live.apply(job, job_states.Unstarted())
 
 
 def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
@@ -94,7 +94,7 @@ def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
     _pass_on(job, line.messages)
     if line.publish:
         issue.open.pop(job.id)
-        live.apply(job, tree.StepDone(moves=True, has_directory=line.has_directory))
+        live.apply(job, job_states.StepDone(moves=True, has_directory=line.has_directory))
         text = encode_line(line).decode()
         live.moves[job.id] = issue.name
         live.store.put_move(job.id, job.attempt, issue.name, text)
@@ -126,10 +126,10 @@ def make_moves(live: Live, job_id: int, issue: str, line: Done) -> None:
         why = f"an output could not be published: {error}"
         label = job.stack[-1].label
         live.record(job, "failed", label, issue=issue, why=why)
-        after = live.apply(job, tree.StepFailed())
+        after = live.apply(job, job_states.StepFailed())
         _tell_failure(live, job, after, label, why, "")
     else:
-        live.apply(job, tree.Moved(_event(line)), _children(live, issue, line))
+        live.apply(job, job_states.Moved(_event(line)), _children(live, issue, line))
     live.moves.pop(job_id, None)
     live.store.remove_move(job_id)
 
@@ -143,8 +143,8 @@ def replay_moves(live: Live) -> None:
         make_moves(live, job_id, issue, line)
 
 
-def _event(line: Done) -> tree.StepDone:
-    return tree.StepDone(
+def _event(line: Done) -> job_states.StepDone:
+    return job_states.StepDone(
         child_count=line.child_count,
         child=line.children[0] if line.child_count == 1 else None,
         follow_on=line.follow_on,
@@ -180,7 +180,7 @@ def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
         detail=line.detail,
     )
     issue.open.pop(job.id)
-    after = live.apply(job, tree.StepFailed(line.crashed, line.has_directory))
+    after = live.apply(job, job_states.StepFailed(line.crashed, line.has_directory))
     tail = live.mailbox.failure_tail(job.id, line.step, line.attempt) if line.log_kept else ""
     if line.detail and line.detail not in tail:
         tail = f"{tail}\n{line.detail}".strip("\n")
@@ -199,7 +199,7 @@ def _give_more_memory(live: Live, issue: Issue, job: Job, line: Failed) -> bool:
     live.store.put(job, begun)
     label, why = job.stack[-1].label, f"{verdict.why}: {line.why}"
     live.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
-    after = live.apply(begun, tree.Exhausted(verdict.memory_bytes, 0.0))
+    after = live.apply(begun, job_states.Exhausted(verdict.memory_bytes, 0.0))
     tell_loss(live, issue, job, after, label, why, charged=False)
     return True
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from jobtree.job import Colour, Job, attempt_count
+from jobtree.core.job import Colour, Job, attempt_count
+from jobtree.core.node_health import KEPT_AS, from_json, short_name, to_json
 from jobtree.mailbox.layout import failed_log_path, log_path, output_path
-from jobtree.nodes import KEPT_AS, from_json, short_name, to_json
 from jobtree.rows import Record
 from jobtree.stats import collect
 from jobtree.store import Store

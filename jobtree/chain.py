@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from jobtree.companion import Companion
 from jobtree.context import LocalDirectory, StepContext
-from jobtree.job import Command, Kind, Requirements
+from jobtree.core.job import Command, Kind, Requirements
 from jobtree.ledger import Ledger
 from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from jobtree.core.job import Requirements
 from jobtree.errors import JobTreeError
-from jobtree.job import Requirements
 from jobtree.mailbox.layout import attempt_directory, global_directory, job_directory
 
 MOST_MESSAGE_BYTES = 64 * 1024

@@ -13,15 +13,15 @@ from math import ceil
 from typing import NamedTuple
 
 from batchsystems.interface import INDEX, JobSpec, Resources
-from jobtree import tree
-from jobtree.attempts import State
-from jobtree.job import Colour, Job, Kind, Requirements
-from jobtree.kinds import kind_of
+from jobtree.core import job_states
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour, Job, Kind, Requirements
+from jobtree.core.kin_estimates import kind_of
+from jobtree.core.packing import GROWTH, Known, Pack, Ready, plan
+from jobtree.core.submission_names import submission_name
 from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
-from jobtree.naming import submission_name
-from jobtree.packing import GROWTH, Known, Pack, Ready, plan
 from jobtree.recalling import recall
 from jobtree.settling import give_up
 from jobtree.setupenv import with_submission
@@ -202,7 +202,7 @@ def _runs_in_the_worker(job: Job) -> bool:
 
 
 def _assign(live: Live, job: Job) -> Assignment:
-    job = live.apply(job, tree.Issued(live.epoch))
+    job = live.apply(job, job_states.Issued(live.epoch))
     sent = job.stack[-STACK_SENT:]
     depth = len(job.stack) - len(sent)
     return Assignment(job.id, job.attempt, job.step, depth, job.isolate, sent)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jobtree.context import Process
+from jobtree.core.job import Command, Kind, Pickle, Requirements, command_from_wire
 from jobtree.environment import main_script
 from jobtree.errors import JobTreeError
-from jobtree.job import Command, Kind, Pickle, Requirements, command_from_wire
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.pickling import dump, explain, load, refuse_without_script
 from jobtree.script import Script

@@ -17,9 +17,9 @@ from contextlib import suppress
 from typing import Any
 
 from jobtree.context import LocalDirectory, Process, StepContext
+from jobtree.core.job import Command, Requirements, command_from_wire
 from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import Environment
-from jobtree.job import Command, Requirements, command_from_wire
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child

@@ -16,8 +16,8 @@ import stat
 from typing import Any, NamedTuple
 
 from jobtree.context import StepContext
+from jobtree.core.job import Command, Kind, Requirements
 from jobtree.errors import JobTreeError, UsageError
-from jobtree.job import Command, Kind, Requirements
 from jobtree.units import parse_requirements
 
 JOB_FILE = "JOB_FILE"

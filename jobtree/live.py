@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from batchsystems.interface import BatchSystem
-from jobtree import tree
-from jobtree.attempts import State
-from jobtree.costs import Costs, Crowd
-from jobtree.job import Colour, Command, Job, Requirements
-from jobtree.kinds import Kinds, kind_of
+from jobtree.core import job_states
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour, Command, Job, Requirements
+from jobtree.core.kin_estimates import Kinds, kind_of
+from jobtree.core.node_health import Ledger
+from jobtree.core.overheads import Costs, Crowd
+from jobtree.core.packing import Measured, slots_of
+from jobtree.core.rescue import Policy, within
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.office import Mailbox
-from jobtree.nodes import Ledger
 from jobtree.options import Settings
-from jobtree.packing import Measured, slots_of
-from jobtree.rescue import Policy, within
 from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store
 
@@ -199,7 +199,7 @@ class Live:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
         self.tree_id = store.identity()
-        self.budgets = tree.Budgets(settings.retries, settings.rescues)
+        self.budgets = job_states.Budgets(settings.retries, settings.rescues)
         self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
         self.issues: dict[str, Issue] = {}
         self.by_handle: dict[tuple[str, int], Issue] = {}
@@ -297,14 +297,16 @@ class Live:
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return [n for n in unused if n not in self.issues and not self.store.needs_bundle(n)]
 
-    def apply(self, job: Job, event: tree.Event, children: Iterable[Command] | None = None) -> Job:
+    def apply(
+        self, job: Job, event: job_states.Event, children: Iterable[Command] | None = None
+    ) -> Job:
         """Carry an event through the tree, up to the ancestors it finishes."""
-        outcome = tree.step(job, event, self.budgets)
+        outcome = job_states.step(job, event, self.budgets)
         self._replace(job, outcome.job)
         if outcome.births and children is not None:
             ids = self.store.new_ids(outcome.births)
             born = (
-                tree.first_job(number, job.id, command, self.budgets)
+                job_states.first_job(number, job.id, command, self.budgets)
                 for number, command in zip(ids, children, strict=True)
             )
             first = self.store.add(born)
@@ -316,7 +318,7 @@ class Live:
         while dead.colour == Colour.DEAD and dead.parent:
             parent = self.store.get(dead.parent)
             assert parent is not None, f"job {dead.id} outlived its parent {dead.parent}"
-            dead = tree.step(parent, tree.ChildFinished(), self.budgets).job
+            dead = job_states.step(parent, job_states.ChildFinished(), self.budgets).job
             self._replace(parent, dead)
         return outcome.job
 

@@ -19,9 +19,9 @@ from typing import Protocol
 from batchsystems.interface import JobRecord
 from jobtree.adoption import replay_moves
 from jobtree.answers import answer
-from jobtree.attempts import News, State
+from jobtree.core.issue_states import News, State
+from jobtree.core.job import Colour
 from jobtree.dispatch import issue_ready
-from jobtree.job import Colour
 from jobtree.lease import Lease
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence

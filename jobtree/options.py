@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from batchsystems.errors import SiteError
 from batchsystems.site import Site
+from jobtree.core.job import Requirements
+from jobtree.core.rescue import Policy
 from jobtree.errors import UsageError
-from jobtree.job import Requirements
-from jobtree.rescue import Policy
 from jobtree.units import format_size, parse_size, parse_time
 
 log = logging.getLogger("jobtree")

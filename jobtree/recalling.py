@@ -14,8 +14,8 @@ from functools import partial
 from math import ceil
 
 from jobtree.adoption import hand_back
-from jobtree.attempts import State
-from jobtree.kinds import kind_of
+from jobtree.core.issue_states import State
+from jobtree.core.kin_estimates import kind_of
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence, kept_of
 from jobtree.settling import take_lines

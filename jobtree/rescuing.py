@@ -1,6 +1,6 @@
 """Rescuing: the regular looks for issues that are missing, over-long, silent or stuck.
 
-Owns when to look and what evidence to gather; judgement is rescue.py's. Read next: master.py.
+Owns when to look and what evidence to gather; judgement is core/rescue.py's. Read next: master.py.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 
 from batchsystems.errors import Unobtainable
-from jobtree import rescue
-from jobtree.attempts import News, State
+from jobtree.core import rescue
+from jobtree.core.issue_states import News, State
 from jobtree.live import Issue, Live
 from jobtree.settling import kill, take_lines, take_news
 from jobtree.steering import forgive

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jobtree.job import Colour, Command, Job, Requirements, command_from_wire
+from jobtree.core.job import Colour, Command, Job, Requirements, command_from_wire
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode

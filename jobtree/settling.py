@@ -1,6 +1,6 @@
 """Settling: what becomes of an issue as news of it arrives, and of its pack when it ends.
 
-Owns the carrying out of attempts.py's actions; must not decide when to look. Read next:
+Owns the carrying out of core/issue_states.py's actions; must not decide when to look. Read next:
 dispatch.py, where issues come from.
 """
 
@@ -11,15 +11,12 @@ from contextlib import suppress
 
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
 from batchsystems.jobscript import launch_words
-from jobtree import environment, tree
+from jobtree import environment
 from jobtree.adoption import adopt, current, hand_back, tell_loss
-from jobtree.attempts import Action, News, State, advance
-from jobtree.job import Job
-from jobtree.live import Issue, Live
-from jobtree.mailbox.claims import Fence
-from jobtree.mailbox.lastwords import last_words
-from jobtree.mailbox.results import Hello
-from jobtree.rescue import (
+from jobtree.core import job_states
+from jobtree.core.issue_states import Action, News, State, advance
+from jobtree.core.job import Job
+from jobtree.core.rescue import (
     WORKER_FAILED,
     Charge,
     Ending,
@@ -29,6 +26,10 @@ from jobtree.rescue import (
     judge,
     judge_unclaimed,
 )
+from jobtree.live import Issue, Live
+from jobtree.mailbox.claims import Fence
+from jobtree.mailbox.lastwords import last_words
+from jobtree.mailbox.results import Hello
 from jobtree.steering import blame, note_end
 
 log = logging.getLogger("jobtree")
@@ -241,7 +242,7 @@ def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
     live.store.put(job, begun)
     job = begun
     if verdict.charge == Charge.NOBODY:
-        live.apply(job, tree.Unstarted())
+        live.apply(job, job_states.Unstarted())
         return
     label = job.stack[-1].label
     charged = verdict.charge in (Charge.USER, Charge.CRASH)
@@ -250,13 +251,13 @@ def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
     tell_loss(live, issue, job, after, label, verdict.why, charged)
 
 
-def _event(verdict: Verdict, time_margin: float) -> tree.Event:
+def _event(verdict: Verdict, time_margin: float) -> job_states.Event:
     """Return what a verdict is to the tree, which keeps times without the margin asked on top."""
     if verdict.charge == Charge.FAULT:
-        return tree.Faulted(verdict.isolate)
+        return job_states.Faulted(verdict.isolate)
     if verdict.charge in (Charge.MEMORY, Charge.TIME):
-        return tree.Exhausted(verdict.memory_bytes, verdict.time_s / time_margin)
-    return tree.StepFailed(crashed=verdict.charge == Charge.CRASH)
+        return job_states.Exhausted(verdict.memory_bytes, verdict.time_s / time_margin)
+    return job_states.StepFailed(crashed=verdict.charge == Charge.CRASH)
 
 
 def _asks_less_now(live: Live, issue: Issue) -> bool:
@@ -286,7 +287,7 @@ def give_up(live: Live, job: Job, why: str, issue: str = "") -> None:
     hopeless = job._replace(retries=0)
     live.record(job, "failed", label, issue=issue, why=why)
     live.store.put(job, hopeless)
-    live.apply(hopeless, tree.StepFailed())
+    live.apply(hopeless, job_states.StepFailed())
     log.error("failed job=%d class=%s: %s", job.id, label, why)
 
 

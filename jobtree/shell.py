@@ -15,8 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.context import StepContext
+from jobtree.core.job import Command, Kind
 from jobtree.errors import JobTreeError
-from jobtree.job import Command, Kind
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child
 

@@ -1,7 +1,7 @@
 """Steering: keeping submissions away from nodes on which batch jobs fare badly.
 
 Owns what counts for and against a node, who is told, and what the tree keeps of it; the judgement
-is nodes.py's. Must not talk to a scheduler but by the contract. Read next: nodes.py.
+is core/node_health.py's. Must not talk to a scheduler but by the contract.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from jobtree.core.node_health import KEPT_AS, from_json, to_json
+from jobtree.core.rescue import NOT_OURS, Ending
 from jobtree.live import Issue, Live
-from jobtree.nodes import KEPT_AS, from_json, to_json
-from jobtree.rescue import NOT_OURS, Ending
 
 log = logging.getLogger("jobtree")
 

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.context import Process, StepContext
+from jobtree.core.job import Command, Kind
 from jobtree.descriptors import Descriptors
 from jobtree.environment import Environment
-from jobtree.job import Command, Kind
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.results import Usage
 from jobtree.measure import Meter

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Any
 
 from jobtree import schema
+from jobtree.core.job import Colour, Command, Job
 from jobtree.database import check, connect, explained
-from jobtree.job import Colour, Command, Job
 from jobtree.mailbox.files import random_name, sync_directory
 from jobtree.rows import (
     ADD_CLASS,

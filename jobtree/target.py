@@ -13,8 +13,8 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from jobtree.context import StepContext
+from jobtree.core.job import Command, Kind, Requirements
 from jobtree.errors import JobTreeError
-from jobtree.job import Command, Kind, Requirements
 from jobtree.unrun import refuse_lazy, refuse_unrun
 
 

@@ -8,8 +8,8 @@ Read next: target.py and options.py, which take them from people.
 from __future__ import annotations
 
 from batchsystems.units import LARGEST, NUMBER, SIZE_FORMS, TIME_FORMS, read_size, read_time
+from jobtree.core.job import Requirements
 from jobtree.errors import UsageError
-from jobtree.job import Requirements
 
 
 def parse_size(value: object, what: str = "a size") -> int:

@@ -21,7 +21,9 @@ from batchsystems import dispositions, registry
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
-from jobtree import environment, lease, options, tree
+from jobtree import environment, lease, options
+from jobtree.core import job_states
+from jobtree.core.job import Colour, Command
 from jobtree.database import LONGEST_PATH, copy_database, drop_drafts, path_too_long
 from jobtree.directory import (
     check_parent,
@@ -34,7 +36,6 @@ from jobtree.directory import (
 )
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
-from jobtree.job import Colour, Command
 from jobtree.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.live import Live
 from jobtree.mailbox import layout
@@ -142,7 +143,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
         command = root(bundle)
         bundle.sync()
         bundle.close()
-        budgets = tree.Budgets(settings.retries, settings.rescues)
+        budgets = job_states.Budgets(settings.retries, settings.rescues)
         identity = random_name(ID_BYTES)
         meta = {
             "id": identity,
@@ -152,7 +153,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
             "environment": digest,
         }
         Store.create(
-            f"{draft}/{layout.DATABASE}", tree.first_job(1, 0, command, budgets), meta
+            f"{draft}/{layout.DATABASE}", job_states.first_job(1, 0, command, budgets), meta
         ).close()
         marker = {"format": FORMAT, "id": identity}
         write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from _blake2 import blake2b  # hashlib is slower to import
 
+from jobtree.core.job import Pickle
 from jobtree.descriptors import identity, leads_to, lift
 from jobtree.errors import StoreError
-from jobtree.job import Pickle
 from jobtree.mailbox.files import read_private_range, write_all
 from jobtree.mailbox.layout import bundle_path
 

@@ -1,13 +1,13 @@
 """Last words: what a worker prints that ends by a failure of its own, and how they are found again.
 
-Owns their form; must not judge them. Read next: worker.py, which says them; rescue.py.
+Owns their form; must not judge them. Read next: worker.py, which says them; ../core/rescue.py.
 """
 
 from __future__ import annotations
 
 import re
 
-from jobtree.rescue import UNEXPECTED
+from jobtree.core.rescue import UNEXPECTED
 
 GAVE_UP = "jobtree worker: "
 

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from jobtree.core.job import Command, Pickle
 from jobtree.errors import StoreError
-from jobtree.job import Command, Pickle
 from jobtree.mailbox import claims, control, orders
 from jobtree.mailbox.bundles import read_pickle
 from jobtree.mailbox.doorbell import Doorbell

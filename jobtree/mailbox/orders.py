@@ -12,7 +12,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from jobtree.job import Command, Requirements, command_from_wire
+from jobtree.core.job import Command, Requirements, command_from_wire
 from jobtree.mailbox import PROTOCOL
 from jobtree.mailbox.files import read_private_range, write_file
 from jobtree.mailbox.layout import order_path

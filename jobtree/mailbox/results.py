@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from jobtree.job import Command, command_from_wire
+from jobtree.core.job import Command, command_from_wire
 from jobtree.mailbox.files import open_own, read_file, write_all
 
 CHILDREN_PER_LINE = 256

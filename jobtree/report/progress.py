@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from shlex import quote
 
 from jobtree import stats
-from jobtree.attempts import State
+from jobtree.core.issue_states import State
 from jobtree.errors import LostTree, StoreError
 from jobtree.live import Live
 from jobtree.report.console import PLAIN_ONLY, Terminal, logging_to, terminal

@@ -27,8 +27,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jobtree.answers import colours, failures, site_of
-from jobtree.attempts import State
-from jobtree.job import Colour
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour
 from jobtree.live import Live
 from jobtree.mailbox.files import read_file, write_file
 from jobtree.mailbox.layout import STATUS

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import pytest
 
 from batchsystems.interface import BatchSystem, JobSpec, Update
-from jobtree import options, tree
-from jobtree.attempts import News, State
-from jobtree.job import Colour, Command, Kind, Requirements
+from jobtree import options
+from jobtree.core import job_states
+from jobtree.core.issue_states import News, State
+from jobtree.core.job import Colour, Command, Kind, Requirements
+from jobtree.core.rescue import Ending
 from jobtree.live import Issue, Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.office import Mailbox
@@ -31,11 +33,10 @@ from jobtree.mailbox.results import (
     encode_line,
 )
 from jobtree.master import MachineClock
-from jobtree.rescue import Ending
 from jobtree.settling import take_news
 from jobtree.store import Store
 
-BUDGETS = tree.Budgets(2, 3)
+BUDGETS = job_states.Budgets(2, 3)
 USAGE = Usage(0.5, 0.25, None)
 SHELL = Command(Kind.SHELL, "sh", "true", Requirements())
 GRANTED = Requirements(2**30, 1, 0, 600.0)
@@ -93,11 +94,11 @@ def world(home: Path) -> Generator[World, None, None]:
     for database in home.glob("tree.db*"):
         database.unlink()
     path = str(home / "tree.db")
-    store = Store.create(path, tree.first_job(PARENT, 0, SHELL, BUDGETS), {})
+    store = Store.create(path, job_states.first_job(PARENT, 0, SHELL, BUDGETS), {})
     root = store.get(PARENT)
     assert root is not None
     ids = store.new_ids(5)
-    store.add(tree.first_job(number, PARENT, SHELL, BUDGETS) for number in ids)
+    store.add(job_states.first_job(number, PARENT, SHELL, BUDGETS) for number in ids)
     blue = root._replace(colour=Colour.BLUE, stack=(), child_count=5)
     store.put(root, blue)
     store.commit()
@@ -132,7 +133,7 @@ def reopened(home: Path) -> Generator[World, None, None]:
     for number in (TWINS, LINK, BAD, LATE, LAST):
         job = store.get(number)
         assert job is not None
-        issued = live.apply(job, tree.Issued(1))
+        issued = live.apply(job, job_states.Issued(1))
         pack.append((number, issued.attempt, issued.step))
     issue = Issue(SUBMISSION, 0, "singleMachine", GRANTED, pack, 0.0, live.clock.now())
     live.add_issue(issue)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-from jobtree.job import Command, Pickle
+from jobtree.core.job import Command, Pickle
 from jobtree.mailbox import control, orders
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.office import Mailbox

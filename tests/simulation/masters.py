@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobtree import lease, live, store, tree
+from jobtree import lease, live, store
+from jobtree.core import job_states
+from jobtree.core.job import Colour, Pickle, Requirements
 from jobtree.database import copy_database
 from jobtree.errors import StoreError
 from jobtree.holder import Holder, Place
-from jobtree.job import Colour, Pickle, Requirements
 from jobtree.mailbox.bundles import digest
 from jobtree.options import UNLIMITED, Settings
 from jobtree.store import Store
@@ -138,8 +139,8 @@ class Run:
             self.disk.append(file, pickled)
             self.disk.arrive(file)
             where = Pickle("root", 0, len(pickled), digest(pickled))
-        budgets = tree.Budgets(self.settings.retries, self.settings.rescues)
-        first = tree.first_job(1, 0, command_for(root, where), budgets)
+        budgets = job_states.Budgets(self.settings.retries, self.settings.rescues)
+        first = job_states.first_job(1, 0, command_for(root, where), budgets)
         Store.create(path, first, {"id": OUR_ID, "started": 0.0}).close()
         self._seen = Seen()
 

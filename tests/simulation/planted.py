@@ -15,24 +15,14 @@ from batchsystems.commandline import clocks, following
 from batchsystems.commandline.clocks import SchedulerClock
 from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.following import Following
-from jobtree import (
-    adoption,
-    attempts,
-    dispatch,
-    lease,
-    master,
-    rescue,
-    rescuing,
-    settling,
-    store,
-    tree,
-)
-from jobtree.attempts import Action, Change, News, State
-from jobtree.job import Colour
+from jobtree import adoption, dispatch, lease, master, rescuing, settling, store
+from jobtree.core import issue_states, job_states, rescue
+from jobtree.core.issue_states import Action, Change, News, State
+from jobtree.core.job import Colour
+from jobtree.core.rescue import Charge, Verdict
 from jobtree.live import Issue, Live
 from jobtree.mailbox.office import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
-from jobtree.rescue import Charge, Verdict
 from tests.simulation import disk, lives, worker
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -49,7 +39,7 @@ def absence_is_success(patch: pytest.MonkeyPatch) -> None:
                 issue.open.pop(job_id)
                 if job is not None:
                     live.record(job, "done", job.stack[-1].label, issue=issue.name)
-                    live.apply(job, tree.StepDone())
+                    live.apply(job, job_states.StepDone())
         settle(live, issue, ending)
 
     patch.setattr(settling, "_settle", lenient)
@@ -64,7 +54,7 @@ def stale_attempt_adopted(patch: pytest.MonkeyPatch) -> None:
         for job_id in issue.open:
             job = live.store.get(job_id)
             if job is not None and job.colour == Colour.GREY:
-                live.apply(job, tree.Unstarted())
+                live.apply(job, job_states.Unstarted())
 
     def any_grey(live: Live, issue: Issue, job_id: int) -> Any:
         job = live.store.get(job_id)
@@ -127,8 +117,8 @@ def fence_missing(patch: pytest.MonkeyPatch) -> None:
     def without(change: Change) -> Change:
         return Change(change.state, tuple(a for a in change.actions if a != Action.FENCE))
 
-    table = {cell: without(change) for cell, change in attempts.TABLE.items()}
-    patch.setattr(attempts, "TABLE", table)
+    table = {cell: without(change) for cell, change in issue_states.TABLE.items()}
+    patch.setattr(issue_states, "TABLE", table)
 
 
 def sync_missing(patch: pytest.MonkeyPatch) -> None:
@@ -153,7 +143,7 @@ def mates_pay_silently(patch: pytest.MonkeyPatch) -> None:
         job = adoption.current(live, issue, job_id)
         issue.open.pop(job_id, None)
         if job is not None:
-            live.apply(job, tree.StepFailed())
+            live.apply(job, job_states.StepFailed())
 
     patch.setattr(settling, "hand_back", charge)
 
@@ -182,7 +172,9 @@ def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
         job = adoption.current(live, issue, line.job)
         fail(live, issue, line)
         if job is not None:
-            child = tree.first_job(live.store.new_ids(1)[0], job.id, job.stack[-1], live.budgets)
+            child = job_states.first_job(
+                live.store.new_ids(1)[0], job.id, job.stack[-1], live.budgets
+            )
             for born in live.store.add([child]):
                 live.ready.push(born)
 
@@ -273,9 +265,9 @@ def kill_forgotten(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: master.Master, name: str) -> None:
         with pytest.MonkeyPatch.context() as inner:
-            table = dict(attempts.TABLE)
+            table = dict(issue_states.TABLE)
             table[State.KILLING, News.KILL] = Change(State.KILLING)
-            inner.setattr(attempts, "TABLE", table)
+            inner.setattr(issue_states, "TABLE", table)
             adopt(self, name)
 
     patch.setattr(master.Master, "_adopt", forgetful)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from jobtree.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, Kind, Pickle, Requirements
 
 GIB = 2**30
 NEVER = 10**6

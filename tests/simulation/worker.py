@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import cast
 
 from batchsystems.interface import JobEnd, Reason
-from jobtree.job import Command, Pickle
+from jobtree.core.job import Command, Pickle
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.orders import Assignment, Terms

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from jobtree import options
-from jobtree.attempts import State
-from jobtree.job import Colour, Command, Kind, Requirements
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour, Command, Kind, Requirements
+from jobtree.core.job_states import Budgets, first_job
 from jobtree.live import Issue, Live
 from jobtree.mailbox.results import Start
 from jobtree.rows import Record
 from jobtree.store import Store
-from jobtree.tree import Budgets, first_job
 
 NOW = 1_763_802_842.0
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from jobtree import tree
 from jobtree.adoption import make_moves
-from jobtree.job import Colour, Command, Job, Kind, Requirements
+from jobtree.core import job_states
+from jobtree.core.job import Colour, Command, Job, Kind, Requirements
 from jobtree.mailbox.results import Done, Log, Usage
 
-BUDGETS = tree.Budgets(1, 1)
+BUDGETS = job_states.Budgets(1, 1)
 LINE = Done(
     1, 1_000_001, 0, Usage(0.1, 0.1, None), 0, [], -1, None, False, [], [["a", "b"]],
     Log(0, 0), False, "",
@@ -26,7 +26,7 @@ class OneJob:
 
     def __init__(self, error: OSError | None) -> None:
         command = Command(Kind.SHELL, "echo", "echo", Requirements())
-        first = tree.first_job(1, 0, command, BUDGETS)
+        first = job_states.first_job(1, 0, command, BUDGETS)
         self.job: Job = first._replace(colour=Colour.BLACK, attempt=1_000_001)
         self.error, self.moves = error, {1: "issue"}
         self.directory = "tree"
@@ -38,8 +38,8 @@ class OneJob:
         if self.error is not None:
             raise self.error
 
-    def apply(self, job: Job, event: tree.Event, children: Any = None) -> Job:
-        self.job = tree.step(job, event, BUDGETS).job
+    def apply(self, job: Job, event: job_states.Event, children: Any = None) -> Job:
+        self.job = job_states.step(job, event, BUDGETS).job
         return self.job
 
     def record(self, *_: Any, **__: Any) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from jobtree.answers import MOST_FAILURES, answer
-from jobtree.job import Colour, Command, Kind, Requirements
-from jobtree.nodes import KEPT_AS, Excluded, to_json
+from jobtree.core.job import Colour, Command, Kind, Requirements
+from jobtree.core.job_states import Budgets, first_job
+from jobtree.core.node_health import KEPT_AS, Excluded, to_json
 from jobtree.rows import Record
 from jobtree.store import Store
-from jobtree.tree import Budgets, first_job
 
 BUDGETS = Budgets(0, 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobtree.attempts import TABLE, Action, News, State, advance
+from jobtree.core.issue_states import TABLE, Action, News, State, advance
 
 
 def states_after(state: State, *news: News) -> list[State]:

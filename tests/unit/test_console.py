@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from jobtree.attempts import State
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour
 from jobtree.errors import UsageError
-from jobtree.job import Colour
 from jobtree.live import Live
 from jobtree.report import block, console
 from jobtree.report.plain import indented, one_line, printable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobtree.costs import FEWEST, MOST_S, PATIENCE_S, REMEMBERED_S, START_S, Costs, Crowd
+from jobtree.core.overheads import FEWEST, MOST_S, PATIENCE_S, REMEMBERED_S, START_S, Costs, Crowd
 
 
 def test_nothing_costs_less_than_the_start_of_a_worker() -> None:

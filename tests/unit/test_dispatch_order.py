@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jobtree.core.job import Colour, Command, Job, Kind, Requirements
 from jobtree.dispatch import _runs_in_the_worker
-from jobtree.job import Colour, Command, Job, Kind, Requirements
 
 
 def job(number: int, kind: str, command: bool = False, retried: bool = False) -> Job:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobtree import JobTreeError, Target
+from jobtree.core.job import Command, Kind
 from jobtree.handover import handed_over, restore_target, target_command
-from jobtree.job import Command, Kind
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.script import Script
 

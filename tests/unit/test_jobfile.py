@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobtree.context import LocalDirectory, StepContext
+from jobtree.core.job import Kind, Requirements
 from jobtree.errors import JobTreeError
-from jobtree.job import Kind, Requirements
 from jobtree.jobfile import (
     job_file_text,
     parse_growth,

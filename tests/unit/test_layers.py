@@ -56,21 +56,29 @@ def test_the_packages_keep_every_contract(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("jobtree/tree.py", "import time", "the pure modules touch no world"),
-        ("jobtree/tree.py", "import os", "the pure modules touch no world"),
-        ("jobtree/attempts.py", "import os.path", "the pure modules touch no world"),
-        ("jobtree/rescue.py", "from datetime import datetime", "the pure modules touch no world"),
-        ("jobtree/packing.py", "def f():\n    import random", "the pure modules touch no world"),
-        ("jobtree/job.py", "import logging", "the pure modules touch no world"),
-        ("jobtree/tree.py", "import jobtree.errors", "know only job"),
-        ("jobtree/rescue.py", "import jobtree.tree", "know only job"),
-        ("jobtree/packing.py", "import batchsystems.interface", "know only job"),
+        ("jobtree/core/job_states.py", "import time", "the core touches no world"),
+        ("jobtree/core/job_states.py", "import os", "the core touches no world"),
+        ("jobtree/core/issue_states.py", "import os.path", "the core touches no world"),
+        (
+            "jobtree/core/rescue.py",
+            "from datetime import datetime",
+            "the core touches no world",
+        ),
+        (
+            "jobtree/core/packing.py",
+            "def f():\n    import random",
+            "the core touches no world",
+        ),
+        ("jobtree/core/job.py", "import logging", "the core touches no world"),
+        ("jobtree/core/job_states.py", "import jobtree.mailbox.files", "jobtree imports downward"),
+        ("jobtree/core/rescue.py", "import jobtree.core.job_states", "within the core"),
+        ("jobtree/core/packing.py", "import batchsystems.interface", "the core touches no world"),
         ("jobtree/store.py", "import jobtree.master", "jobtree imports downward"),
         ("jobtree/mailbox/claims.py", "import jobtree.store", "jobtree imports downward"),
         ("jobtree/worker.py", "import psutil", "the worker starts light"),
         ("jobtree/worker.py", "import batchsystems.interface", "the worker starts light"),
         ("batchsystems/interface.py", "import jobtree", "batchsystems never imports jobtree"),
-        ("batchsystems/slurm.py", "import jobtree.job", "batchsystems never imports jobtree"),
+        ("batchsystems/slurm.py", "import jobtree.core.job", "batchsystems never imports jobtree"),
         ("batchsystems/slurm.py", "import batchsystems.sge", "no adapter imports another"),
     ],
 )
@@ -82,7 +90,7 @@ def test_a_planted_import_breaks_its_contract(
         "jobtree/mailbox/__init__.py",
         "jobtree/master.py",
         "jobtree/store.py",
-        "jobtree/tree.py",
+        "jobtree/core/job_states.py",
         "batchsystems/sge.py",
     ):
         plant(copy / planned, "")

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.errors import LostTree, StoreError
-from jobtree.job import Command, Kind, Pickle, Requirements
 from jobtree.mailbox import layout, office, pieces
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.claims import (

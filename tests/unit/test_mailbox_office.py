@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtree.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.office import Mailbox

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtree.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.mailbox.results import (
     CHUNK_BYTES,
     Children,

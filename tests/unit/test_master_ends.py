@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from jobtree.attempts import State
+from jobtree.core.issue_states import State
 from jobtree.master import Master, Unwatched
 from tests.unit.runs import add_issue, living
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobtree.nodes import COOL_DOWN_S, Excluded, Ledger, at_least
+from jobtree.core.node_health import COOL_DOWN_S, Excluded, Ledger, at_least
 
 
 def noted(ledger: Ledger, node: str, *fared: bool, now: float = 0.0) -> list[Excluded]:

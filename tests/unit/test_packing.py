@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtree.job import Requirements
-from jobtree.kinds import Kinds
-from jobtree.packing import Known, Measured, Pack, Ready, plan, slots_of
+from jobtree.core.job import Requirements
+from jobtree.core.kin_estimates import Kinds
+from jobtree.core.packing import Known, Measured, Pack, Ready, plan, slots_of
 
 NEEDS = Requirements(2**30, 1, 0, 3600.0)
 

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from batchsystems.conformance import sh, wait_for
-from jobtree.attempts import State
 from jobtree.cli import showing
-from jobtree.job import Colour
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour
+from jobtree.core.packing import Measured
 from jobtree.live import Live
-from jobtree.packing import Measured
 from jobtree.report.plain import clock_time
 from jobtree.report.progress import Progress, watching
 from jobtree.report.snapshot import read_status

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobtree.job import Requirements
-from jobtree.mailbox.lastwords import give_up_words, last_words
-from jobtree.rescue import (
+from jobtree.core.job import Requirements
+from jobtree.core.rescue import (
     NEVER_BEGAN,
     Charge,
     Ending,
@@ -22,6 +21,7 @@ from jobtree.rescue import (
     unanswered_long_enough,
     within,
 )
+from jobtree.mailbox.lastwords import give_up_words, last_words
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
 GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)

@@ -9,11 +9,11 @@ import pytest
 
 from batchsystems.errors import Unobtainable
 from jobtree import rescuing
-from jobtree.attempts import News, State
-from jobtree.job import Requirements
+from jobtree.core.issue_states import News, State
+from jobtree.core.job import Requirements
+from jobtree.core.rescue import NEVER_BEGAN, Policy
 from jobtree.live import Issue
 from jobtree.mailbox.results import Start
-from jobtree.rescue import NEVER_BEGAN, Policy
 
 POLICY = Policy(silent_s=100.0, longest_step_s=50.0)
 

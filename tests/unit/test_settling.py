@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jobtree import settling
-from jobtree.attempts import State
-from jobtree.job import Requirements
+from jobtree.core.issue_states import State
+from jobtree.core.job import Requirements
 from jobtree.live import Issue
 from jobtree.mailbox.results import Hello, Line, Returned, Start
 

@@ -22,8 +22,8 @@ from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.schema import Schema, table_in
 from batchsystems.slurmwords import SlurmSettings
 from batchsystems.units import read_size
+from jobtree.core.rescue import Policy
 from jobtree.options import BY_NAME, OPTIONS, UNLIMITED, Settings, default_options, settle
-from jobtree.rescue import Policy
 
 SCHEMA = Schema(registry.sections())
 

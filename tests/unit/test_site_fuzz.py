@@ -15,8 +15,8 @@ from batchsystems.site.writing import write_value
 from batchsystems.sitefiles import schema
 from batchsystems.slurmwords import SlurmSettings
 from jobtree.cli.explain import CODES
+from jobtree.core.rescue import Policy
 from jobtree.options import settle
-from jobtree.rescue import Policy
 from tests.unit.test_site_positions import VALUES, texts
 
 KEYS = [key for key in schema().keys if "[]" not in key]

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from jobtree import store as store_module
-from jobtree import tree
+from jobtree.core import job_states
+from jobtree.core.job import Colour, Command, Job, Kind, Pickle, Requirements
 from jobtree.database import copy_database
 from jobtree.errors import StoreError
-from jobtree.job import Colour, Command, Job, Kind, Pickle, Requirements
 from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store
 
-BUDGETS = tree.Budgets(1, 2)
+BUDGETS = job_states.Budgets(1, 2)
 
 
 def command(bundle: str = "root") -> Command:
@@ -30,12 +30,12 @@ def command(bundle: str = "root") -> Command:
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     made = str(tmp_path / "tree.db")
-    Store.create(made, tree.first_job(1, 0, command(), BUDGETS), {"options": "{}"}).close()
+    Store.create(made, job_states.first_job(1, 0, command(), BUDGETS), {"options": "{}"}).close()
     return made
 
 
 def child(number: int, parent: int = 1, bundle: str = "b1") -> Job:
-    return tree.first_job(number, parent, command(bundle), BUDGETS)
+    return job_states.first_job(number, parent, command(bundle), BUDGETS)
 
 
 def test_a_job_comes_back_as_it_was_put(path: str) -> None:
@@ -169,7 +169,7 @@ def test_a_kill_between_two_commits_loses_only_the_second(path: str) -> None:
     script = f"""
 import os, signal
 from jobtree.store import Store
-from jobtree.job import Colour
+from jobtree.core.job import Colour
 store = Store({path!r})
 root = store.get(1)
 store.put(root, root._replace(colour=Colour.GREY)); store.commit()
@@ -228,5 +228,5 @@ def test_a_copy_for_a_new_epoch_has_all_that_was_committed(path: str, tmp_path: 
 def test_creation_is_whole_or_not_at_all(tmp_path: Path) -> None:
     missing = tmp_path / "absent" / "tree.db"
     with pytest.raises(StoreError):
-        Store.create(str(missing), tree.first_job(1, 0, command(), BUDGETS), {})
+        Store.create(str(missing), job_states.first_job(1, 0, command(), BUDGETS), {})
     assert not missing.exists()

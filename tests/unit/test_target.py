@@ -15,8 +15,8 @@ import pytest
 import jobtree
 from jobtree import JobTreeError, Stack, Target, UsageError
 from jobtree.context import LocalDirectory, Process, StepContext
+from jobtree.core.job import Kind, Requirements
 from jobtree.handover import restore_target, target_command
-from jobtree.job import Kind, Requirements
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.script import Script
 from jobtree.target import FunctionTarget, node_of

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsystems.units import LARGEST
+from jobtree.core.job import Requirements
 from jobtree.errors import UsageError
-from jobtree.job import Requirements
 from jobtree.units import (
     format_size,
     format_time,

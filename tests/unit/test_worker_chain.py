@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import jobtree
+from jobtree.core.job import Requirements
 from jobtree.errors import StoreError
-from jobtree.job import Requirements
 from jobtree.jobfile import shell_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import read_pickle

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobtree import environment, worker
-from jobtree.job import Requirements
+from jobtree.core.job import Requirements
 from jobtree.jobfile import protocol_command, shell_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.claims import Claim, read_claim, take_claim

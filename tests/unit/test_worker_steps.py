@@ -243,7 +243,7 @@ def scripted(tmp_path: Path, script: Path, text: str) -> Tree:
     assert done.returncode == 0, done.stderr
     import json
 
-    from jobtree.job import command_from_wire
+    from jobtree.core.job import command_from_wire
 
     own, function = (command_from_wire(wire) for wire in json.loads(done.stdout))
     tree.order([own], [function])

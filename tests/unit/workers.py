@@ -14,8 +14,8 @@ from typing import Any
 
 import jobtree
 from jobtree import environment
+from jobtree.core.job import Command, Requirements
 from jobtree.handover import target_command
-from jobtree.job import Command, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.orders import Assignment, Terms, write_order

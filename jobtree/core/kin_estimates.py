@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from math import sqrt
 
-from jobtree.job import Job
-from jobtree.packing import Measured
+from jobtree.core.job import Job
+from jobtree.core.packing import Measured
 
 REMEMBERED = 1000
 """So many kinds are remembered, those heard of last."""

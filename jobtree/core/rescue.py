@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from jobtree.job import Requirements
+from jobtree.core.job import Requirements
 
 CRASH_SIGNALS = frozenset({3, 4, 5, 6, 7, 8, 11, 13, 14, 25, 26, 27, 31})
 """QUIT ILL TRAP ABRT BUS FPE SEGV PIPE ALRM XFSZ VTALRM PROF SYS: what a program does to itself."""

@@ -2,7 +2,7 @@
 
 Must import nothing but the standard library's light modules: workers start with it.
 Named tuples, because one is its own JSON array and half the size of a dataclass.
-Read next: tree.py, where a job changes colour.
+Read next: job_states.py, where a job changes colour.
 """
 
 from __future__ import annotations

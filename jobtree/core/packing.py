@@ -1,6 +1,6 @@
 """Packing: which ready jobs go together into one batch job. Pure.
 
-Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: costs.py, what
+Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: overheads.py, what
 batch jobs themselves cost; store.py.
 
 A pack runs its jobs one after another in one worker, so jobs are packed only when more are
@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from math import ceil, sqrt
 from typing import NamedTuple
 
-from jobtree.costs import START_S
-from jobtree.job import Requirements
+from jobtree.core.job import Requirements
+from jobtree.core.overheads import START_S
 
 GROWTH = 16
 """A class seen n times is packed up to n * GROWTH: one bad guess does not fill a slot."""

@@ -1,7 +1,7 @@
 """The colour machine: (job, event) -> the job's next state, and what is born of it. Pure.
 
 Owns every rule by which a job changes colour; must not touch clock, file, log or scheduler.
-Read next: TABLE at the end, then attempts.py, the same for issues.
+Read next: TABLE at the end, then issue_states.py, the same for issues.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jobtree.job import Colour, Command, Job, next_attempt
+from jobtree.core.job import Colour, Command, Job, next_attempt
 
 
 class Budgets(NamedTuple):
