@@ -21,7 +21,7 @@ from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import write_file
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import (
     CHILDREN_PER_LINE,

@@ -14,7 +14,6 @@ from typing import NoReturn
 from jobtree.companion import Companion
 from jobtree.context import LocalDirectory, StepContext
 from jobtree.core.job import Command, Kind, Requirements
-from jobtree.ledger import Ledger
 from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
@@ -27,6 +26,7 @@ from jobtree.mailbox.results import (
     Start,
     Usage,
 )
+from jobtree.mailbox.worker_side import Ledger
 from jobtree.outofmemory import KillCount
 from jobtree.shell import Outcome, seems_killed
 from jobtree.steplog import StepLog

@@ -18,9 +18,9 @@ from select import POLLIN, poll
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from jobtree.descriptors import identity, leads_to, lift
 from jobtree.logcut import Bound
 from jobtree.mailbox.claims import write_beat
+from jobtree.mailbox.descriptors import identity, leads_to, lift
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import Synced, append_line

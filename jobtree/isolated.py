@@ -18,8 +18,15 @@ from typing import Any
 
 from jobtree.context import LocalDirectory, Process, StepContext
 from jobtree.core.job import Command, Requirements, command_from_wire
-from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import Environment
+from jobtree.mailbox.descriptors import (
+    Descriptors,
+    Identity,
+    StandardInput,
+    identity,
+    leads_to,
+    lift,
+)
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child

@@ -21,7 +21,7 @@ from jobtree.core.overheads import Costs, Crowd
 from jobtree.core.packing import Measured, slots_of
 from jobtree.core.rescue import Policy, within
 from jobtree.mailbox.layout import issue_name
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.options import Settings
 from jobtree.rows import Record, StoredIssue
 from jobtree.store import Store

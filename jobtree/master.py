@@ -26,7 +26,7 @@ from jobtree.lease import Lease
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
-from jobtree.mailbox.pieces import meanwhile
+from jobtree.mailbox.keepalive import meanwhile
 from jobtree.rescuing import check_grace, look
 from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
 from jobtree.steering import resume, take_back

@@ -11,7 +11,7 @@ from contextlib import suppress
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import monotonic, process_time
 
-from jobtree.descriptors import identity, leads_to, lift
+from jobtree.mailbox.descriptors import identity, leads_to, lift
 from jobtree.mailbox.results import Usage
 
 _RESET_PEAK = b"5"

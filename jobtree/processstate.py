@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from jobtree.descriptors import lift
+from jobtree.mailbox.descriptors import lift
 
 _LIMITS = [
     (name, getattr(resource, name))

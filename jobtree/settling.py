@@ -28,7 +28,7 @@ from jobtree.core.rescue import (
 )
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
-from jobtree.mailbox.lastwords import last_words
+from jobtree.mailbox.last_error import last_words
 from jobtree.mailbox.results import Hello
 from jobtree.steering import blame, note_end
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from jobtree.descriptors import Identity, identity, leads_to, lift
 from jobtree.logcut import cut
+from jobtree.mailbox.descriptors import Identity, identity, leads_to, lift
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.results import Log
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.context import Process, StepContext
 from jobtree.core.job import Command, Kind
-from jobtree.descriptors import Descriptors
 from jobtree.environment import Environment
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
+from jobtree.mailbox.descriptors import Descriptors
 from jobtree.mailbox.results import Usage
 from jobtree.measure import Meter
 from jobtree.script import Script

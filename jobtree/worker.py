@@ -23,16 +23,23 @@ from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import MARK, Charge, Companion
 from jobtree.context import LocalDirectory, scratch_on_node
-from jobtree.descriptors import Descriptors, Identity, StandardInput, identity, leads_to, lift
 from jobtree.environment import load
-from jobtree.ledger import Ledger
 from jobtree.mailbox.claims import Claim, Fence, read_fence, remove_note, take_claim
+from jobtree.mailbox.descriptors import (
+    Descriptors,
+    Identity,
+    StandardInput,
+    identity,
+    leads_to,
+    lift,
+)
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.files import exists_after_listing, remove_file
 from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
 from jobtree.mailbox.results import End, Hello
-from jobtree.mailbox.sight import require_tree
+from jobtree.mailbox.visibility import require_tree
+from jobtree.mailbox.worker_side import Ledger
 from jobtree.shell import Terms as ShellTerms
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, WorkerFailure, leave_process, make_desk
@@ -71,7 +78,7 @@ def _explain(errors: set[int], index: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
     from traceback import format_exception
 
-    from jobtree.mailbox.lastwords import give_up_words
+    from jobtree.mailbox.last_error import give_up_words
 
     expected = isinstance(error, WorkerFailure | ReportableError)
     text = give_up_words(index, error, expected or isinstance(error, OSError))

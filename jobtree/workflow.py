@@ -41,7 +41,7 @@ from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import random_name, sync_directory, write_file
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
 from jobtree.store import ID_BYTES, Store

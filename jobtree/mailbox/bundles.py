@@ -11,8 +11,8 @@ import os
 from _blake2 import blake2b  # hashlib is slower to import
 
 from jobtree.core.job import Pickle
-from jobtree.descriptors import identity, leads_to, lift
 from jobtree.errors import StoreError
+from jobtree.mailbox.descriptors import identity, leads_to, lift
 from jobtree.mailbox.files import read_private_range, write_all
 from jobtree.mailbox.layout import bundle_path
 

@@ -23,7 +23,7 @@ from jobtree.mailbox.files import (
     write_file,
 )
 from jobtree.mailbox.layout import claim_path, fence_path
-from jobtree.mailbox.sight import require_tree
+from jobtree.mailbox.visibility import require_tree
 
 BEAT_BYTES = 17
 """A beat is a decimal count in 16 columns and a newline, rewritten in place."""

@@ -1,6 +1,6 @@
 """Control: how other commands ask the master of a tree, and how it answers.
 
-Owns `control/`; knows no verb's meaning. Read next: office.py.
+Owns `control/`; knows no verb's meaning. Read next: master_side.py.
 
 A request is one JSON file, its answer another; the asker rings the doorbell and waits.
 """

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from jobtree.errors import StoreError
-from jobtree.mailbox.pieces import Between, nothing
+from jobtree.mailbox.keepalive import Between, nothing
 
 STALE_RETRIES = 5
 STALE_WAIT_S = 0.2

@@ -17,7 +17,7 @@ from jobtree.core.job import Colour, Command, Kind, Requirements
 from jobtree.core.rescue import Ending
 from jobtree.live import Issue, Live
 from jobtree.mailbox import layout
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import (
     Done,
     End,

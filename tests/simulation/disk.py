@@ -17,7 +17,7 @@ from typing import Any, cast
 from jobtree.core.job import Command, Pickle
 from jobtree.mailbox import control, orders
 from jobtree.mailbox.bundles import digest
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import (
     Children,
     Done,

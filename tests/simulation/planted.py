@@ -21,7 +21,7 @@ from jobtree.core.issue_states import Action, Change, News, State
 from jobtree.core.job import Colour
 from jobtree.core.rescue import Charge, Verdict
 from jobtree.live import Issue, Live
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
 from tests.simulation import disk, lives, worker
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.errors import LostTree, StoreError
-from jobtree.mailbox import layout, office, pieces
+from jobtree.mailbox import keepalive, layout, master_side
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.claims import (
     Claim,
@@ -348,8 +348,8 @@ def test_an_ordinary_user_removes_what_a_job_left_closed(tmp_path: Path) -> None
 
 def test_outputs_are_moved_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Onto another file system, where they are copied: a terabyte takes hours."""
-    monkeypatch.setattr(office, "PIECE_BYTES", 1000)
-    monkeypatch.setattr(pieces, "LOOK_S", 0.001)
+    monkeypatch.setattr(master_side, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(keepalive, "LOOK_S", 0.001)
     rename = os.rename
 
     def other_file_system(old: str, new: str) -> None:
@@ -367,7 +367,7 @@ def test_outputs_are_moved_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (source / str(number)).write_bytes(b"x")
     content = (source / "below" / "large").read_bytes()
     calls: list[int] = []
-    office.move(str(source), str(tmp_path / "target"), lambda: calls.append(1))
+    master_side.move(str(source), str(tmp_path / "target"), lambda: calls.append(1))
     moved = tmp_path / "target"
     assert (moved / "below" / "large").read_bytes() == content
     assert (moved / "below" / "large").stat().st_mode & 0o777 == 0o640
@@ -380,13 +380,13 @@ def test_outputs_are_moved_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_sync_that_fails_in_the_meantime_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(office, "PIECE_BYTES", 0)
+    monkeypatch.setattr(master_side, "PIECE_BYTES", 0)
     (tmp_path / "source").write_bytes(b"x")
 
     def failing(_: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(office, "sync_file", failing)
+    monkeypatch.setattr(master_side, "sync_file", failing)
     with pytest.raises(OSError, match="Input/output"):
-        office.move(str(tmp_path / "source"), str(tmp_path / "target"))
+        master_side.move(str(tmp_path / "source"), str(tmp_path / "target"))
     assert (tmp_path / "source").exists()

@@ -12,7 +12,7 @@ import pytest
 from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
-from jobtree.mailbox.office import Mailbox
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import Children, Done, Line, Log, Synced, Usage, append_line
 
 ISSUE = "j-x.1-1.0"

@@ -12,10 +12,10 @@ import pytest
 
 from jobtree.errors import LostTree
 from jobtree.lease import RENEW_S, STALE_S, Lease, Leases, Watch, take
-from jobtree.mailbox import pieces
+from jobtree.mailbox import keepalive
+from jobtree.mailbox.keepalive import meanwhile
 from jobtree.mailbox.layout import SUBDIRECTORIES
-from jobtree.mailbox.office import Mailbox
-from jobtree.mailbox.pieces import meanwhile
+from jobtree.mailbox.master_side import Mailbox
 from jobtree.master import Master, Unwatched
 from tests.unit.runs import living
 
@@ -24,7 +24,7 @@ PIECE_S = 5.0
 
 
 def test_a_call_is_waited_for_and_its_result_returned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "LOOK_S", 0.001)
+    monkeypatch.setattr(keepalive, "LOOK_S", 0.001)
     enough, looks = threading.Event(), []
 
     def between() -> None:
@@ -150,7 +150,7 @@ def test_a_master_renews_its_lease_between_all_it_was_to_do(slow: Slow, tmp_path
 def test_a_scheduler_that_is_slow_at_a_restart_is_waited_for(
     slow: Slow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "LOOK_S", 0.001)
+    monkeypatch.setattr(keepalive, "LOOK_S", 0.001)
     renewed = threading.Event()
     keep = slow.lease.keep
 

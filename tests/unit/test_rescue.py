@@ -21,7 +21,7 @@ from jobtree.core.rescue import (
     unanswered_long_enough,
     within,
 )
-from jobtree.mailbox.lastwords import give_up_words, last_words
+from jobtree.mailbox.last_error import give_up_words, last_words
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
 GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)

@@ -23,6 +23,7 @@ from jobtree.mailbox.files import (
     sync_directory,
     sync_file,
 )
+from jobtree.mailbox.keepalive import Between, meanwhile, nothing
 from jobtree.mailbox.layout import (
     BUNDLES,
     CLAIMS,
@@ -44,7 +45,6 @@ from jobtree.mailbox.layout import (
     output_path,
     result_path,
 )
-from jobtree.mailbox.pieces import Between, meanwhile, nothing
 from jobtree.mailbox.results import Done, Hello, Line, ResultReader, Start, read_children
 
 TAIL_BYTES = 4096

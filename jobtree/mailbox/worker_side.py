@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from jobtree.core.job import Command
-from jobtree.descriptors import identity, leads_to, lift
+from jobtree.mailbox.descriptors import identity, leads_to, lift
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import CHILDREN_PER_LINE, Children, Line, Synced, encode_line
