@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from batchsystems.interface import Accepted, BatchSystem, Capacity, JobEnd, JobSpec, Reason, Update
-from jobtree import lease, options
+from jobtree import options
 from jobtree.core import job_states
 from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.live import Live
@@ -36,7 +36,8 @@ from jobtree.mailbox.results import (
     encode_line,
 )
 from jobtree.master import MachineClock, Master, Unwatched
-from jobtree.store import Store
+from jobtree.store import lease
+from jobtree.store.store import Store
 
 SLOTS = 100
 STEP_S = 0.3

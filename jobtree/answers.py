@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from jobtree.core.job import Colour, Job, attempt_count
 from jobtree.core.node_health import KEPT_AS, from_json, short_name, to_json
 from jobtree.mailbox.layout import failed_log_path, log_path, output_path
-from jobtree.rows import Record
 from jobtree.stats import collect
-from jobtree.store import Store
+from jobtree.store.rows import Record
+from jobtree.store.store import Store
 
 MOST_FAILURES = 20
 """A status names so many of the failed jobs: those that were born last."""

@@ -23,8 +23,8 @@ from jobtree.core.rescue import Policy, within
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.options import Settings
-from jobtree.rows import Record, StoredIssue
-from jobtree.store import Store
+from jobtree.store.rows import Record, StoredIssue
+from jobtree.store.store import Store
 
 WINDOW = 10_000
 

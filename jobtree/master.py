@@ -22,7 +22,6 @@ from jobtree.answers import answer
 from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour
 from jobtree.dispatch import issue_ready
-from jobtree.lease import Lease
 from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
@@ -30,6 +29,7 @@ from jobtree.mailbox.keepalive import meanwhile
 from jobtree.rescuing import check_grace, look
 from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
 from jobtree.steering import resume, take_back
+from jobtree.store.lease import Lease
 
 log = logging.getLogger("jobtree")
 

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jobtree.store import Store
+from jobtree.store.store import Store
 
 FIELDS = ("time", "clock", "wait", "memory", "queued", "estimated")
 ROWS_AT_ONCE = 10_000

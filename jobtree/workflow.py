@@ -1,7 +1,7 @@
 """Workflows: making a tree, taking it up again, and running it to its end.
 
 Owns the first state of a tree, and the wiring of a master; decides nothing about jobs.
-Read next: directory.py, master.py.
+Read next: store/directory.py, master.py.
 """
 
 from __future__ import annotations
@@ -21,19 +21,9 @@ from batchsystems import dispositions, registry
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
-from jobtree import environment, lease, options
+from jobtree import environment, options
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command
-from jobtree.database import LONGEST_PATH, copy_database, drop_drafts, path_too_long
-from jobtree.directory import (
-    check_parent,
-    check_tree,
-    draft_of,
-    drop,
-    drop_abandoned,
-    is_tree,
-    require_tree,
-)
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.handover import target_command
 from jobtree.jobfile import JOB_FILE, protocol_command, speaks_protocol
@@ -44,7 +34,18 @@ from jobtree.mailbox.files import random_name, sync_directory, write_file
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
 from jobtree.report.progress import logging_to, watching
-from jobtree.store import ID_BYTES, Store
+from jobtree.store import lease
+from jobtree.store.database import LONGEST_PATH, copy_database, drop_drafts, path_too_long
+from jobtree.store.directory import (
+    check_parent,
+    check_tree,
+    draft_of,
+    drop,
+    drop_abandoned,
+    is_tree,
+    require_tree,
+)
+from jobtree.store.store import ID_BYTES, Store
 from jobtree.target import Target
 
 log = logging.getLogger("jobtree")

@@ -11,10 +11,10 @@ import os
 import sys
 from typing import Any
 
-from jobtree import lease
 from jobtree.errors import StoreError, UsageError
-from jobtree.holder import Holder, is_alive
 from jobtree.mailbox import control, layout
+from jobtree.store import lease
+from jobtree.store.holder import Holder, is_alive
 
 ANSWER_S = 30.0
 TRIES = 3
@@ -36,7 +36,7 @@ def tree_of(given: argparse.Namespace, ends: bool = False) -> str:
         )
     directory = named.pop() if named else _newest(ends)
     if not os.path.isfile(f"{directory}/{layout.MARKER}"):
-        from jobtree.directory import require_tree
+        from jobtree.store.directory import require_tree
 
         require_tree(directory)
     return directory
@@ -145,7 +145,7 @@ def _only_looks(verb: str, arguments: dict[str, Any]) -> bool:
 
 def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     from jobtree import answers, workflow
-    from jobtree.directory import require_tree
+    from jobtree.store.directory import require_tree
 
     require_tree(directory)
     with workflow.opened(directory, looks=True) as (_, store):
@@ -159,9 +159,9 @@ def _answer_from_copy(
     from tempfile import TemporaryDirectory
 
     from jobtree import answers
-    from jobtree.database import copy_database
-    from jobtree.directory import require_tree
-    from jobtree.store import Store
+    from jobtree.store.database import copy_database
+    from jobtree.store.directory import require_tree
+    from jobtree.store.store import Store
 
     require_tree(directory)
     name = holder.database or lease.Leases(directory).newest_database()

@@ -13,11 +13,11 @@ import time
 from contextlib import suppress
 from shlex import quote
 
-from jobtree import lease
 from jobtree.cli.asking import ask, living, note, tree_of
-from jobtree.directory import require_tree
 from jobtree.errors import StoreError, UsageError
 from jobtree.mailbox.files import random_name, remove_tree
+from jobtree.store import lease
+from jobtree.store.directory import require_tree
 from jobtree.units import format_size
 from jobtree.workflow import kill_left
 

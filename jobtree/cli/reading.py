@@ -14,8 +14,8 @@ from typing import Any
 from jobtree.cli import showing
 from jobtree.cli.asking import UNANSWERED, ask, living, tree_of
 from jobtree.errors import UsageError
-from jobtree.holder import Holder
 from jobtree.report.snapshot import FORMAT, read_status
+from jobtree.store.holder import Holder
 
 STALE_S = 60.0
 """The status file of a master that cannot be seen from here is relied on until it is so old."""

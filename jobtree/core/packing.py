@@ -1,7 +1,7 @@
 """Packing: which ready jobs go together into one batch job. Pure.
 
 Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: overheads.py, what
-batch jobs themselves cost; store.py.
+batch jobs themselves cost; ../store/store.py.
 
 A pack runs its jobs one after another in one worker, so jobs are packed only when more are
 ready than can run at once, and only until the pack lasts about --jobTime. Jobs that together

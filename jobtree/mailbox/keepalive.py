@@ -1,7 +1,7 @@
 """Pieces: how what may take long lets its master renew the lease meanwhile.
 
 Owns what is done between two pieces of work, and during one that cannot be divided. Read next:
-master_side.py; ../lease.py, whose keep() is what masters do there.
+master_side.py; ../store/lease.py, whose keep() is what masters do there.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Owns names and paths; touches no file. Read next: files.py.
 
     <tree>/
       jobtree.json               marks the directory as a tree; its id and version
-      tree.db                    the tree itself (store.py); only the lease holder opens it
-      leases/EPOCH               who holds the tree (lease.py)
+      tree.db                    the tree itself (../store/store.py); only the lease holder opens it
+      leases/EPOCH               who holds the tree (../store/lease.py)
       environment.json           environment, directory, umask, script of the master
       environment.sh             the environment as lines of shell, for worker.setup to begin with
       status.json                what `status` shows, renewed by the master

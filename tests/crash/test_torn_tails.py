@@ -34,7 +34,7 @@ from jobtree.mailbox.results import (
 )
 from jobtree.master import MachineClock
 from jobtree.settling import take_news
-from jobtree.store import Store
+from jobtree.store.store import Store
 
 BUDGETS = job_states.Budgets(2, 3)
 USAGE = Usage(0.5, 0.25, None)

@@ -15,8 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from jobtree import Stack, Target, lease
+from jobtree import Stack, Target
 from jobtree.errors import StoreError
+from jobtree.store import lease
 
 
 class Jumpy:

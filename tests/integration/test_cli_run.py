@@ -16,7 +16,7 @@ import sys
 
 import pytest
 
-from jobtree import lease
+from jobtree.store import lease
 from tests.integration.shells import LONGEST_S, ROOT, Shell, start_long_run, until
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

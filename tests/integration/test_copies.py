@@ -9,7 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
-from jobtree.store import Store
+from jobtree.store.store import Store
 from tests.integration.flows import Workflow
 
 

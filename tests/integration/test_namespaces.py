@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import lease
-from jobtree.holder import Holder
+from jobtree.store import lease
+from jobtree.store.holder import Holder
 from tests.integration.killing import LONGEST_S, Ended, assert_complete, jobtree, python, run
 from tests.integration.namespaces import CONTAINER, KINDS, Place, bent
 from tests.integration.test_takeover import ALL, FLOW, MASTERS

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import lease
-from jobtree.holder import Holder
 from jobtree.mailbox.files import write_file
+from jobtree.store import lease
+from jobtree.store.holder import Holder
 from tests.integration.killing import LONGEST_S, assert_complete, kill_all, python, run, start
 from tests.integration.namespaces import bent
 from tests.integration.test_takeover import FLOW, MASTERS

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import directory, lease
 from jobtree.errors import StoreError
+from jobtree.store import directory, lease
 from jobtree.workflow import opened
 from tests.integration.killing import (
     LONGEST_S,
@@ -148,8 +148,8 @@ def test_a_takeover_that_fails_leaves_the_next_one_as_careful(
     monkeypatch.setattr(lease, "POLL_S", 0.05)
     looks = iter(range(1000))
     failing: list[tuple[str, Callable[..., object]]] = [
-        ("jobtree.database._fingerprint", lambda _: next(looks)),
-        ("jobtree.database.write_all", full_disk),
+        ("jobtree.store.database._fingerprint", lambda _: next(looks)),
+        ("jobtree.store.database.write_all", full_disk),
     ]
     for name, failure in failing:
         with monkeypatch.context() as patched:

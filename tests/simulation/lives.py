@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobtree.core.submission_names import ID_LENGTH
-from jobtree.holder import Holder, Place
-from jobtree.lease import Lease, Leases
 from jobtree.live import Live
 from jobtree.master import Master, Unwatched
-from jobtree.store import Store
+from jobtree.store.holder import Holder, Place
+from jobtree.store.lease import Lease, Leases
+from jobtree.store.store import Store
 from tests.simulation.adapter import Adapter
 from tests.simulation.commands import CommandAdapter
 from tests.simulation.disk import VirtualMailbox

@@ -13,15 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobtree import lease, live, store
+from jobtree import live
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Pickle, Requirements
-from jobtree.database import copy_database
 from jobtree.errors import StoreError
-from jobtree.holder import Holder, Place
 from jobtree.mailbox.bundles import digest
 from jobtree.options import UNLIMITED, Settings
-from jobtree.store import Store
+from jobtree.store import lease, store
+from jobtree.store.database import copy_database
+from jobtree.store.holder import Holder, Place
+from jobtree.store.store import Store
 from tests.simulation.cluster import NAMESAKE, BatchJob, Cluster
 from tests.simulation.disk import Disk
 from tests.simulation.lives import (

@@ -15,7 +15,7 @@ from batchsystems.commandline import clocks, following
 from batchsystems.commandline.clocks import SchedulerClock
 from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.following import Following
-from jobtree import adoption, dispatch, lease, master, rescuing, settling, store
+from jobtree import adoption, dispatch, master, rescuing, settling
 from jobtree.core import issue_states, job_states, rescue
 from jobtree.core.issue_states import Action, Change, News, State
 from jobtree.core.job import Colour
@@ -23,6 +23,7 @@ from jobtree.core.rescue import Charge, Verdict
 from jobtree.live import Issue, Live
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
+from jobtree.store import lease, store
 from tests.simulation import disk, lives, worker
 
 Plant = Callable[[pytest.MonkeyPatch], None]

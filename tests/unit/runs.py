@@ -17,8 +17,8 @@ from jobtree.core.job import Colour, Command, Kind, Requirements
 from jobtree.core.job_states import Budgets, first_job
 from jobtree.live import Issue, Live
 from jobtree.mailbox.results import Start
-from jobtree.rows import Record
-from jobtree.store import Store
+from jobtree.store.rows import Record
+from jobtree.store.store import Store
 
 NOW = 1_763_802_842.0
 

@@ -13,8 +13,8 @@ from jobtree.answers import MOST_FAILURES, answer
 from jobtree.core.job import Colour, Command, Kind, Requirements
 from jobtree.core.job_states import Budgets, first_job
 from jobtree.core.node_health import KEPT_AS, Excluded, to_json
-from jobtree.rows import Record
-from jobtree.store import Store
+from jobtree.store.rows import Record
+from jobtree.store.store import Store
 
 BUDGETS = Budgets(0, 0)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import holder, lease
 from jobtree.errors import StoreError
-from jobtree.holder import Holder, Place, is_alive
-from jobtree.lease import Leases
+from jobtree.store import holder, lease
+from jobtree.store.holder import Holder, Place, is_alive
+from jobtree.store.lease import Leases
 
 
 @pytest.fixture
@@ -127,8 +127,8 @@ def test_of_masters_started_together_exactly_one_wins(tree: str) -> None:
 import sys
 from jobtree import holder, lease
 from jobtree.errors import StoreError
-from jobtree.holder import Holder, Place, is_alive
-from jobtree.lease import Leases
+from jobtree.store.holder import Holder, Place, is_alive
+from jobtree.store.lease import Leases
 print("ready", flush=True)
 sys.stdin.readline()
 try:

@@ -12,7 +12,7 @@ from batchsystems.commandline.tracking import called
 from batchsystems.interface import NAME_PATTERN
 from jobtree.core.submission_names import submission_name
 from jobtree.dispatch import _name
-from jobtree.store import Store
+from jobtree.store.store import Store
 from tests.unit.runs import living
 
 IDS = st.text(string.hexdigits[:16], min_size=12, max_size=12)

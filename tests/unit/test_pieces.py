@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from jobtree.errors import LostTree
-from jobtree.lease import RENEW_S, STALE_S, Lease, Leases, Watch, take
 from jobtree.mailbox import keepalive
 from jobtree.mailbox.keepalive import meanwhile
 from jobtree.mailbox.layout import SUBDIRECTORIES
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master import Master, Unwatched
+from jobtree.store.lease import RENEW_S, STALE_S, Lease, Leases, Watch, take
 from tests.unit.runs import living
 
 PIECE_S = 5.0

@@ -11,8 +11,8 @@ import pytest
 from jobtree import stats
 from jobtree.core.job import Command, Kind, Requirements
 from jobtree.core.job_states import Budgets, first_job
-from jobtree.rows import Record
-from jobtree.store import Store
+from jobtree.store.rows import Record
+from jobtree.store.store import Store
 
 SORT = Command(Kind.SHELL, "Sort", "sort", Requirements())
 ROOT_JOB = first_job(1, 0, SORT, Budgets(0, 0))

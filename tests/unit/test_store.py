@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import store as store_module
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command, Job, Kind, Pickle, Requirements
-from jobtree.database import copy_database
 from jobtree.errors import StoreError
-from jobtree.rows import Record, StoredIssue
-from jobtree.store import Store
+from jobtree.store import store as store_module
+from jobtree.store.database import copy_database
+from jobtree.store.rows import Record, StoredIssue
+from jobtree.store.store import Store
 
 BUDGETS = job_states.Budgets(1, 2)
 

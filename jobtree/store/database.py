@@ -15,9 +15,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from jobtree import schema
 from jobtree.errors import StoreError
 from jobtree.mailbox.files import remove_file, sync_directory, write_all
+from jobtree.store import schema
 
 LONGEST_PATH = 504
 """Bytes: SQLite takes paths of 512, and appends up to eight characters for its log."""

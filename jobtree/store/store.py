@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from jobtree import schema
 from jobtree.core.job import Colour, Command, Job
-from jobtree.database import check, connect, explained
 from jobtree.mailbox.files import random_name, sync_directory
-from jobtree.rows import (
+from jobtree.store import schema
+from jobtree.store.database import check, connect, explained
+from jobtree.store.rows import (
     ADD_CLASS,
     ADD_RECORD,
     ADD_REFERENCES,

@@ -11,9 +11,9 @@ import os
 import stat
 
 from jobtree.errors import StoreError
-from jobtree.holder import here, own_start, process_start
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import check_private, refuse_link
+from jobtree.store.holder import here, own_start, process_start
 
 
 def is_tree(directory: str) -> bool:

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from jobtree.errors import LostTree, StoreError
-from jobtree.holder import Holder, Place, decode, encode, here, is_alive, is_database, own_start
 from jobtree.mailbox.files import (
     random_name,
     read_file,
@@ -26,6 +25,16 @@ from jobtree.mailbox.files import (
     write_file,
 )
 from jobtree.mailbox.layout import DATABASE, LEASES
+from jobtree.store.holder import (
+    Holder,
+    Place,
+    decode,
+    encode,
+    here,
+    is_alive,
+    is_database,
+    own_start,
+)
 
 RENEW_S = 10.0
 STALE_S = 60.0
