@@ -12,7 +12,6 @@ from time import monotonic, sleep
 from typing import NoReturn
 
 from jobtree.companion import Companion
-from jobtree.context import LocalDirectory, StepContext
 from jobtree.core.job import Command, Kind, Requirements
 from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
@@ -28,6 +27,7 @@ from jobtree.mailbox.results import (
 )
 from jobtree.mailbox.worker_side import Ledger
 from jobtree.outofmemory import KillCount
+from jobtree.payload.context import LocalDirectory, StepContext
 from jobtree.shell import Outcome, seems_killed
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, leave_process, regain, run_step

@@ -22,9 +22,9 @@ from jobtree.core.submission_names import submission_name
 from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
+from jobtree.payload.setup_environment import with_submission
 from jobtree.recalling import recall
 from jobtree.settling import give_up
-from jobtree.setupenv import with_submission
 
 LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
@@ -244,7 +244,7 @@ def _submission(
 def worker_argv(python: str, order: str) -> tuple[str, ...]:
     """Return the command that starts a worker on a task of an order, by the site's Python.
 
-    UTF-8 is its encoding of paths and output, whatever the node's locale: see environment.py.
+    UTF-8 is its encoding of paths and output, whatever the node's locale.
     """
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
     return (python or sys.executable, "-I", "-S", "-X", "utf8", start, order, INDEX)

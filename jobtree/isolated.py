@@ -16,9 +16,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from jobtree.context import LocalDirectory, Process, StepContext
 from jobtree.core.job import Command, Requirements, command_from_wire
-from jobtree.environment import Environment
 from jobtree.mailbox.descriptors import (
     Descriptors,
     Identity,
@@ -30,6 +28,8 @@ from jobtree.mailbox.descriptors import (
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child
+from jobtree.payload.context import LocalDirectory, Process, StepContext
+from jobtree.payload.environment import Environment
 from jobtree.processstate import draw_anew
 from jobtree.shell import (
     BACK_TO_DEFAULT,

@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
 from batchsystems.jobscript import launch_words
-from jobtree import environment
 from jobtree.adoption import adopt, current, hand_back, tell_loss
 from jobtree.core import job_states
 from jobtree.core.issue_states import Action, News, State, advance
@@ -30,6 +29,7 @@ from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.last_error import last_words
 from jobtree.mailbox.results import Hello
+from jobtree.payload import environment
 from jobtree.steering import blame, note_end
 
 log = logging.getLogger("jobtree")

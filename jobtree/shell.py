@@ -1,8 +1,8 @@
 """Runs the shell commands of a workflow, plain ones and those with a JOB_FILE.
 
 Owns the spawning and what an exit status means; must not know the results' form.
-Read next: jobfile.py for the protocol, steps.py for Targets. A user's exit status is only ever
-zero or not: 75, 99, 100 or 255 mean nothing special here.
+Read next: payload/jobfile.py for the protocol, steps.py for Targets. A user's exit status is only
+ever zero or not: 75, 99, 100 or 255 mean nothing special here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobtree.context import StepContext
 from jobtree.core.job import Command, Kind
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.results import Usage
 from jobtree.measure import usage_of_child
+from jobtree.payload.context import StepContext
 
 if TYPE_CHECKING:
     import signal
@@ -67,7 +67,7 @@ def run_command(command: Command, context: StepContext, terms: Terms) -> tuple[O
     """Run a command to its end."""
     if command.kind == Kind.SHELL:
         return _spawn_and_wait(command.text, context, terms)
-    from jobtree.jobfile import JOB_FILE, speaks_protocol
+    from jobtree.payload.jobfile import JOB_FILE, speaks_protocol
 
     if not speaks_protocol(command.text):
         why = f"the command does not contain the word {JOB_FILE}: nothing was run"
@@ -77,7 +77,7 @@ def run_command(command: Command, context: StepContext, terms: Terms) -> tuple[O
 
 
 def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
-    from jobtree.jobfile import JOB_FILE, job_file_text, read_growth, with_job_file
+    from jobtree.payload.jobfile import JOB_FILE, job_file_text, read_growth, with_job_file
 
     local = context.local.ask()
     job_file, stats = f"{local}/job.xml", f"{local}/stats.xml"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from jobtree.context import Process
 from jobtree.errors import JobTreeError
+from jobtree.payload.context import Process
 from jobtree.target import Target, adopt
 
 if TYPE_CHECKING:

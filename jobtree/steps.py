@@ -1,7 +1,7 @@
 """Runs one step: a Target in this process or one of its own, or a shell command.
 
 Owns what success and failure of a step are; must not write results, nor decide what is next.
-Read next: worker.py, which does; handover.py for how a Target comes out of a pickle.
+Read next: worker.py, which does; payload/serialize.py for how a Target comes out of a pickle.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobtree.context import Process, StepContext
 from jobtree.core.job import Command, Kind
-from jobtree.environment import Environment
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.descriptors import Descriptors
 from jobtree.mailbox.results import Usage
 from jobtree.measure import Meter
-from jobtree.script import Script
+from jobtree.payload.context import Process, StepContext
+from jobtree.payload.environment import Environment
+from jobtree.payload.main_script import Script
 from jobtree.shell import Outcome, Terms, run_command, seems_killed
 from jobtree.surroundings import Surroundings
 
@@ -77,7 +77,7 @@ def run_step(
     context.drop_deeper_directory()
     if command.kind != Kind.TARGET:
         return run_command(command, context, desk.terms)
-    import jobtree.handover  # noqa: F401 - loaded here, so that no Target is charged for it
+    import jobtree.payload.serialize  # noqa: F401 - loaded here, so that no Target is charged for it
 
     desk.surroundings.start_site(desk.meter.status)
     if isolated or command.isolate:
@@ -95,9 +95,9 @@ def run_step(
 
 def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
     """Run a Target here and now; whatever it raises is its failure."""
-    from jobtree.handover import Unreadable, handed_over, restore_target
-    from jobtree.target import node_of
-    from jobtree.unrun import refuse_unrun
+    from jobtree.payload.lazy_functions import refuse_unrun
+    from jobtree.payload.node import node_of
+    from jobtree.payload.serialize import Unreadable, handed_over, restore_target
 
     try:
         assert command.pickle is not None

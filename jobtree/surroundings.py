@@ -17,9 +17,9 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any, TextIO
 
-from jobtree.environment import Environment, step_environ
+from jobtree.payload.environment import Environment, step_environ
+from jobtree.payload.python_site import run_site_code
 from jobtree.processstate import ProcessState, draw_anew
-from jobtree.sitestart import run_site_code
 from jobtree.stragglers import wait_for_stragglers
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)

@@ -1,7 +1,7 @@
 """Target: what a researcher writes a workflow with.
 
 Owns the API's words and the refusals that come at once; must do no I/O and no scheduling.
-Read next: stack.py, which starts it; handover.py, how a Target becomes a Command.
+Read next: stack.py, which starts it; payload/serialize.py, how a Target becomes a Command.
 """
 
 from __future__ import annotations
@@ -12,43 +12,14 @@ from os import PathLike
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from jobtree.context import StepContext
 from jobtree.core.job import Command, Kind, Requirements
 from jobtree.errors import JobTreeError
-from jobtree.unrun import refuse_lazy, refuse_unrun
+from jobtree.payload.context import StepContext
+from jobtree.payload.lazy_functions import refuse_lazy, refuse_unrun
+from jobtree.payload.node import Node, TargetBase, node_of
 
 
-class Node:
-    """What jobTree keeps of one Target. Only its requirements are pickled with it.
-
-    sealed: what opens those of its children and follow-on that are pickled already, if any is.
-    """
-
-    __slots__ = (
-        "adopted",
-        "children",
-        "context",
-        "follow_on",
-        "isolate",
-        "owner",
-        "requirements",
-        "sealed",
-    )
-
-    def __init__(self, requirements: Requirements, isolate: bool, owner: Any = None) -> None:
-        self.requirements, self.isolate = Requirements(*requirements), isolate
-        self.owner = owner
-        self.children: list[Target | Command] = []
-        self.follow_on: Target | Command | None = None
-        self.sealed: Any = None
-        self.adopted = False
-        self.context: StepContext | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Node, (tuple(self.requirements), self.isolate)
-
-
-class Target:
+class Target(TargetBase):
     """One step of a workflow: subclass it, call `super().__init__()`, override `run()`.
 
     time: an estimate (seconds, or "90m"); memory: bytes, or "2G"; cpu: whole processors; gpus:
@@ -111,7 +82,7 @@ class Target:
         gpus: float | str | None = None,
     ) -> None:
         """Run a shell command as a child; with JOB_FILE in it, it speaks that protocol."""
-        from jobtree.jobfile import protocol_command, shell_command, speaks_protocol
+        from jobtree.payload.jobfile import protocol_command, shell_command, speaks_protocol
 
         make = protocol_command if speaks_protocol(cmd) else shell_command
         node_of(self).children.append(make(cmd, _requirements(memory, cpu, gpus, runTime)))
@@ -240,31 +211,19 @@ class FunctionTarget(Target):
             )
         self.fn, self.args, self.kwargs = fn, tuple(args), dict(kwargs or {})
 
+    def _jobtree_label(self) -> str:
+        return _name(self.fn)
+
     def run(self) -> None:
         """Call the function."""
         refuse_unrun(self.fn(self, *self.args, **self.kwargs), self.fn)
-
-
-def node_of(target: Target) -> Node:
-    """Return what jobTree keeps of a Target. Raises JobTreeError (JT403) if it has nothing."""
-    node = getattr(target, "_jobtree", None)
-    if not isinstance(node, Node):
-        raise JobTreeError(
-            f"{type(target).__name__}.__init__ does not call Target.__init__",
-            code="JT403",
-            fix="call  super().__init__()  first thing in it",
-        )
-    if node.owner is None or node.owner() is not target:  # a copy: it starts with nothing added
-        node = Node(node.requirements, node.isolate, ref(target))
-        target._jobtree = node
-    return node
 
 
 def _opened(target: Target) -> Node:
     """Return the node of a Target, all that hangs on it being Targets again."""
     node = node_of(target)
     if node.sealed is not None:
-        from jobtree.handover import open_sealed
+        from jobtree.payload.serialize import open_sealed
 
         open_sealed(node)
     return node
@@ -287,7 +246,7 @@ def adopt(target: Target, parent: Target | None) -> None:
             fix="make a new Target for each job",
         )
     refuse_lazy(target.run)
-    from jobtree.handover import check_picklable
+    from jobtree.payload.serialize import check_picklable
 
     check_picklable(target)
     node.adopted = True
@@ -326,9 +285,5 @@ def _name(thing: object) -> str:
     return str(getattr(thing, "__qualname__", type(thing).__name__))
 
 
-def label_of(target: Target) -> str:
-    """Return the name by which run times are measured: the class, or the function."""
-    return _name(target.fn) if isinstance(target, FunctionTarget) else type(target).__name__
-
-
+# Node: trees of versions before find it here.
 __all__ = ["Command", "FunctionTarget", "Kind", "Node", "Target", "adopt", "node_of"]

@@ -22,8 +22,6 @@ from batchsystems import dispositions
 from batchsystems.errors import ReportableError
 from jobtree.chain import Left, Shift, guard_exit, run_job
 from jobtree.companion import MARK, Charge, Companion
-from jobtree.context import LocalDirectory, scratch_on_node
-from jobtree.environment import load
 from jobtree.mailbox.claims import Claim, Fence, read_fence, remove_note, take_claim
 from jobtree.mailbox.descriptors import (
     Descriptors,
@@ -40,6 +38,8 @@ from jobtree.mailbox.orders import Assignment, Terms, read_order
 from jobtree.mailbox.results import End, Hello
 from jobtree.mailbox.visibility import require_tree
 from jobtree.mailbox.worker_side import Ledger
+from jobtree.payload.context import LocalDirectory, scratch_on_node
+from jobtree.payload.environment import load
 from jobtree.shell import Terms as ShellTerms
 from jobtree.steplog import StepLog
 from jobtree.steps import Desk, WorkerFailure, leave_process, make_desk

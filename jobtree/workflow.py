@@ -21,18 +21,19 @@ from batchsystems import dispositions, registry
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
-from jobtree import environment, options
+from jobtree import options
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command
 from jobtree.errors import StoreError, UsageError, explain_uncaught
-from jobtree.handover import target_command
-from jobtree.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import random_name, sync_directory, write_file
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master import MachineClock, Master, Unwatched
+from jobtree.payload import environment
+from jobtree.payload.jobfile import JOB_FILE, protocol_command, speaks_protocol
+from jobtree.payload.serialize import target_command
 from jobtree.report.progress import logging_to, watching
 from jobtree.store import lease
 from jobtree.store.database import LONGEST_PATH, copy_database, drop_drafts, path_too_long

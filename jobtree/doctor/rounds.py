@@ -20,10 +20,10 @@ from batchsystems.interface import Accepted, BatchSystem, JobEnd, Refused
 from jobtree.doctor.canaries import SEED, VISIT, Canary
 from jobtree.doctor.findings import Case, Delay, Visit
 from jobtree.doctor.visit import HELLO, PING, PONG
-from jobtree.environment import capture, write_setup
 from jobtree.mailbox.files import exists_after_listing, random_name, remove_tree, write_file
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT
-from jobtree.setupenv import with_submission
+from jobtree.payload.environment import capture, write_setup
+from jobtree.payload.setup_environment import with_submission
 
 LOOK_S = 0.05
 TAIL_BYTES = 4096

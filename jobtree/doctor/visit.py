@@ -46,8 +46,8 @@ def visit(directory: str, token: str, scratch: str) -> int:
 
 def look_at_scratch(wanted: str) -> dict[str, object]:
     """Return where a worker's scratch would be, and what is wrong with it ("" if nothing)."""
-    from jobtree.context import scratch_on_node
     from jobtree.mailbox.files import random_name
+    from jobtree.payload.context import scratch_on_node
 
     place, error, free = scratch_on_node(wanted), "", None
     own = f"{place}/jobtree-{random_name(8)}"

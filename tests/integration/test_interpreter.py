@@ -227,7 +227,7 @@ def test_the_master_tells_whether_there_is_anything_to_start(
 ) -> None:
     """Where there is not, workers keep their quick start."""
     python = environment_with(tmp_path, *sources)
-    asked = "from jobtree.environment import capture; print(capture().site_code)"
+    asked = "from jobtree.payload.environment import capture; print(capture().site_code)"
     said = subprocess.run([python, "-c", asked], check=True, stdout=-1, text=True).stdout
     entries = [entry for entry in said.strip("[]\n").replace("'", "").split(", ") if entry]
     ours = [entry for entry in entries if "/" not in entry or str(tmp_path) in entry]

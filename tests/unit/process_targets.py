@@ -25,7 +25,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from jobtree import Target
-from jobtree.context import Process
+from jobtree.payload.context import Process
 from tests.unit.worker_targets import Call
 
 if Process.in_worker:  # what a module sets when it is imported stands, as long as the process does

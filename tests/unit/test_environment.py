@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from jobtree.context import scratch_on_node
-from jobtree.environment import (
+from jobtree.errors import StoreError
+from jobtree.payload.context import scratch_on_node
+from jobtree.payload.environment import (
     Environment,
     belongs_to_node,
     capture,
@@ -21,8 +22,7 @@ from jobtree.environment import (
     save,
     step_environ,
 )
-from jobtree.errors import StoreError
-from jobtree.setupenv import MARK, shell_lines, with_submission
+from jobtree.payload.setup_environment import MARK, shell_lines, with_submission
 
 SAVED = Environment({"A": "1", "B\udcff": "\udcfe"}, "/d", 0o27, ["/p"], "/s.py", "", "/python")
 
@@ -87,7 +87,7 @@ def test_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_where_the_script_is(tmp_path: Path, arguments: list[str], path: str, module: str) -> None:
     text = (
-        "import json\nfrom jobtree.environment import main_script\n"
+        "import json\nfrom jobtree.payload.environment import main_script\n"
         "def show(): print(json.dumps(main_script()))\n"
         "if __name__ == '__main__': show()\n"
     )

@@ -12,9 +12,9 @@ import pytest
 
 from jobtree import JobTreeError, Target
 from jobtree.core.job import Command, Kind
-from jobtree.handover import handed_over, restore_target, target_command
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.script import Script
+from jobtree.payload.main_script import Script
+from jobtree.payload.serialize import handed_over, restore_target, target_command
 
 SAID: list[object] = []
 SHARED = Namespace(seen=[])
@@ -163,6 +163,7 @@ def test_a_second_follow_on_is_refused_though_the_first_is_pickled(tree: Tree) -
     command = target_command(chain(3, Step), tree.bundle)
     assert command.pickle is not None
     target = restore_target(tree.path, read_pickle(tree.path, command.pickle), Script(""))
+    assert isinstance(target, Target)
     with pytest.raises(JobTreeError, match="has a follow-on already: Step"):
         target.setFollowOnTarget(Step(9))
 
@@ -178,11 +179,12 @@ def test_what_cannot_be_pickled_is_named_wherever_it_stands(tree: Tree) -> None:
 
 def test_a_pickle_that_holds_all_together_is_still_read(tree: Tree) -> None:
     """As versions before wrote them, for every Target with something added."""
-    from jobtree.handover import _flat
-    from jobtree.pickling import dump
+    from jobtree.payload.pickling import dump
+    from jobtree.payload.serialize import _flat
 
     old = dump(_flat(chain(3, Step)))
     target = restore_target(tree.path, old, Script(""))
+    assert isinstance(target, Target)
     follow_on = target.getFollowOn()
     assert isinstance(follow_on, Step)
     assert follow_on.number == 1

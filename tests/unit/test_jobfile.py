@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobtree.context import LocalDirectory, StepContext
 from jobtree.core.job import Kind, Requirements
 from jobtree.errors import JobTreeError
-from jobtree.jobfile import (
+from jobtree.payload.context import LocalDirectory, StepContext
+from jobtree.payload.jobfile import (
     job_file_text,
     parse_growth,
     protocol_command,

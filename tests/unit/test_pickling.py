@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobtree.errors import JobTreeError
-from jobtree.pickling import dump, explain, load
-from jobtree.script import LOADING, Script
+from jobtree.payload.main_script import LOADING, Script
+from jobtree.payload.pickling import dump, explain, load
 
 OWN = "class Own:\n    class Inner:\n        version = 1\n"
 
@@ -20,7 +20,7 @@ def pickled_in_main(tmp_path: Path, code: str, expression: str) -> bytes:
     """Return what a script's `__main__` pickles."""
     script = tmp_path / "maker.py"
     script.write_text(
-        f"{code}\nimport sys\nfrom jobtree.pickling import dump\n"
+        f"{code}\nimport sys\nfrom jobtree.payload.pickling import dump\n"
         f"sys.stdout.buffer.write(dump({expression}))\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -14,12 +14,13 @@ import pytest
 
 import jobtree
 from jobtree import JobTreeError, Stack, Target, UsageError
-from jobtree.context import LocalDirectory, Process, StepContext
 from jobtree.core.job import Kind, Requirements
-from jobtree.handover import restore_target, target_command
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.script import Script
-from jobtree.target import FunctionTarget, node_of
+from jobtree.payload.context import LocalDirectory, Process, StepContext
+from jobtree.payload.main_script import Script
+from jobtree.payload.node import node_of
+from jobtree.payload.serialize import restore_target, target_command
+from jobtree.target import FunctionTarget
 from tests.unit.worker_targets import Call, WithoutInit, generate, run_coroutine, say, wait
 
 
@@ -58,7 +59,9 @@ def through_a_pickle(target: Target, tree: Path) -> Target:
     command = target_command(target, bundle)
     bundle.close()
     assert command.pickle is not None
-    return restore_target(str(tree), read_pickle(str(tree), command.pickle), Script(""))
+    restored = restore_target(str(tree), read_pickle(str(tree), command.pickle), Script(""))
+    assert isinstance(restored, Target)
+    return restored
 
 
 def test_everything_public_is_there() -> None:

@@ -12,7 +12,6 @@ import pytest
 import jobtree
 from jobtree.core.job import Requirements
 from jobtree.errors import StoreError
-from jobtree.jobfile import shell_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import read_pickle
 from jobtree.mailbox.claims import (
@@ -25,6 +24,7 @@ from jobtree.mailbox.claims import (
 )
 from jobtree.mailbox.orders import Assignment
 from jobtree.mailbox.results import Done, End, Hello, Returned, Start, read_children
+from jobtree.payload.jobfile import shell_command
 from jobtree.target import FunctionTarget
 from tests.unit.worker_targets import Call, hidden
 from tests.unit.workers import ISSUE, SUBMISSION, TERMS, Tree, wait_until

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from jobtree import logcut
-from jobtree.jobfile import shell_command
 from jobtree.logcut import LET_GROW_BYTES, Bound, cut
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import read_private_range
+from jobtree.payload.jobfile import shell_command
 from tests.integration.shells import until
 from tests.unit.worker_targets import Call
 from tests.unit.workers import ISSUE, Tree, wait_until

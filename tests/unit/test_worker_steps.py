@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jobtree.jobfile import protocol_command, shell_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.orders import Assignment
 from jobtree.mailbox.results import End, Line, Returned
+from jobtree.payload.jobfile import protocol_command, shell_command
 from tests.unit.worker_targets import Call
 from tests.unit.workers import ISSUE, TERMS, Tree
 
@@ -210,7 +210,7 @@ def work(target, word):
 MAKE = """
 if __name__ == "__main__":
     import sys
-    from jobtree.handover import target_command
+    from jobtree.payload.serialize import target_command
     from jobtree.mailbox.bundles import BundleWriter
     from jobtree.target import FunctionTarget
     bundle = BundleWriter(sys.argv[1], "root")
@@ -227,7 +227,7 @@ def scripted(tmp_path: Path, script: Path, text: str) -> Tree:
     # what target_command returns goes by offsets in the bundle: read them from a second run
     listing = (
         "import runpy, sys, json\n"
-        "import jobtree.handover as handover\n"
+        "import jobtree.payload.serialize as handover\n"
         "made = []\n"
         "old = handover.target_command\n"
         "handover.target_command = lambda *a: made.append(old(*a))\n"

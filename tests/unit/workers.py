@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import jobtree
-from jobtree import environment
 from jobtree.core.job import Command, Requirements
-from jobtree.handover import target_command
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.orders import Assignment, Terms, write_order
 from jobtree.mailbox.results import Done, Failed, Line, ResultReader
+from jobtree.payload import environment
+from jobtree.payload.serialize import target_command
 from jobtree.target import Target
 
 START = Path(jobtree.__file__).parent / "worker_start.py"

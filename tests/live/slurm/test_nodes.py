@@ -23,7 +23,7 @@ SILENCE_S = 12
 """Longer than a worker takes to begin, or to be seen suspended, on a busy machine."""
 
 NODE_BODY = """
-from jobtree.target import node_of
+from jobtree.payload.node import node_of
 class Root(Target):
     def run(self):
         for number in range(12):

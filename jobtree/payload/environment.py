@@ -16,8 +16,8 @@ from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.files import read_file, read_private_range, remove_file, write_file
 from jobtree.mailbox.layout import ENVIRONMENT, SETUP_ENVIRONMENT
-from jobtree.setupenv import MARK, SHELL_S_OWN, is_plain, shell_lines
-from jobtree.sitestart import site_code
+from jobtree.payload.python_site import site_code
+from jobtree.payload.setup_environment import MARK, SHELL_S_OWN, is_plain, shell_lines
 
 MOST_BYTES = 64 * 1024 * 1024
 

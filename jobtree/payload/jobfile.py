@@ -15,9 +15,9 @@ import re
 import stat
 from typing import Any, NamedTuple
 
-from jobtree.context import StepContext
 from jobtree.core.job import Command, Kind, Requirements
 from jobtree.errors import JobTreeError, UsageError
+from jobtree.payload.context import StepContext
 from jobtree.units import parse_requirements
 
 JOB_FILE = "JOB_FILE"

@@ -1,7 +1,7 @@
 """Sealing: Targets set up before their time are pickled once, each by itself.
 
 Owns what several of them share, and how it is found and kept; must not know bundles.
-Read next: handover.py, which makes Commands of what comes out of here.
+Read next: serialize.py, which makes Commands of what comes out of here.
 
 A chain of n follow-ons that were all set up beforehand would else be pickled n times, each time
 with all that is left of it. What Targets share (one object of options, say) is pickled once
@@ -17,7 +17,7 @@ from io import BytesIO
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from jobtree.pickling import PROTOCOL
+from jobtree.payload.pickling import PROTOCOL
 
 _UNCHANGING = (str, bytes, tuple, frozenset, type, FunctionType, BuiltinFunctionType, ModuleType)
 """Which copy of such a thing one has makes no difference; what is in it is looked at by itself."""

@@ -13,15 +13,15 @@ from _weakref import ref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jobtree.context import Process
 from jobtree.core.job import Command, Kind, Pickle, Requirements, command_from_wire
-from jobtree.environment import main_script
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.pickling import dump, explain, load, refuse_without_script
-from jobtree.script import Script
-from jobtree.sealing import Shared, dump_apart, shared_by
-from jobtree.target import FunctionTarget, Node, Target, label_of, node_of
+from jobtree.payload.context import Process
+from jobtree.payload.environment import main_script
+from jobtree.payload.main_script import Script
+from jobtree.payload.node import Node, TargetBase, node_of
+from jobtree.payload.pickling import dump, explain, load, refuse_without_script
+from jobtree.payload.shared_parts import Shared, dump_apart, shared_by
 
 _PLAIN = (str, int, float, bool, bytes, type(None), Node)
 
@@ -51,7 +51,7 @@ class Sealed(NamedTuple):
             return True
 
 
-def target_command(target: Target, bundle: BundleWriter) -> Command:
+def target_command(target: TargetBase, bundle: BundleWriter) -> Command:
     """Pickle a Target, and all added to it so far, into `bundle`; return the Command to run it.
 
     Each is pickled by itself, with where the others lie, so that none is pickled twice; unless
@@ -66,22 +66,22 @@ def target_command(target: Target, bundle: BundleWriter) -> Command:
     return _command(target, bundle.add(_pickled(target, (targets, links))))
 
 
-def _command(target: Target, where: Pickle) -> Command:
+def _command(target: TargetBase, where: Pickle) -> Command:
     node = node_of(target)
-    return Command(Kind.TARGET, label_of(target), "", node.requirements, where, node.isolate)
+    return Command(Kind.TARGET, target._jobtree_label(), "", node.requirements, where, node.isolate)
 
 
-def _shared(targets: list[Target]) -> Shared | None:
+def _shared(targets: list[TargetBase]) -> Shared | None:
     """Return what Targets have in common; None if one has another, or cannot be pickled."""
     try:
         shared = shared_by(targets)
     except Exception:  # noqa: BLE001 - it is told when it is pickled in earnest
         return None
-    return None if any(isinstance(thing, Target | Node) for thing in shared.things) else shared
+    return None if any(isinstance(thing, TargetBase | Node) for thing in shared.things) else shared
 
 
 def _apart(
-    targets: list[Target], links: list[tuple[Any, ...]], shared: Shared, bundle: BundleWriter
+    targets: list[TargetBase], links: list[tuple[Any, ...]], shared: Shared, bundle: BundleWriter
 ) -> Command:
     """Pickle Targets, the last first: what hangs on one is pickled before it."""
     common = bundle.add(_pickled(targets[0], shared.things)) if shared.things else None
@@ -102,7 +102,7 @@ def _apart(
     return command
 
 
-def restore_target(tree: str, pickled: bytes, script: Script) -> Target:
+def restore_target(tree: str, pickled: bytes, script: Script) -> TargetBase:
     """Return the Target of a pickle, with what was added to it before.
 
     Raises Unreadable if what it shares with others cannot be read.
@@ -110,14 +110,14 @@ def restore_target(tree: str, pickled: bytes, script: Script) -> Target:
     return _restore(tree, pickled, script, None)
 
 
-def _restore(tree: str, pickled: bytes, script: Script, shared: list[Any] | None) -> Target:
+def _restore(tree: str, pickled: bytes, script: Script, shared: list[Any] | None) -> TargetBase:
     """Restore a Target. shared: what it is to share, None for what was pickled beside it."""
     content, links = load(pickled, script)
     if isinstance(links, bytes):
         if shared is None:
             shared = load(_read(tree, Pickle(*content)), script)
         content, links = load(links, script, shared)
-    targets: list[Target] = content
+    targets: list[TargetBase] = content
     nodes = []
     for target, (requirements, isolate, _, _) in zip(targets, links, strict=True):
         node = Node(Requirements(*requirements), isolate, ref(target))
@@ -169,7 +169,7 @@ def open_sealed(node: Node) -> None:
         each.follow_on = opened(each.follow_on)
 
 
-def handed_over(target: Target, bundle: BundleWriter) -> tuple[list[Command], Command | None]:
+def handed_over(target: TargetBase, bundle: BundleWriter) -> tuple[list[Command], Command | None]:
     """Return the Commands of a Target's children and follow-on, now that it has run.
 
     Raises as target_command() does, and Unreadable.
@@ -187,7 +187,7 @@ def handed_over(target: Target, bundle: BundleWriter) -> tuple[list[Command], Co
     return children, target_command(follow_on, bundle)
 
 
-def check_picklable(target: Target) -> None:
+def check_picklable(target: TargetBase) -> None:
     """Refuse a Target that cannot be pickled, at the line that adds it (JT401, JT404)."""
     where = type(target).__module__
     by_name = where != "builtins" and (where != "__main__" or Process.in_worker)
@@ -196,10 +196,10 @@ def check_picklable(target: Target) -> None:
     _pickled(target, ([target], []))
 
 
-def _is_plain(target: Target) -> bool:
+def _is_plain(target: TargetBase) -> bool:
     """Tell whether nothing in a Target can fail to be pickled: most are so, and it is quick."""
     kind = type(target)
-    if kind is FunctionTarget or kind.__reduce_ex__ is not object.__reduce_ex__:
+    if kind.__reduce_ex__ is not object.__reduce_ex__:
         return False
     if kind.__reduce__ is not object.__reduce__ or "." in kind.__qualname__:
         return False
@@ -209,15 +209,15 @@ def _is_plain(target: Target) -> bool:
     return all(type(value) in _PLAIN for value in vars(target).values())
 
 
-def _flat(root: Target) -> tuple[list[Target], list[tuple[Any, ...]]]:
+def _flat(root: TargetBase) -> tuple[list[TargetBase], list[tuple[Any, ...]]]:
     """Return a Target and all below it, and per Target what hangs on it, by number."""
-    targets: list[Target] = [root]
+    targets: list[TargetBase] = [root]
     links: list[tuple[Any, ...]] = []
     for target in targets:  # grows as it goes
         node = node_of(target)
         children: list[object] = []
         for child in node.children:
-            if isinstance(child, Target):
+            if isinstance(child, TargetBase):
                 children.append(len(targets))
                 targets.append(child)
             else:
@@ -238,11 +238,11 @@ def _wire(command: Command) -> list[object]:
     return [kind, label, text, list(requirements), where and list(where), isolate]
 
 
-def _pickled(target: Target, content: object) -> bytes:
+def _pickled(target: TargetBase, content: object) -> bytes:
     return _checked(target, lambda: dump(content))
 
 
-def _checked(target: Target, pickle: Callable[[], bytes]) -> bytes:
+def _checked(target: TargetBase, pickle: Callable[[], bytes]) -> bytes:
     """Return what `pickle` returns; its failure is told of `target`."""
     try:
         pickled = pickle()
@@ -253,16 +253,16 @@ def _checked(target: Target, pickle: Callable[[], bytes]) -> bytes:
     return pickled
 
 
-def _refusal(target: Target, error: Exception) -> JobTreeError:
+def _refusal(target: TargetBase, error: Exception) -> JobTreeError:
     path, value = explain(target, "self")
     kind = type(value)
     prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     name = prefix + kind.__qualname__
     if value is target:
-        what = f"Target {label_of(target)} cannot be pickled"
+        what = f"Target {target._jobtree_label()} cannot be pickled"
     else:
         article = "an" if name[0] in "aeiou" else "a"
-        what = f"Target {label_of(target)} cannot be pickled: {path} is {article} {name}"
+        what = f"Target {target._jobtree_label()} cannot be pickled: {path} is {article} {name}"
     return JobTreeError(
         what,
         code="JT401",

@@ -1,7 +1,7 @@
 """Pickling by reference: how the script's own classes reach the workers.
 
 Owns the mapping of `__main__` to the script; must not know what a Target is, nor read files
-of pickles. Read next: handover.py, which says what of a Target is pickled; script.py.
+of pickles. Read next: serialize.py, which says what of a Target is pickled; main_script.py.
 
 Classes go by name: a bug mended in the script before a restart is mended in the pickles too.
 """
@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import Any
 
 from jobtree.errors import JobTreeError
-from jobtree.script import LOADING, MAIN, Script, no_script
+from jobtree.payload.main_script import LOADING, MAIN, Script, no_script
 
 PROTOCOL = 5
 _MAIN_NAMES = (MAIN, LOADING)

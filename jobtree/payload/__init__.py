@@ -1,0 +1,1 @@
+"""What a job runs, in transit: Targets, their environment and the commands that grow the tree."""
