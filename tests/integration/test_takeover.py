@@ -169,7 +169,8 @@ def test_a_takeover_killed_while_it_copies_leaves_the_next_one_as_careful(
     tree = unfinished / "tree"
     script = f"""
 import os, signal
-from jobtree import database, lease, workflow
+from jobtree import workflow
+from jobtree.store import database, lease
 lease.STALE_S, lease.POLL_S = 0.2, 0.05
 database.write_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 with workflow.opened({str(tree)!r}):

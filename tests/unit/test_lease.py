@@ -47,7 +47,7 @@ def test_a_second_master_is_refused_naming_host_pid_and_remedy(tree: str) -> Non
 def test_a_dead_process_on_this_host_is_taken_over_at_once(tree: str) -> None:
     script = f"""
 import os, signal
-from jobtree import lease
+from jobtree.store import lease
 lease.take({tree!r})
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -125,7 +125,7 @@ def test_a_master_that_wakes_up_late_sees_that_it_lost_the_tree(tree: str) -> No
 def test_of_masters_started_together_exactly_one_wins(tree: str) -> None:
     script = f"""
 import sys
-from jobtree import holder, lease
+from jobtree.store import holder, lease
 from jobtree.errors import StoreError
 from jobtree.store.holder import Holder, Place, is_alive
 from jobtree.store.lease import Leases

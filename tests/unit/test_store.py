@@ -168,7 +168,7 @@ def test_memory_of_looked_at_jobs_is_bounded(path: str, monkeypatch: pytest.Monk
 def test_a_kill_between_two_commits_loses_only_the_second(path: str) -> None:
     script = f"""
 import os, signal
-from jobtree.store import Store
+from jobtree.store.store import Store
 from jobtree.core.job import Colour
 store = Store({path!r})
 root = store.get(1)
