@@ -246,7 +246,7 @@ def worker_argv(python: str, order: str) -> tuple[str, ...]:
 
     UTF-8 is its encoding of paths and output, whatever the node's locale.
     """
-    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
+    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker/start.py")
     return (python or sys.executable, "-I", "-S", "-X", "utf8", start, order, INDEX)
 
 

@@ -1,8 +1,8 @@
 """Descriptors of our own, kept where no Target hits them by chance, and known again.
 
 Owns the numbers and the telling of what one leads to; must not know what is written where.
-Read next: worker_side.py, steplog.py. What runs in our process may close any of them, or have a
-file of its own under the same number: then nothing of ours may go there.
+Read next: worker_side.py, ../worker/steplog.py. What runs in our process may close any of
+them, or have a file of its own under the same number: then nothing of ours may go there.
 """
 
 from __future__ import annotations

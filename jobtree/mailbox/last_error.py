@@ -1,6 +1,7 @@
 """Last words: what a worker prints that ends by a failure of its own, and how they are found again.
 
-Owns their form; must not judge them. Read next: worker.py, which says them; ../core/rescue.py.
+Owns their form; must not judge them. Read next: ../worker/main.py, which says them;
+../core/rescue.py.
 """
 
 from __future__ import annotations

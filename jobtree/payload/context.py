@@ -1,7 +1,7 @@
 """What a running step may ask for and what it leaves behind, besides its output.
 
 Owns the step's directories, messages and moves to publish; must not run anything.
-Read next: steps.py, which makes one for each step. A StepContext is never pickled.
+Read next: ../worker/steps.py, which makes one for each step. A StepContext is never pickled.
 """
 
 from __future__ import annotations

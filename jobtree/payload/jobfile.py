@@ -1,7 +1,7 @@
 """The JOB_FILE protocol: how commands in any language grow the tree.
 
 Owns the XML file's form and the Commands made of what people type; must not run anything.
-Read next: shell.py, which runs them; docs/jobfile.md for people.
+Read next: ../worker/shell.py, which runs them; docs/jobfile.md for people.
 
 The command finds a `<job .../>` with what it was given; it may set command, time, memory, cpu
 and gpus on it (the follow-on) and append `<child command=.../>` to `<children>`. expat reads it

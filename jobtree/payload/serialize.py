@@ -1,7 +1,7 @@
 """Targets in transit: how a Target, and what hangs on it, becomes a Command and comes back.
 
 Owns what is pickled of a Target; must not decide whether a pickle may be trusted (bundles).
-Read next: steps.py, which runs what comes out of here.
+Read next: ../worker/steps.py, which runs what comes out of here.
 
 A pickle holds a Target, and where what was added to it before its run lies; or, flat, all of that
 with it: the first is the one to run. Flat, so that a thousand of them are no deep recursion.

@@ -1,4 +1,4 @@
-"""A worker whose companion is traced from its first moment. Run instead of worker_start.py.
+"""A worker whose companion is traced from its first moment. Run instead of worker/start.py.
 
 Owns nothing but that. Read next: start.py.
 """
@@ -11,12 +11,12 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobtree import companion, worker
+from jobtree.worker import main, sidecar
 
-keep = companion._Watch.keep
+keep = sidecar._Watch.keep
 
 
-def traced(self: companion._Watch) -> None:
+def traced(self: sidecar._Watch) -> None:
     """Have strace attach to this process, and go on when it has."""
     words = json.loads(os.environ["JOBTREE_CRASH_STRACE"])
     argv = ["env", *words, "-p", str(os.getpid())]
@@ -28,5 +28,5 @@ def traced(self: companion._Watch) -> None:
     keep(self)
 
 
-companion._Watch.keep = traced  # type: ignore[method-assign]
-worker.main(sys.argv[1:])
+sidecar._Watch.keep = traced  # type: ignore[method-assign]
+main.main(sys.argv[1:])

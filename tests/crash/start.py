@@ -42,7 +42,7 @@ def install(victim: str, process: int, strace: list[str]) -> None:
         if victim == "worker":
             return start_launcher(order, [*strace, *argv], env)
         if victim == "companion":
-            words = [str(HERE / "companion.py") if "worker_start" in w else w for w in argv]
+            words = [str(HERE / "companion.py") if "worker/start" in w else w for w in argv]
             return start_launcher(order, words, {**env, WRAP: json.dumps(strace)})
         os.posix_spawn = spawn_traced  # type: ignore[assignment]
         try:

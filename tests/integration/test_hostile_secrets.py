@@ -96,7 +96,7 @@ def test_secrets_of_the_environment_get_nowhere(tmp_path: Path) -> None:
         for verb in (["status"], ["status", "--json"], ["stats"], ["why"], ["logs", "2"]):
             run(jobtree(*verb, place.tree), place.home / f"log.{'-'.join(verb)}", **SECRETS)
         run(jobtree("restart", place.tree), place.home / "log", **SECRETS)
-    assert any(b"worker_start.py" in line for line in processes.seen)
+    assert any(b"worker/start.py" in line for line in processes.seen)
     shown = [line for line in processes.seen if any(s.encode() in line for s in SECRETS.values())]
     assert not shown
     kept = {place.tree / f"environment.{form}" for form in ("json", "sh")}

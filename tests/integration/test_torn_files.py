@@ -214,7 +214,7 @@ class Root(Target):
     (order,) = flow.lines("order")
     Path(order).write_bytes(tear((tmp_path / "copy").read_bytes()))
     Path(order).chmod(0o600)
-    start = ROOT / "jobtree" / "worker_start.py"
+    start = ROOT / "jobtree" / "worker" / "start.py"
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(start), order, "0"],
         capture_output=True,

@@ -1,6 +1,6 @@
 """The virtual worker: the real one's protocol, as steps between which anything may happen.
 
-Owns the order of a worker's acts, as jobtree/worker.py, chain.py, ledger.py and companion.py
+Owns the order of a worker's acts, as jobtree/worker/main.py, chain.py, ledger.py and companion.py
 have it; a `yield` is time passing. Read next: masters.py.
 """
 

@@ -227,7 +227,7 @@ def test_a_python_that_a_site_names_is_named_with_its_line() -> None:
 
 
 def test_a_worker_that_does_not_start_is_heard() -> None:
-    tail = "python3: can't open file '/home/x/jobtree/worker_start.py'\n"
+    tail = "python3: can't open file '/home/x/jobtree/worker/start.py'\n"
     found = verdicts(worker={"ends": [failed(2)], "tail": tail})
     assert "can't open file" in found[jobs.WORKER].seen
     assert "install it on a file system" in found[jobs.WORKER].remedy

@@ -195,7 +195,7 @@ def test_a_python_without_jobtree_in_sight(tmp_path: Path) -> None:
     """A node that has Python, but not the file system that jobTree is installed on."""
     made = python(
         tmp_path,
-        f'for word; do case "$word" in *worker_start.py) echo "cannot open $word" >&2; exit 2;; '
+        f'for word; do case "$word" in *worker/start.py) echo "cannot open $word" >&2; exit 2;; '
         f'esac; done\nexec {sys.executable} "$@"',
     )
     found = report(tmp_path, site(tmp_path, f"[worker]\npython = '{made}'\n"), quick=True)

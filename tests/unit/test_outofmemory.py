@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtree.outofmemory import KillCount
+from jobtree.worker.oom import KillCount
 
 V1 = "9:name=systemd:/\n4:memory:/slurm/job_7/task_0\n2:cpuacct,cpu:/\n0::/\n"
 V2 = "0::/system.slice/job_7\n"

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from jobtree import worker
 from jobtree.core.job import Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.claims import Claim, read_claim, take_claim
 from jobtree.mailbox.results import Start
 from jobtree.payload import environment
 from jobtree.payload.jobfile import protocol_command, shell_command
+from jobtree.worker import main as worker
 from tests.unit.worker_targets import Call
 from tests.unit.workers import ISSUE, SUBMISSION, Tree, wait_until
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jobtree import logcut
-from jobtree.logcut import LET_GROW_BYTES, Bound, cut
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import read_private_range
 from jobtree.payload.jobfile import shell_command
+from jobtree.worker import log_limit
+from jobtree.worker.log_limit import LET_GROW_BYTES, Bound, cut
 from tests.integration.shells import until
 from tests.unit.worker_targets import Call
 from tests.unit.workers import ISSUE, Tree, wait_until
@@ -112,7 +112,7 @@ for number in range(int(sys.argv[2])):
 def test_where_there_are_no_holes_the_log_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logcut, "_punch", lambda *_: False)
+    monkeypatch.setattr(log_limit, "_punch", lambda *_: False)
     log, pieces = tmp_path / "log", 20_000
     log.write_bytes(b"of the step before\n")
     began = log.stat().st_size

@@ -22,7 +22,7 @@ from jobtree.payload import environment
 from jobtree.payload.serialize import target_command
 from jobtree.target import Target
 
-START = Path(jobtree.__file__).parent / "worker_start.py"
+START = Path(jobtree.__file__).parent / "worker" / "start.py"
 SUBMISSION = "jt-test-1"
 ISSUE = f"{SUBMISSION}.0"
 TERMS = Terms(

@@ -1,7 +1,7 @@
 """The worker: claims an issue, runs its jobs one after another, publishes what happened.
 
 Owns the order of these acts and the exit status; must not know colours or schedulers, and
-imports only the light standard library. Read next: chain.py (one job), companion.py.
+imports only the light standard library. Read next: chain.py (one job), sidecar.py.
 
 Exit status: 0 once all results are published, whatever the steps returned; 75 if the issue is
 another's, withdrawn or fenced off; 70 for a failure of its own or its node's, as when the tree is
@@ -20,8 +20,6 @@ from typing import NoReturn
 
 from batchsystems import dispositions
 from batchsystems.errors import ReportableError
-from jobtree.chain import Left, Shift, guard_exit, run_job
-from jobtree.companion import MARK, Charge, Companion
 from jobtree.mailbox.claims import Claim, Fence, read_fence, remove_note, take_claim
 from jobtree.mailbox.descriptors import (
     Descriptors,
@@ -40,9 +38,11 @@ from jobtree.mailbox.visibility import require_tree
 from jobtree.mailbox.worker_side import Ledger
 from jobtree.payload.context import LocalDirectory, scratch_on_node
 from jobtree.payload.environment import load
-from jobtree.shell import Terms as ShellTerms
-from jobtree.steplog import StepLog
-from jobtree.steps import Desk, WorkerFailure, leave_process, make_desk
+from jobtree.worker.chain import Left, Shift, guard_exit, run_job
+from jobtree.worker.shell import Terms as ShellTerms
+from jobtree.worker.sidecar import MARK, Charge, Companion
+from jobtree.worker.steplog import StepLog
+from jobtree.worker.steps import Desk, WorkerFailure, leave_process, make_desk
 
 RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70

@@ -1,17 +1,17 @@
 """The worker's log: where its steps print, one after another.
 
 Owns which range of it is whose, and the copies of what failed steps printed; must not know what
-a step is. Read next: logcut.py, which keeps it small; worker.py. Output may be any bytes.
+a step is. Read next: log_limit.py, which keeps it small; main.py. Output may be any bytes.
 """
 
 from __future__ import annotations
 
 import os
 
-from jobtree.logcut import cut
 from jobtree.mailbox.descriptors import Identity, identity, leads_to, lift
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.results import Log
+from jobtree.worker.log_limit import cut
 
 _CHUNK = 1024 * 1024
 

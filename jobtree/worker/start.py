@@ -1,8 +1,8 @@
-"""Starts a worker: `python -I -S .../worker_start.py ORDER_PATH INDEX`.
+"""Starts a worker: `python -I -S .../worker/start.py ORDER_PATH INDEX`.
 
 With `--step` alone it is the process of one isolated step, which a worker starts.
 Owns nothing but the import path, which -I and -S leave without this package; must not import
-anything before that. Read next: worker.py.
+anything before that. Read next: main.py.
 """
 
 import gc
@@ -11,12 +11,13 @@ import sys
 
 if __name__ == "__main__":
     gc.disable()  # until the first step: what is imported is no garbage
-    sys.path[0:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[0:0] = [os.path.dirname(package)]
 
     if sys.argv[1:] == ["--step"]:
-        from jobtree.isolated import main as run_one_step
+        from jobtree.worker.isolated import main as run_one_step
 
         run_one_step()
-    from jobtree.worker import main
+    from jobtree.worker.main import main
 
     main(sys.argv[1:])

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobtree.core.job import Command, Kind
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.results import Usage
-from jobtree.measure import usage_of_child
 from jobtree.payload.context import StepContext
+from jobtree.worker.usage import usage_of_child
 
 if TYPE_CHECKING:
     import signal

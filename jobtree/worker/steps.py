@@ -1,7 +1,7 @@
 """Runs one step: a Target in this process or one of its own, or a shell command.
 
 Owns what success and failure of a step are; must not write results, nor decide what is next.
-Read next: worker.py, which does; payload/serialize.py for how a Target comes out of a pickle.
+Read next: main.py, which does; payload/serialize.py for how a Target comes out of a pickle.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from jobtree.core.job import Command, Kind
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.mailbox.descriptors import Descriptors
 from jobtree.mailbox.results import Usage
-from jobtree.measure import Meter
 from jobtree.payload.context import Process, StepContext
 from jobtree.payload.environment import Environment
 from jobtree.payload.main_script import Script
-from jobtree.shell import Outcome, Terms, run_command, seems_killed
-from jobtree.surroundings import Surroundings
+from jobtree.worker.process_state import Surroundings
+from jobtree.worker.shell import Outcome, Terms, run_command, seems_killed
+from jobtree.worker.usage import Meter
 
 if TYPE_CHECKING:
     from traceback import TracebackException
@@ -32,7 +32,7 @@ leave_process = os._exit
 
 MOST_DETAIL_CHARACTERS = 16 * 1024
 MOST_CAUSES = 20
-_OWN_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class WorkerFailure(Exception):
@@ -81,7 +81,7 @@ def run_step(
 
     desk.surroundings.start_site(desk.meter.status)
     if isolated or command.isolate:
-        from jobtree.isolated import run_isolated
+        from jobtree.worker.isolated import run_isolated
 
         return run_isolated(desk, command, context)
     Process.used = True

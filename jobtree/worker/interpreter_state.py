@@ -1,7 +1,7 @@
 """What a process has besides memory and files, and a Target may change for those after it.
 
 Owns the list of it, its noting and its putting back; must not know what a Target is.
-Read next: surroundings.py, which asks for it after each one.
+Read next: process_state.py, which asks for it after each one.
 
 Each thing is looked at for less than a microsecond. What is the same is let be; what cannot be
 put back, as a limit that only root may raise, makes the process unfit for another Target.

@@ -1,7 +1,7 @@
 """Runs one job as far as this worker may: step after step, each published before the next.
 
 Owns the rules of DESIGN section 3 for chains: when to go on here, when to hand back; must not
-run steps itself (steps.py), nor know the pack's other jobs (worker.py). Read next: steps.py.
+run steps itself (steps.py), nor know the pack's other jobs (main.py). Read next: steps.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import NoReturn
 
-from jobtree.companion import Companion
 from jobtree.core.job import Command, Kind, Requirements
 from jobtree.mailbox.claims import Fence, heed_fence
 from jobtree.mailbox.layout import failed_log_path
@@ -26,11 +25,12 @@ from jobtree.mailbox.results import (
     Usage,
 )
 from jobtree.mailbox.worker_side import Ledger
-from jobtree.outofmemory import KillCount
 from jobtree.payload.context import LocalDirectory, StepContext
-from jobtree.shell import Outcome, seems_killed
-from jobtree.steplog import StepLog
-from jobtree.steps import Desk, leave_process, regain, run_step
+from jobtree.worker.oom import KillCount
+from jobtree.worker.shell import Outcome, seems_killed
+from jobtree.worker.sidecar import Companion
+from jobtree.worker.steplog import StepLog
+from jobtree.worker.steps import Desk, leave_process, regain, run_step
 
 FENCE_EVERY_S = 0.1
 FENCED_OFF = 75

@@ -27,11 +27,10 @@ from jobtree.mailbox.descriptors import (
 )
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
-from jobtree.measure import usage_of_child
 from jobtree.payload.context import LocalDirectory, Process, StepContext
 from jobtree.payload.environment import Environment
-from jobtree.processstate import draw_anew
-from jobtree.shell import (
+from jobtree.worker.interpreter_state import draw_anew
+from jobtree.worker.shell import (
     BACK_TO_DEFAULT,
     Outcome,
     Terms,
@@ -41,7 +40,8 @@ from jobtree.shell import (
     signal_name,
     wait_for_group,
 )
-from jobtree.steps import Desk, WorkerFailure, leave_process, make_desk, run_target
+from jobtree.worker.steps import Desk, WorkerFailure, leave_process, make_desk, run_target
+from jobtree.worker.usage import usage_of_child
 
 PAPER = 3
 """The descriptor by which a fresh interpreter is told what to run, and on which it reports."""
@@ -121,7 +121,7 @@ def _start_interpreter(desk: Desk, command: Command, context: StepContext, paper
     with open(paper, "wb", closefd=False) as file:
         file.write(json.dumps(told).encode())
     os.lseek(paper, 0, os.SEEK_SET)
-    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker_start.py")
+    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", "-X", "utf8", start, "--step"],

@@ -1,8 +1,8 @@
 """What a Target finds around it in the worker's process, put back after each one.
 
 Owns directory, umask, environment, import path, signals and standard streams; must not run
-anything. Read next: processstate.py for the rest; steps.py. What cannot be put back is told, and
-the worker then stops.
+anything. Read next: interpreter_state.py for the rest; steps.py. What cannot be put back is told,
+and the worker then stops.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, TextIO
 
 from jobtree.payload.environment import Environment, step_environ
 from jobtree.payload.python_site import run_site_code
-from jobtree.processstate import ProcessState, draw_anew
-from jobtree.stragglers import wait_for_stragglers
+from jobtree.worker.interpreter_state import ProcessState, draw_anew
+from jobtree.worker.leftover_threads import wait_for_stragglers
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")

@@ -1,7 +1,7 @@
 """The worker's companion: a tiny process that beats, syncs, and tidies up when the worker dies.
 
 Owns the promises that must hold while the worker's own process is busy in C code, or dead;
-must not import what it does not need, nor outlive the worker. Read next: worker.py.
+must not import what it does not need, nor outlive the worker. Read next: main.py.
 
 It is no child of the worker, so that a Target's os.wait() never sees it. The worker tells it
 things through a pipe: b"s" there are lines to sync, b"w" the same but they can wait a little,
@@ -18,12 +18,12 @@ from select import POLLIN, poll
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from jobtree.logcut import Bound
 from jobtree.mailbox.claims import write_beat
 from jobtree.mailbox.descriptors import identity, leads_to, lift
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import Synced, append_line
+from jobtree.worker.log_limit import Bound
 
 SYNC_EVERY_S = 0.2
 KILL_ROUNDS, KILL_ROUND_S = 50, 0.05
@@ -245,7 +245,7 @@ class _Watch:
         """Cut what the last step printed, and put it where it is looked for."""
         said = self._log.shorten()
         if said and self._charge.log != self._charge.kept_log:
-            from jobtree.steplog import append
+            from jobtree.worker.steplog import append
 
             with suppress(OSError):
                 append(self._charge.kept_log, said)

@@ -1,7 +1,7 @@
 """What is kept of a step's output: its head and its tail, while it runs and afterwards.
 
 Owns the cutting of a range at the end of a log that others may be appending to; must not know
-whose it is. Read next: steplog.py, for when a step is over; companion.py, for while it runs.
+whose it is. Read next: steplog.py, for when a step is over; sidecar.py, for while it runs.
 """
 
 from __future__ import annotations
