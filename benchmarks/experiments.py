@@ -20,8 +20,8 @@ from instant import Workers, make_tree, opened
 
 from jobtree.core.job import Colour
 from jobtree.core.packing import Measured as Leaf
-from jobtree.live import Live
 from jobtree.mailbox.orders import Assignment
+from jobtree.master.run_state import Live
 
 MANY_SLOTS = 1000
 LONG_STEP_S = 60.0

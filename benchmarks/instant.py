@@ -18,7 +18,6 @@ from batchsystems.interface import Accepted, BatchSystem, Capacity, JobEnd, JobS
 from jobtree import options
 from jobtree.core import job_states
 from jobtree.core.job import Command, Kind, Pickle, Requirements
-from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import write_file
 from jobtree.mailbox.master_side import Mailbox
@@ -35,7 +34,8 @@ from jobtree.mailbox.results import (
     Usage,
     encode_line,
 )
-from jobtree.master import MachineClock, Master, Unwatched
+from jobtree.master.loop import MachineClock, Master, Unwatched
+from jobtree.master.run_state import Live
 from jobtree.store import lease
 from jobtree.store.store import Store
 

@@ -1,6 +1,6 @@
 """Stats: where time and memory went, from the history of a tree.
 
-Owns the figures and their forms; draws no page. Read next: answers.py.
+Owns the figures and their forms; draws no page. Read next: master/queries.py.
 
 Terms of the original: time is wall seconds of a step, clock its cpu seconds, wait their
 difference (never below zero), memory its peak in bytes. Failed attempts stand apart. The

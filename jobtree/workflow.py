@@ -1,7 +1,7 @@
 """Workflows: making a tree, taking it up again, and running it to its end.
 
 Owns the first state of a tree, and the wiring of a master; decides nothing about jobs.
-Read next: store/directory.py, master.py.
+Read next: store/directory.py, master/loop.py.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from jobtree import options
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command
 from jobtree.errors import StoreError, UsageError, explain_uncaught
-from jobtree.live import Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import random_name, sync_directory, write_file
 from jobtree.mailbox.master_side import Mailbox
-from jobtree.master import MachineClock, Master, Unwatched
+from jobtree.master.loop import MachineClock, Master, Unwatched
+from jobtree.master.run_state import Live
 from jobtree.payload import environment
 from jobtree.payload.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.payload.serialize import target_command

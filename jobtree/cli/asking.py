@@ -1,7 +1,7 @@
 """Asking: which tree is meant, and who answers for it.
 
 Owns the choice between the master that lives, one that cannot be seen, and none; knows no verb.
-Read next: ../answers.py, ../mailbox/control.py.
+Read next: ../master/queries.py, ../mailbox/control.py.
 """
 
 from __future__ import annotations
@@ -144,12 +144,13 @@ def _only_looks(verb: str, arguments: dict[str, Any]) -> bool:
 
 
 def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    from jobtree import answers, workflow
+    from jobtree import workflow
+    from jobtree.master import queries
     from jobtree.store.directory import require_tree
 
     require_tree(directory)
     with workflow.opened(directory, looks=True) as (_, store):
-        return answers.answer(store, directory, verb, arguments)
+        return queries.answer(store, directory, verb, arguments)
 
 
 def _answer_from_copy(
@@ -158,7 +159,7 @@ def _answer_from_copy(
     """Answer from a copy of the database, without taking the tree; None if it keeps changing."""
     from tempfile import TemporaryDirectory
 
-    from jobtree import answers
+    from jobtree.master import queries
     from jobtree.store.database import copy_database
     from jobtree.store.directory import require_tree
     from jobtree.store.store import Store
@@ -174,7 +175,7 @@ def _answer_from_copy(
             return None
         store = Store(f"{folder}/tree.db")
         try:
-            found = answers.answer(store, directory, verb, arguments)
+            found = queries.answer(store, directory, verb, arguments)
         finally:
             store.close()
     note(

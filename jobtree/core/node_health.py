@@ -1,7 +1,7 @@
 """Nodes: a ledger of how batch jobs fared on each, and which nodes to keep away from.
 
 Owns the judgement; pure: the clock is an argument. Must not know how a scheduler is told.
-Read next: settling.py, which notes; dispatch.py, which heeds.
+Read next: ../master/issue_events.py, which notes; ../master/dispatch.py, which heeds.
 
 A node is bad when batch jobs fail on it far more often than on all the others: when so many
 failures in so many batch jobs would come by chance, at the others' rate, less than once in a

@@ -1,6 +1,6 @@
 """Names of submissions: unique, readable, searchable, fit for every scheduler. Pure.
 
-Owns how a name is put together; must not know who asks for one. Read next: dispatch.py.
+Owns how a name is put together; must not know who asks for one. Read next: ../master/dispatch.py.
 
     j-CLASS-TREE-ID.EPOCH-NUMBER      j-MapReads-hg38-3f9a2c71.2-117
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from batchsystems.interface import INDEX, JobSpec, Resources
-from jobtree.dispatch import worker_argv
+from jobtree.master.dispatch import worker_argv
 
 RUNS = "runs"
 STATUS, KILLED, TIME, MEMORY = "exit status", "killed", "time limit", "memory"

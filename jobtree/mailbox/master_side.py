@@ -1,6 +1,6 @@
 """The master's side of the mailbox, as one object that a simulation can stand in for.
 
-Owns which result files are being read; knows no colours. Read next: ../master.py.
+Owns which result files are being read; knows no colours. Read next: ../master/loop.py.
 """
 
 from __future__ import annotations

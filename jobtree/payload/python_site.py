@@ -1,7 +1,7 @@
 """What Python's `site` runs at start, which workers leave out: told by the master, done by workers.
 
 Owns which files and modules those are, and their running; must not know why workers leave them
-out (dispatch.py: they start in half the time). Read next: ../worker/process_state.py.
+out (../master/dispatch.py: they start in half the time). Read next: ../worker/process_state.py.
 
 Paths that .pth files add are in sys.path, which workers have from the master. What is left is
 code: finders of editable installs, hooks of coverage tools, sitecustomize.

@@ -15,7 +15,7 @@ from shlex import quote
 from jobtree import stats
 from jobtree.core.issue_states import State
 from jobtree.errors import LostTree, StoreError
-from jobtree.live import Live
+from jobtree.master.run_state import Live
 from jobtree.report.console import PLAIN_ONLY, Terminal, logging_to, terminal
 from jobtree.report.plain import one_line, plural
 from jobtree.report.snapshot import Publisher, Slowest, Snapshot

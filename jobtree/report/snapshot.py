@@ -26,12 +26,12 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jobtree.answers import colours, failures, site_of
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour
-from jobtree.live import Live
 from jobtree.mailbox.files import read_file, write_file
 from jobtree.mailbox.layout import STATUS
+from jobtree.master.queries import colours, failures, site_of
+from jobtree.master.run_state import Live
 
 FORMAT = 1
 MOST_CLASSES = 200

@@ -1,6 +1,6 @@
 """The tree on disk: SQLite, one commit per turn of the master's loop, bounded memory.
 
-Owns tree.db; knows no rule of the tree and nothing of workers. Read next: rows.py, master.py.
+Owns tree.db; knows no rule of the tree and nothing of workers. Read next: rows.py.
 
 What a turn changes is collected and written in one transaction; a job not looked at lately is
 on disk only.

@@ -15,7 +15,6 @@ from jobtree.core import job_states
 from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour, Command, Kind, Requirements
 from jobtree.core.rescue import Ending
-from jobtree.live import Issue, Live
 from jobtree.mailbox import layout
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import (
@@ -32,8 +31,9 @@ from jobtree.mailbox.results import (
     Usage,
     encode_line,
 )
-from jobtree.master import MachineClock
-from jobtree.settling import take_news
+from jobtree.master.issue_events import take_news
+from jobtree.master.loop import MachineClock
+from jobtree.master.run_state import Issue, Live
 from jobtree.store.store import Store
 
 BUDGETS = job_states.Budgets(2, 3)

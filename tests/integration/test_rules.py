@@ -223,7 +223,7 @@ class Uneven(Target):
     )
     script = flow.script.read_text()
     flow.script.write_text(
-        "import jobtree.recalling as recalling\n"
+        "import jobtree.master.recall as recalling\n"
         "recalling.RECALL_S, recalling.TAKE_BACK_S = 0.3, 0.3\n" + script
     )
     flow.run("--maxCpus", "2")

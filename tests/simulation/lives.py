@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobtree.core.submission_names import ID_LENGTH
-from jobtree.live import Live
-from jobtree.master import Master, Unwatched
+from jobtree.master.loop import Master, Unwatched
+from jobtree.master.run_state import Live
 from jobtree.store.holder import Holder, Place
 from jobtree.store.lease import Lease, Leases
 from jobtree.store.store import Store

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobtree import live
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Pickle, Requirements
 from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
+from jobtree.master import run_state
 from jobtree.options import UNLIMITED, Settings
 from jobtree.store import lease, store
 from jobtree.store.database import copy_database
@@ -404,15 +404,15 @@ class Run:
 @contextmanager
 def small_limits(dice: Any) -> Iterator[None]:
     """Make the store's and the queue's memory small, so that small trees overflow them too."""
-    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, live.WINDOW
+    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, run_state.WINDOW
     if dice.random() < 0.5:
         store.JOBS_IN_MEMORY = dice.choice([1, 3, 10])
         store.BIRTHS_IN_MEMORY = dice.choice([1, 2, 5])
-        live.WINDOW = dice.choice([1, 2, 5])
+        run_state.WINDOW = dice.choice([1, 2, 5])
     try:
         yield
     finally:
-        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, live.WINDOW = before
+        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, run_state.WINDOW = before
 
 
 def simulate(seed: int, faulty: bool = True, commands: bool = False) -> World:

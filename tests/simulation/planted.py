@@ -15,14 +15,14 @@ from batchsystems.commandline import clocks, following
 from batchsystems.commandline.clocks import SchedulerClock
 from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.following import Following
-from jobtree import adoption, dispatch, master, rescuing, settling
 from jobtree.core import issue_states, job_states, rescue
 from jobtree.core.issue_states import Action, Change, News, State
 from jobtree.core.job import Colour
 from jobtree.core.rescue import Charge, Verdict
-from jobtree.live import Issue, Live
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
+from jobtree.master import dispatch, issue_events, loop, result_events, watchdog
+from jobtree.master.run_state import Issue, Live
 from jobtree.store import lease, store
 from tests.simulation import disk, lives, worker
 
@@ -31,24 +31,24 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def absence_is_success(patch: pytest.MonkeyPatch) -> None:
     """A job that is gone from the queue is taken for done."""
-    settle = settling._settle
+    settle = issue_events._settle
 
     def lenient(live: Live, issue: Issue, ending: Any) -> None:
         if issue.killed_for.startswith("missing") or ending.reason in ("ENDED", "OK"):
             for job_id in list(issue.open):
-                job = adoption.current(live, issue, job_id)
+                job = result_events.current(live, issue, job_id)
                 issue.open.pop(job_id)
                 if job is not None:
                     live.record(job, "done", job.stack[-1].label, issue=issue.name)
                     live.apply(job, job_states.StepDone())
         settle(live, issue, ending)
 
-    patch.setattr(settling, "_settle", lenient)
+    patch.setattr(issue_events, "_settle", lenient)
 
 
 def stale_attempt_adopted(patch: pytest.MonkeyPatch) -> None:
     """A killed attempt's job is issued again at once, and whoever finishes first is adopted."""
-    kill = settling.kill
+    kill = issue_events.kill
 
     def hasty(live: Live, issue: Issue, why: str) -> None:
         kill(live, issue, why)
@@ -61,7 +61,7 @@ def stale_attempt_adopted(patch: pytest.MonkeyPatch) -> None:
         job = live.store.get(job_id)
         return job if job is not None and job.colour == Colour.GREY else None
 
-    adopt_done = adoption._adopt_done
+    adopt_done = result_events._adopt_done
 
     def blind(live: Live, issue: Issue, line: Done) -> None:
         job = any_grey(live, issue, line.job)
@@ -70,21 +70,21 @@ def stale_attempt_adopted(patch: pytest.MonkeyPatch) -> None:
             line = line._replace(attempt=job.attempt, step=job.step)
         adopt_done(live, issue, line)
 
-    patch.setattr(rescuing, "kill", hasty)
-    patch.setattr(adoption, "current", any_grey)
-    patch.setattr(adoption, "_adopt_done", blind)
+    patch.setattr(watchdog, "kill", hasty)
+    patch.setattr(result_events, "current", any_grey)
+    patch.setattr(result_events, "_adopt_done", blind)
 
 
 def raised_before_read(patch: pytest.MonkeyPatch) -> None:
     """An ended issue's jobs are given back without reading its file to the end."""
-    settle = settling._settle
+    settle = issue_events._settle
 
     def hasty(live: Live, issue: Issue, ending: Any) -> None:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(type(live.mailbox), "read", lambda *_, **__: [])
             settle(live, issue, ending)
 
-    patch.setattr(settling, "_settle", hasty)
+    patch.setattr(issue_events, "_settle", hasty)
 
 
 def claim_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def claim_ignored(patch: pytest.MonkeyPatch) -> None:
 def committed_after(patch: pytest.MonkeyPatch) -> None:
     """Submissions go out before the intent is committed."""
 
-    def act_and_commit(self: master.Master) -> None:
+    def act_and_commit(self: loop.Master) -> None:
         live = self.live
         effects, live.effects = live.effects, []
         for effect in effects:
@@ -109,7 +109,7 @@ def committed_after(patch: pytest.MonkeyPatch) -> None:
         live.ready.committed()
         live.mailbox.forget_bundles(live.take_unused_bundles())
 
-    patch.setattr(master.Master, "commit_and_act", act_and_commit)
+    patch.setattr(loop.Master, "commit_and_act", act_and_commit)
 
 
 def fence_missing(patch: pytest.MonkeyPatch) -> None:
@@ -132,21 +132,21 @@ def mates_pay(patch: pytest.MonkeyPatch) -> None:
     """What was left of a pack is charged like the step that ran."""
 
     def charge(live: Live, issue: Issue, job_id: int) -> None:
-        settling._charge(live, issue, job_id, Verdict(Charge.FAULT, "its pack was lost"))
+        issue_events._charge(live, issue, job_id, Verdict(Charge.FAULT, "its pack was lost"))
 
-    patch.setattr(settling, "hand_back", charge)
+    patch.setattr(issue_events, "hand_back", charge)
 
 
 def mates_pay_silently(patch: pytest.MonkeyPatch) -> None:
     """What was left of a pack loses a retry, with no word of it."""
 
     def charge(live: Live, issue: Issue, job_id: int) -> None:
-        job = adoption.current(live, issue, job_id)
+        job = result_events.current(live, issue, job_id)
         issue.open.pop(job_id, None)
         if job is not None:
             live.apply(job, job_states.StepFailed())
 
-    patch.setattr(settling, "hand_back", charge)
+    patch.setattr(issue_events, "hand_back", charge)
 
 
 def two_commits(patch: pytest.MonkeyPatch) -> None:
@@ -167,10 +167,10 @@ def lease_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
     """The children of a failed step are born."""
-    fail = adoption._adopt_failed
+    fail = result_events._adopt_failed
 
     def fertile(live: Live, issue: Issue, line: Failed) -> None:
-        job = adoption.current(live, issue, line.job)
+        job = result_events.current(live, issue, line.job)
         fail(live, issue, line)
         if job is not None:
             child = job_states.first_job(
@@ -179,7 +179,7 @@ def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
             for born in live.store.add([child]):
                 live.ready.push(born)
 
-    patch.setattr(adoption, "_adopt_failed", fertile)
+    patch.setattr(result_events, "_adopt_failed", fertile)
 
 
 # ---- bugs that were there -----------------------------------------------------------------
@@ -211,9 +211,9 @@ def refused_unread(patch: pytest.MonkeyPatch) -> None:
 
     def release(live: Live, issue: Issue) -> None:
         for job_id in list(issue.open):
-            adoption.hand_back(live, issue, job_id)
+            result_events.hand_back(live, issue, job_id)
 
-    patch.setattr(settling, "_release", release)
+    patch.setattr(issue_events, "_release", release)
 
 
 def unseen_name_absent(patch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def unanswered_forever(patch: pytest.MonkeyPatch) -> None:
 def acts_after_sleep(patch: pytest.MonkeyPatch) -> None:
     """The lease is asked once a turn only: a master may wake up between commit and effects."""
 
-    def commit_and_act(self: master.Master) -> None:
+    def commit_and_act(self: loop.Master) -> None:
         live = self.live
         live.store.commit()
         live.ready.committed()
@@ -243,12 +243,12 @@ def acts_after_sleep(patch: pytest.MonkeyPatch) -> None:
         for effect in effects:
             effect()
 
-    patch.setattr(master.Master, "commit_and_act", commit_and_act)
+    patch.setattr(loop.Master, "commit_and_act", commit_and_act)
 
 
 def directory_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A directory that only a lost attempt had made is never removed."""
-    charge = settling._charge
+    charge = issue_events._charge
 
     def charge_forgetfully(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
         before = live.store.get(job_id)
@@ -257,21 +257,21 @@ def directory_forgotten(patch: pytest.MonkeyPatch) -> None:
         if before is not None and after is not None and not before.has_directory:
             live.store.put(after, after._replace(has_directory=False))
 
-    patch.setattr(settling, "_charge", charge_forgetfully)
+    patch.setattr(issue_events, "_charge", charge_forgetfully)
 
 
 def kill_forgotten(patch: pytest.MonkeyPatch) -> None:
     """What a master that died was about to kill is neither fenced nor killed by the next."""
-    adopt = master.Master._adopt
+    adopt = loop.Master._adopt
 
-    def forgetful(self: master.Master, name: str) -> None:
+    def forgetful(self: loop.Master, name: str) -> None:
         with pytest.MonkeyPatch.context() as inner:
             table = dict(issue_states.TABLE)
             table[State.KILLING, News.KILL] = Change(State.KILLING)
             inner.setattr(issue_states, "TABLE", table)
             adopt(self, name)
 
-    patch.setattr(master.Master, "_adopt", forgetful)
+    patch.setattr(loop.Master, "_adopt", forgetful)
 
 
 def late_order_obeyed(patch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from jobtree import options
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour, Command, Kind, Requirements
 from jobtree.core.job_states import Budgets, first_job
-from jobtree.live import Issue, Live
 from jobtree.mailbox.results import Start
+from jobtree.master.run_state import Issue, Live
 from jobtree.store.rows import Record
 from jobtree.store.store import Store
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from jobtree.adoption import make_moves
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command, Job, Kind, Requirements
 from jobtree.mailbox.results import Done, Log, Usage
+from jobtree.master.result_events import make_moves
 
 BUDGETS = job_states.Budgets(1, 1)
 LINE = Done(

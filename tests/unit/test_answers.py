@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from jobtree.answers import MOST_FAILURES, answer
 from jobtree.core.job import Colour, Command, Kind, Requirements
 from jobtree.core.job_states import Budgets, first_job
 from jobtree.core.node_health import KEPT_AS, Excluded, to_json
+from jobtree.master.queries import MOST_FAILURES, answer
 from jobtree.store.rows import Record
 from jobtree.store.store import Store
 

@@ -17,7 +17,7 @@ import pytest
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour
 from jobtree.errors import UsageError
-from jobtree.live import Live
+from jobtree.master.run_state import Live
 from jobtree.report import block, console
 from jobtree.report.plain import indented, one_line, printable
 from jobtree.report.progress import logging_to, watching

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobtree.core.job import Colour, Command, Job, Kind, Requirements
-from jobtree.dispatch import _runs_in_the_worker
+from jobtree.master.dispatch import _runs_in_the_worker
 
 
 def job(number: int, kind: str, command: bool = False, retried: bool = False) -> Job:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jobtree.core.issue_states import State
-from jobtree.master import Master, Unwatched
+from jobtree.master.loop import Master, Unwatched
 from tests.unit.runs import add_issue, living
 
 

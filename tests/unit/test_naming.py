@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batchsystems.commandline.tracking import called
 from batchsystems.interface import NAME_PATTERN
 from jobtree.core.submission_names import submission_name
-from jobtree.dispatch import _name
+from jobtree.master.dispatch import _name
 from jobtree.store.store import Store
 from tests.unit.runs import living
 

@@ -15,7 +15,7 @@ from jobtree.mailbox import keepalive
 from jobtree.mailbox.keepalive import meanwhile
 from jobtree.mailbox.layout import SUBDIRECTORIES
 from jobtree.mailbox.master_side import Mailbox
-from jobtree.master import Master, Unwatched
+from jobtree.master.loop import Master, Unwatched
 from jobtree.store.lease import RENEW_S, STALE_S, Lease, Leases, Watch, take
 from tests.unit.runs import living
 

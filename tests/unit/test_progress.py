@@ -23,7 +23,7 @@ from jobtree.cli import showing
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour
 from jobtree.core.packing import Measured
-from jobtree.live import Live
+from jobtree.master.run_state import Live
 from jobtree.report.plain import clock_time
 from jobtree.report.progress import Progress, watching
 from jobtree.report.snapshot import read_status

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from batchsystems.errors import Unobtainable
-from jobtree import rescuing
 from jobtree.core.issue_states import News, State
 from jobtree.core.job import Requirements
 from jobtree.core.rescue import NEVER_BEGAN, Policy
-from jobtree.live import Issue
 from jobtree.mailbox.results import Start
+from jobtree.master import watchdog
+from jobtree.master.run_state import Issue
 
 POLICY = Policy(silent_s=100.0, longest_step_s=50.0)
 
@@ -40,15 +40,15 @@ class Look:
                 running=lambda _: self.step, beat=lambda _: self.beat, between=lambda: None
             ),
         )
-        monkeypatch.setattr(rescuing, "take_lines", lambda *_: None)
-        monkeypatch.setattr(rescuing, "forgive", lambda _: None)
-        monkeypatch.setattr(rescuing, "kill", lambda _, issue, why: setattr(self, "killed", why))
+        monkeypatch.setattr(watchdog, "take_lines", lambda *_: None)
+        monkeypatch.setattr(watchdog, "forgive", lambda _: None)
+        monkeypatch.setattr(watchdog, "kill", lambda _, issue, why: setattr(self, "killed", why))
 
     def after(self, seconds: float, running_s: float | None = None) -> str:
         """Look again after so long, in which the job ran for so long; return why it was killed."""
         self.now += seconds
         self.running_s += seconds if running_s is None else running_s
-        rescuing.look(self.live)
+        watchdog.look(self.live)
         return self.killed
 
 
@@ -98,7 +98,7 @@ def test_what_stays_in_the_queue_after_its_results_is_killed_and_given_up_at_las
     """A batch system may show what ran on a lost node until that node is back."""
     look = Look(monkeypatch, State.PUBLISHED, POLICY)
     news: list[News] = []
-    monkeypatch.setattr(rescuing, "take_news", lambda _, issue, each: news.append(each))
+    monkeypatch.setattr(watchdog, "take_news", lambda _, issue, each: news.append(each))
     look.after(POLICY.publish_s)
     assert News.OVERDUE not in news
     look.after(1)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobtree import settling
 from jobtree.core.issue_states import State
 from jobtree.core.job import Requirements
-from jobtree.live import Issue
 from jobtree.mailbox.results import Hello, Line, Returned, Start
+from jobtree.master import issue_events
+from jobtree.master.run_state import Issue
 
 HELLO = Hello("node", 1, "0" * 16, 0.0, "")
 START = Start(1, 1, 0, 0.0)
@@ -37,6 +37,6 @@ def test_launches_go_well_again_only_once_a_worker_does_more_than_begin(
         read=lambda _: lines, hello=lambda _: HELLO, running=lambda _: running
     )
     live: Any = SimpleNamespace(mailbox=mailbox, failed_launches=2)
-    monkeypatch.setattr(settling, "adopt", lambda *_: False)
-    settling.take_lines(live, issue)
+    monkeypatch.setattr(issue_events, "adopt", lambda *_: False)
+    issue_events.take_lines(live, issue)
     assert live.failed_launches == failed

@@ -12,7 +12,7 @@ import pytest
 from jobtree.core.job import Command, Kind, Requirements
 from jobtree.core.job_states import Budgets, first_job
 from jobtree.core.node_health import COOL_DOWN_S, Ledger
-from jobtree.steering import forgive, note_end, resume, take_back
+from jobtree.master.node_exclusion import forgive, note_end, resume, take_back
 from jobtree.store.store import Store
 
 AHEAD_S = 1.7e9

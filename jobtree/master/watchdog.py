@@ -1,6 +1,6 @@
 """Rescuing: the regular looks for issues that are missing, over-long, silent or stuck.
 
-Owns when to look and what evidence to gather; judgement is core/rescue.py's. Read next: master.py.
+Owns when to look and what evidence to gather; judgement is core/rescue.py's. Read next: loop.py.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import logging
 from batchsystems.errors import Unobtainable
 from jobtree.core import rescue
 from jobtree.core.issue_states import News, State
-from jobtree.live import Issue, Live
-from jobtree.settling import kill, take_lines, take_news
-from jobtree.steering import forgive
+from jobtree.master.issue_events import kill, take_lines, take_news
+from jobtree.master.node_exclusion import forgive
+from jobtree.master.run_state import Issue, Live
 
 log = logging.getLogger("jobtree")
 

@@ -1,7 +1,7 @@
 """Adoption: how the lines a worker wrote become events of the tree.
 
 Owns which lines count: only those of a job's current attempt and step. Must not talk to a
-scheduler. Read next: settling.py, for what is left when an issue ends.
+scheduler. Read next: issue_events.py, for what is left when an issue ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command, Job, attempt_count
 from jobtree.core.rescue import Charge, Ending, judge
-from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import failed_log_path, log_path
 from jobtree.mailbox.results import (
     Done,
@@ -25,6 +24,7 @@ from jobtree.mailbox.results import (
     decode_line,
     encode_line,
 )
+from jobtree.master.run_state import Issue, Live
 
 log = logging.getLogger("jobtree")
 

@@ -1,7 +1,7 @@
 """Dispatch: from ready jobs to submissions, while there is room.
 
 Owns how much is out at once and what each issue asks for; must not read results.
-Read next: recalling.py.
+Read next: recall.py.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from jobtree.core.job import Colour, Job, Kind, Requirements
 from jobtree.core.kin_estimates import kind_of
 from jobtree.core.packing import GROWTH, Known, Pack, Ready, plan
 from jobtree.core.submission_names import submission_name
-from jobtree.live import Issue, Live
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
+from jobtree.master.issue_events import give_up
+from jobtree.master.recall import recall
+from jobtree.master.run_state import Issue, Live
 from jobtree.payload.setup_environment import with_submission
-from jobtree.recalling import recall
-from jobtree.settling import give_up
 
+WORKER = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker/start.py"
+)
 LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
@@ -246,8 +249,7 @@ def worker_argv(python: str, order: str) -> tuple[str, ...]:
 
     UTF-8 is its encoding of paths and output, whatever the node's locale.
     """
-    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker/start.py")
-    return (python or sys.executable, "-I", "-S", "-X", "utf8", start, order, INDEX)
+    return (python or sys.executable, "-I", "-S", "-X", "utf8", WORKER, order, INDEX)
 
 
 def _terms(live: Live, submission: str, granted: Requirements) -> Terms:

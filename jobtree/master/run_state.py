@@ -1,7 +1,7 @@
 """What a master knows while it runs: live issues, ready jobs, measured times, effects to come.
 
 Owns that state and how a job's event is carried through the tree and the store; decides
-nothing. Read next: adoption.py, dispatch.py and rescuing.py, which decide.
+nothing. Read next: result_events.py, dispatch.py and watchdog.py, which decide.
 """
 
 from __future__ import annotations

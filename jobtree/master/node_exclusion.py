@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from jobtree.core.node_health import KEPT_AS, from_json, to_json
 from jobtree.core.rescue import NOT_OURS, Ending
-from jobtree.live import Issue, Live
+from jobtree.master.run_state import Issue, Live
 
 log = logging.getLogger("jobtree")
 

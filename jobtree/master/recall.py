@@ -1,7 +1,7 @@
 """Recalling: packs give back what they have not begun, when slots would stay empty.
 
 Owns which packs, how much of each, and what becomes of one that does not answer; must not issue
-anything. Read next: rescuing.py.
+anything. Read next: watchdog.py.
 
 A worker keeps its own share of what it has not begun: it goes on with that at once, while every
 other batch job has to be started.
@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from functools import partial
 from math import ceil
 
-from jobtree.adoption import hand_back
 from jobtree.core.issue_states import State
 from jobtree.core.kin_estimates import kind_of
-from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence, kept_of
-from jobtree.settling import take_lines
+from jobtree.master.issue_events import take_lines
+from jobtree.master.result_events import hand_back
+from jobtree.master.run_state import Issue, Live
 
 RECALL_S = 2.0
 """A pack's unstarted tail is recalled if it would wait for longer than this, or has."""

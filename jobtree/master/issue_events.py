@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
 from batchsystems.jobscript import launch_words
-from jobtree.adoption import adopt, current, hand_back, tell_loss
 from jobtree.core import job_states
 from jobtree.core.issue_states import Action, News, State, advance
 from jobtree.core.job import Job
@@ -25,12 +24,13 @@ from jobtree.core.rescue import (
     judge,
     judge_unclaimed,
 )
-from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.last_error import last_words
 from jobtree.mailbox.results import Hello
+from jobtree.master.node_exclusion import blame, note_end
+from jobtree.master.result_events import adopt, current, hand_back, tell_loss
+from jobtree.master.run_state import Issue, Live
 from jobtree.payload import environment
-from jobtree.steering import blame, note_end
 
 log = logging.getLogger("jobtree")
 

@@ -1,7 +1,7 @@
 """The master: the one process that owns a tree, and its loop.
 
 Owns the order of things in a turn: hear, step, commit, act, wait. Every decision is made
-elsewhere; must not know a scheduler. Read next: live.py, then workflow.py, which builds one.
+elsewhere; must not know a scheduler. Read next: run_state.py, then workflow.py, which builds one.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from functools import partial
 from typing import Protocol
 
 from batchsystems.interface import JobRecord
-from jobtree.adoption import replay_moves
-from jobtree.answers import answer
 from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour
-from jobtree.dispatch import issue_ready
-from jobtree.live import Issue, Live
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
 from jobtree.mailbox.keepalive import meanwhile
-from jobtree.rescuing import check_grace, look
-from jobtree.settling import kill, take_lines, take_news, take_update, tidy_submission
-from jobtree.steering import resume, take_back
+from jobtree.master.dispatch import issue_ready
+from jobtree.master.issue_events import kill, take_lines, take_news, take_update, tidy_submission
+from jobtree.master.node_exclusion import resume, take_back
+from jobtree.master.queries import answer
+from jobtree.master.result_events import replay_moves
+from jobtree.master.run_state import Issue, Live
+from jobtree.master.watchdog import check_grace, look
 from jobtree.store.lease import Lease
 
 log = logging.getLogger("jobtree")

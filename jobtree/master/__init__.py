@@ -1,0 +1,1 @@
+"""The master: issues jobs, reads results, rescues what is lost. Read next: loop.py."""
