@@ -277,7 +277,10 @@ _REFILL: Rule = ("refill budgets, same colour", _refill)
 _ROWS: dict[Colour, tuple[Rule, ...]] = {
     Colour.WHITE: (
         ("grey, next attempt", _issue),
-        *[_NEVER] * 7,
+        _NEVER,
+        _NEVER,
+        ("red: it asks for more than it may ever get", _fail),
+        *[_NEVER] * 4,
         _REFILL,
     ),
     Colour.GREY: (

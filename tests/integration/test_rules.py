@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from batchsystems.conformance import wait_for
-from tests.integration.flows import LONGEST_S, ROOT, Workflow
+from tests.integration.flows import LONGEST_S, ROOT, Workflow, no_traceback
 
 GATED = """
 class Root(Target):
@@ -199,6 +199,35 @@ class Leaf(Target):
     flow.tree = flow.home / "second"
     flow.run("--maxMemory", "500M", "--defaultMemory", "500M")
     assert max(map(int, flow.lines("seen")[6:])) == 1
+
+
+@pytest.mark.parametrize(
+    ("asks", "most"), [('memory="2G"', ("--maxMemory", "1G")), ("cpu=3", ("--maxCpus", "2"))]
+)
+def test_a_job_that_asks_for_more_than_may_be_asked_for_fails_alone_until_more_may(
+    flow: Workflow, asks: str, most: tuple[str, str]
+) -> None:
+    flow.write(
+        f"""
+class Root(Target):
+    def run(self):
+        self.addChildTarget(Leaf("large", {asks}))
+        self.addChildTarget(Leaf("small"))
+class Leaf(Target):
+    def __init__(self, name, **asked):
+        super().__init__(**asked)
+        self.name = name
+    def run(self):
+        note("ran", self.name)
+"""
+    )
+    usual = ("--defaultMemory", "500M", "--retryCount", "3")
+    said = flow.run(*usual, *most, code=1)
+    assert f"but {most[0]} is {most[1].rstrip('G')}: raise it" in said
+    assert flow.lines("ran") == ["small"]
+    assert no_traceback(said)
+    flow.restart(most[0], "4" + most[1][1:])
+    assert flow.lines("ran") == ["small", "large"]
 
 
 def test_a_tail_is_taken_back_from_a_worker_busy_with_a_long_step(flow: Workflow) -> None:
