@@ -7,7 +7,6 @@ Owns what is learnt of one batch system while a tree runs; must not know jobs, n
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from statistics import median
 
 START_S = 0.25
 """What the start of a worker takes, about: no batch job costs less."""
@@ -59,7 +58,7 @@ class Costs:
         self._weigh()
 
     def _weigh(self) -> None:
-        beside_s = median(self._ends) if self._ends else 0.0
+        beside_s = sorted(self._ends)[len(self._ends) // 2] if self._ends else 0.0
         start_s = min(self._starts) if self._starts else 0.0
         self.start_s = min(max(START_S, start_s + beside_s), MOST_S)
 

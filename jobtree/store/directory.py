@@ -6,9 +6,9 @@ in a tree. Read next: mailbox/layout.py, for its files; workflow.py.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
+from _blake2 import blake2b  # hashlib is slower to import
 
 from jobtree.errors import StoreError
 from jobtree.mailbox import layout
@@ -81,7 +81,7 @@ def draft_of(directory: str) -> str:
 
 def _drafts(directory: str) -> str:
     """Return how the names of drafts begin whose makers can be looked at from here."""
-    place = hashlib.sha256("\n".join(here()).encode()).hexdigest()[:8]
+    place = blake2b("\n".join(here()).encode(), digest_size=4).hexdigest()
     return f"{directory}~{os.uname().nodename}.{place}."
 
 

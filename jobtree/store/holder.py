@@ -9,10 +9,10 @@ the same boot of the same machine. From anywhere else it is neither alive nor de
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
+from _blake2 import blake2b  # hashlib is slower to import
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -136,7 +136,7 @@ def _machine_id() -> str:
     for path in MACHINE_IDS:
         with suppress(OSError), open(path, "rb") as file:
             if said := file.read(256).strip():
-                return hashlib.sha256(b"jobtree holder\n" + said).hexdigest()[:32]
+                return blake2b(b"jobtree holder\n" + said, digest_size=16).hexdigest()
     return ""
 
 
@@ -183,7 +183,7 @@ def decode(epoch: int, content: bytes) -> Holder:
             return found
     except (ValueError, TypeError, AttributeError, KeyError):
         pass
-    seen = hashlib.sha256(content).hexdigest()[:16]
+    seen = blake2b(content, digest_size=8).hexdigest()
     return Holder(epoch, "", 0, 0, "", seen, "", 0, False, False, True)
 
 
