@@ -4,8 +4,6 @@ Owns names, defaults and meanings; starts nothing. Read next: docs/options.md, p
 here. An option not given on restart keeps the value the tree was last run with.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

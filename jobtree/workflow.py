@@ -4,8 +4,6 @@ Owns the first state of a tree, and the wiring of a master; decides nothing abou
 Read next: store/directory.py, master/loop.py.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -4,8 +4,6 @@ Owns the data and where each value came from; reads nothing, and must not import
 Read next: ../sitefiles.py, which finds site files; sections.py, what may stand in one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType

@@ -4,8 +4,6 @@ Owns the states of an issue and what must be done at each change; must not touch
 log or scheduler. Read next: TABLE at the end, then rescue.py, which decides when to act.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ Named tuples, because one is its own JSON array and half the size of a dataclass
 Read next: job_states.py, where a job changes colour.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -53,7 +51,7 @@ class Requirements(NamedTuple):
     gpus: int | None = None
     time_s: float | None = None
 
-    def resolve(self, defaults: Requirements) -> Requirements:
+    def resolve(self, defaults: "Requirements") -> "Requirements":
         """Fill what is unset from `defaults`."""
         memory_bytes, cpus, gpus, time_s = self
         return Requirements(

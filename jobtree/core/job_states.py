@@ -4,8 +4,6 @@ Owns every rule by which a job changes colour; must not touch clock, file, log o
 Read next: TABLE at the end, then issue_states.py, the same for issues.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

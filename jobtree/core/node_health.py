@@ -13,8 +13,6 @@ comparison: no step has had a part in that. But where several nodes say the same
 gone well on any, as with a line of the site's setup that fails, no node is at fault.
 """
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import Iterable

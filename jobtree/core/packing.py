@@ -10,8 +10,6 @@ are done in the time that starting all of them would take. That never costs more
 saves: the unstarted tails of packs are recalled once slots are free.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from math import ceil, sqrt
@@ -117,7 +115,7 @@ def slots_of(needs: Requirements) -> int:
     return max(1, needs.cpus or 1)
 
 
-def _fill(queue: deque[Ready], share: int, fair: int, sizes: _Sizes) -> tuple[Pack, bool]:
+def _fill(queue: deque[Ready], share: int, fair: int, sizes: "_Sizes") -> tuple[Pack, bool]:
     """Return a pack of the first jobs of a queue, and whether it is as long as packs should be.
 
     share: of what waits, for each slot there is; fair: for each that is free.

@@ -3,8 +3,6 @@
 Owns those judgements; pure: the clock and all evidence are arguments. Read next: packing.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple

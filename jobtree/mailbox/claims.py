@@ -7,8 +7,6 @@ own file then has two links. The return code of link() is not asked: over NFS a 
 lost after success. The claim file is also the heartbeat: its first line is overwritten.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -5,8 +5,6 @@ Owns `control/`; knows no verb's meaning. Read next: master_side.py.
 A request is one JSON file, its answer another; the asker rings the doorbell and waits.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

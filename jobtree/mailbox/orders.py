@@ -6,8 +6,6 @@ The first line is a JSON object with what all tasks share and the offset of each
 line; so a task of an array reads a few kilobytes, however large the array.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any, NamedTuple

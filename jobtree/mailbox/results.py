@@ -7,8 +7,6 @@ process costs one step at most; it counts for the master once a Synced line behi
 has reached the disk, or once the worker is known to have ended. A torn last line is no error.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ Owns how much is out at once and what each issue asks for; must not read results
 Read next: recall.py.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

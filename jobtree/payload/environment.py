@@ -4,8 +4,6 @@ Owns environment.json and which variables belong to the node; must never print a
 Read next: pickling.py, which needs the script's whereabouts from here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

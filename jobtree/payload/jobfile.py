@@ -8,8 +8,6 @@ and gpus on it (the follow-on) and append `<child command=.../>` to `<children>`
 as a stream, so that a file of a million children needs no tree of elements.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import stat

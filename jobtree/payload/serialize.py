@@ -7,8 +7,6 @@ A pickle holds a Target, and where what was added to it before its run lies; or,
 with it: the first is the one to run. Flat, so that a thousand of them are no deep recursion.
 """
 
-from __future__ import annotations
-
 from _weakref import ref
 from collections.abc import Callable
 from typing import Any, NamedTuple

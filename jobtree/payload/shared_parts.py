@@ -9,8 +9,6 @@ beside them, so that a Target that changes it in its run() changes it for those 
 all had been pickled together: then, and only then, they are pickled anew.
 """
 
-from __future__ import annotations
-
 from _pickle import Pickler, dumps
 from collections.abc import Mapping, Sequence
 from io import BytesIO

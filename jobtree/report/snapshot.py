@@ -18,8 +18,6 @@ clock. issued: batch jobs not ended; running: those whose workers have begun. tr
 batch jobs up now, and since when. failures: the youngest of those that failed for good.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

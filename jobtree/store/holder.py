@@ -7,8 +7,6 @@ A process is looked at only from where its number means the same process: in its
 the same boot of the same machine. From anywhere else it is neither alive nor dead, but unknown.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket
@@ -33,7 +31,7 @@ class Place(NamedTuple):
     boot: str
     namespace: str
 
-    def is_same(self, other: Place) -> bool:
+    def is_same(self, other: "Place") -> bool:
         """Tell whether a process there can be looked at from here."""
         return self == other and bool(self.boot and self.namespace)
 

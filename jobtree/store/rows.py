@@ -3,8 +3,6 @@
 Owns the statements that write them; must not run any. Read next: store.py, which does.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple

@@ -7,8 +7,6 @@ Each thing is looked at for less than a microsecond. What is the same is let be;
 put back, as a limit that only root may raise, makes the process unfit for another Target.
 """
 
-from __future__ import annotations
-
 import _locale
 import _warnings
 import gc

@@ -5,8 +5,6 @@ Read next: payload/jobfile.py for the protocol, steps.py for Targets. A user's e
 ever zero or not: 75, 99, 100 or 255 mean nothing special here.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress

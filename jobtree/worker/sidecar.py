@@ -9,8 +9,6 @@ b"g123;" a step runs as process group 123 (0: none any more), b"l99;" a step beg
 is what the log holds from byte 99 on, b"e" all is published.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from contextlib import suppress

@@ -4,8 +4,6 @@ Owns what success and failure of a step are; must not write results, nor decide 
 Read next: main.py, which does; payload/serialize.py for how a Target comes out of a pickle.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from _contextvars import copy_context
@@ -183,7 +181,7 @@ def _failure(error: BaseException) -> Outcome:
     return Outcome(why[:1000], detail=detail, killed=killed)
 
 
-def _reason(told: TracebackException) -> str:
+def _reason(told: "TracebackException") -> str:
     """Return an exception's type and its whole message as one line, without its notes.
 
     Of a SyntaxError the lines that quote the source come first, and are left out.

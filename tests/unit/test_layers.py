@@ -128,3 +128,22 @@ def test_a_worker_loads_nothing_heavy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_named_tuples_compile_nothing_at_every_start() -> None:
+    """An annotation that is text is compiled when its class is made: a worker has a hundred of
+    them. So modules with named tuples go without `from __future__ import annotations`."""
+    program = """
+import sys, typing
+import jobtree.payload.serialize, jobtree.worker.main, jobtree.workflow
+for name, module in sys.modules.items():
+    for kind in vars(module).values() if name.startswith("jobtree") else ():
+        if isinstance(kind, type) and hasattr(kind, "_fields"):
+            fields = kind.__annotations__.values()
+            if any(isinstance(field, typing.ForwardRef) for field in fields):
+                print(f"{kind.__module__}.{kind.__name__}")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
