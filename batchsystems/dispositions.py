@@ -1,6 +1,6 @@
 """Dispositions: what a process finds set up for its signals by whoever started it.
 
-Owns which of that is undone; imports nothing but `signal`, for workers must start fast. Read next:
+Owns which of that is undone; imports next to nothing, for workers must start fast. Read next:
 transport.py, which needs the exit status of every command.
 
 exec hands on which signals are ignored and which are blocked. Where SIGCHLD is ignored the kernel
@@ -10,9 +10,14 @@ that is started here can be asked to end.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the same calls, without an enum made of each answer
 
 KEPT = frozenset(
     (
@@ -49,14 +54,14 @@ def expected() -> Iterator[None]:
 
 def hear_of_children() -> None:
     """Have the ends of children told to this process, if nobody asked for anything else."""
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _undo() -> tuple[list[int], set[signal.Signals]]:
+def _undo() -> tuple[list[int], set[int]]:
     """Undo what was handed on; return what was ignored, and what was blocked."""
-    ignored = [n for n in _LOOKED_AT if signal.getsignal(n) is signal.SIG_IGN]
+    ignored = [n for n in _LOOKED_AT if signal.getsignal(n) == signal.SIG_IGN]
     for at, number in enumerate(ignored):
         try:
             signal.signal(number, signal.SIG_DFL)
@@ -64,4 +69,4 @@ def _undo() -> tuple[list[int], set[signal.Signals]]:
             ignored = ignored[:at]
             break
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return [int(number) for number in ignored], {signal.Signals(n) for n in blocked}
+    return [*ignored], {*blocked}

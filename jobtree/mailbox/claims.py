@@ -21,7 +21,6 @@ from jobtree.mailbox.files import (
     write_file,
 )
 from jobtree.mailbox.layout import claim_path, fence_path
-from jobtree.mailbox.visibility import require_tree
 
 BEAT_BYTES = 17
 """A beat is a decimal count in 16 columns and a newline, rewritten in place."""
@@ -167,6 +166,8 @@ def heed_fence(tree: str, issue: str) -> str | None:
     StoreError (JT354) if it is the whole tree that is gone from this node.
     """
     if not exists_after_listing(claim_path(tree, issue)):
+        from jobtree.mailbox.visibility import require_tree
+
         require_tree(tree)
         return Fence.STOP
     return read_fence(tree, issue)

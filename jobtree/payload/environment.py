@@ -14,7 +14,6 @@ from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.files import read_file, read_private_range, remove_file, write_file
 from jobtree.mailbox.layout import ENVIRONMENT, SETUP_ENVIRONMENT
-from jobtree.payload.python_site import site_code
 from jobtree.payload.setup_environment import MARK, SHELL_S_OWN, is_plain, shell_lines
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -49,6 +48,8 @@ class Environment(NamedTuple):
 
 def capture() -> Environment:
     """Return the environment of this process, as it is now."""
+    from jobtree.payload.python_site import site_code
+
     directory = os.getcwd()
     umask = os.umask(0o077)
     os.umask(umask)

@@ -9,7 +9,7 @@ with it: the first is the one to run. Flat, so that a thousand of them are no de
 
 from _weakref import ref
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.core.job import Command, Kind, Pickle, Requirements, command_from_wire
 from jobtree.errors import JobTreeError
@@ -19,7 +19,9 @@ from jobtree.payload.environment import main_script
 from jobtree.payload.main_script import Script
 from jobtree.payload.node import Node, TargetBase, node_of
 from jobtree.payload.pickling import dump, explain, load, refuse_without_script
-from jobtree.payload.shared_parts import Shared, dump_apart, shared_by
+
+if TYPE_CHECKING:
+    from jobtree.payload.shared_parts import Shared
 
 _PLAIN = (str, int, float, bool, bytes, type(None), Node)
 
@@ -69,8 +71,10 @@ def _command(target: TargetBase, where: Pickle) -> Command:
     return Command(Kind.TARGET, target._jobtree_label(), "", node.requirements, where, node.isolate)
 
 
-def _shared(targets: list[TargetBase]) -> Shared | None:
+def _shared(targets: list[TargetBase]) -> "Shared | None":
     """Return what Targets have in common; None if one has another, or cannot be pickled."""
+    from jobtree.payload.shared_parts import shared_by
+
     try:
         shared = shared_by(targets)
     except Exception:  # noqa: BLE001 - it is told when it is pickled in earnest
@@ -79,9 +83,11 @@ def _shared(targets: list[TargetBase]) -> Shared | None:
 
 
 def _apart(
-    targets: list[TargetBase], links: list[tuple[Any, ...]], shared: Shared, bundle: BundleWriter
+    targets: list[TargetBase], links: list[tuple[Any, ...]], shared: "Shared", bundle: BundleWriter
 ) -> Command:
     """Pickle Targets, the last first: what hangs on one is pickled before it."""
+    from jobtree.payload.shared_parts import dump_apart
+
     common = bundle.add(_pickled(targets[0], shared.things)) if shared.things else None
     made: dict[int, list[object]] = {}
     command: Command | None = None

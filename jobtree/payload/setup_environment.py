@@ -7,7 +7,6 @@ that holds the rest; must not print a variable. Read next: environment.py, what 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 
 SEEN = frozenset(
@@ -27,8 +26,9 @@ SHELL_S_OWN = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
 AWKWARD = frozenset(("BASHOPTS", "EUID", "IFS", "PPID", "SHELLOPTS", "UID"))
 """What a shell sets for itself, and what it cannot or must not be told."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FUNCTION = re.compile(r"BASH_FUNC_([^%()]+)(%%|\(\))")
+_NOT_PLAIN = AWKWARD | SHELL_S_OWN
+
+_FUNCTION = r"BASH_FUNC_([^%()]+)(%%|\(\))"
 
 
 def with_submission(environ: Mapping[str, str]) -> dict[str, str]:
@@ -42,14 +42,16 @@ def with_submission(environ: Mapping[str, str]) -> dict[str, str]:
 
 def is_plain(name: str) -> bool:
     """Tell whether a shell can hand on a variable of this name, as it is."""
-    return _NAME.fullmatch(name) is not None and name not in AWKWARD | SHELL_S_OWN
+    return name.isidentifier() and name.isascii() and name not in _NOT_PLAIN
 
 
 def shell_lines(environ: Mapping[str, str]) -> bytes:
     """Return the lines by which a shell takes these variables, and bash its functions."""
+    import shlex  # masters alone need it
+
     lines = [f"{MARK}=begun; export {MARK}"]
     for name, value in environ.items():
-        function = _FUNCTION.fullmatch(name)
+        function = re.fullmatch(_FUNCTION, name)
         if is_plain(name) and name != MARK:
             lines.append(f"export {name}={shlex.quote(value)}")
         elif function is not None and value.startswith("()"):

@@ -12,7 +12,7 @@ import re
 LET_GROW_BYTES = 1024 * 1024
 """A running step's output may be longer than what is kept of it by this much."""
 
-_MARK = re.compile(rb"\n\[\.\.\. (\d+) bytes cut \.\.\.\]\n")
+_MARK = rb"\n\[\.\.\. (\d+) bytes cut \.\.\.\]\n"
 _LONGEST_MARK = 64
 _KEEP_SIZE_AND_PUNCH = 3
 _TRIES = 5
@@ -29,7 +29,7 @@ def cut(fd: int, began: int, most: int) -> int:
     if size - began <= most + _LONGEST_MARK:
         return size - began
     head, tail = most // 2, most - most // 2
-    before = _MARK.match(os.pread(fd, _LONGEST_MARK, began + head))
+    before = re.match(_MARK, os.pread(fd, _LONGEST_MARK, began + head))
     gone = int(before[1]) - len(before[0]) if before else 0
     for _ in range(_TRIES):
         mark = b"\n[... %d bytes cut ...]\n" % (gone + size - began - head - tail)

@@ -34,7 +34,6 @@ from jobtree.mailbox.files import exists_after_listing, remove_file
 from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
 from jobtree.mailbox.results import End, Hello
-from jobtree.mailbox.visibility import require_tree
 from jobtree.mailbox.worker_side import Ledger
 from jobtree.payload.context import LocalDirectory, scratch_on_node
 from jobtree.payload.environment import load
@@ -97,8 +96,7 @@ def _work(order: str, index: int) -> int:
             raise FileNotFoundError(order)
         terms, pack = read_order(order, index)
     except FileNotFoundError:
-        require_tree(tree)
-        return NOT_OURS
+        return _missing(tree)
     except (ValueError, KeyError, TypeError) as error:
         raise WorkerFailure(f"the order cannot be read: {error}") from error
     if terms.submission != os.path.basename(order):
@@ -145,6 +143,14 @@ def _work(order: str, index: int) -> int:
         local.remove()
     _leave_behind(shift)
     return PUBLISHED
+
+
+def _missing(tree: str) -> int:
+    """Leave an order that was withdrawn. Raises StoreError if it is the tree that is not there."""
+    from jobtree.mailbox.visibility import require_tree
+
+    require_tree(tree)
+    return NOT_OURS
 
 
 def _tell_order_is_anothers(order: str, submission: str) -> None:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import _thread
 import builtins
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jobtree.payload.environment import Environment, step_environ
-from jobtree.payload.python_site import run_site_code
 from jobtree.worker.interpreter_state import ProcessState, draw_anew
 from jobtree.worker.leftover_threads import wait_for_stragglers
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the same calls, without an enum made of each answer
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
@@ -119,6 +122,8 @@ class Surroundings:
         if not self._site_to_do:
             return
         self._site_to_do = False
+        from jobtree.payload.python_site import run_site_code
+
         run_site_code(self._site_code)
         vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit
         self._set_interpreter()

@@ -10,11 +10,10 @@ is what the log holds from byte 99 on, b"e" all is published.
 """
 
 import os
-import signal
 from contextlib import suppress
 from select import POLLIN, poll
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobtree.mailbox.claims import write_beat
 from jobtree.mailbox.descriptors import identity, leads_to, lift
@@ -22,6 +21,11 @@ from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import Synced, append_line
 from jobtree.worker.log_limit import Bound
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the same calls, without an enum made of each answer
 
 SYNC_EVERY_S = 0.2
 KILL_ROUNDS, KILL_ROUND_S = 50, 0.05
