@@ -1,7 +1,7 @@
 """`kill` and `clean`: the verbs that end things.
 
 Owns what is asked, said and refused before anything goes; batch jobs are ended by the master,
-or by workflow.kill_left where none lives. Read next: asking.py.
+or by workflow.kill_left where none lives. Read next: client.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from shlex import quote
 
-from jobtree.cli.asking import ask, living, note, tree_of
+from jobtree.cli.client import ask, living, note, tree_of
 from jobtree.errors import StoreError, UsageError
 from jobtree.mailbox.files import random_name, remove_tree
 from jobtree.store import lease

@@ -1,6 +1,6 @@
 """`status`, `logs`, `stats` and `nodes`: the verbs that tell where a tree stands.
 
-Owns what they print; where the answers come from is asking.py's. Read next: showing.py.
+Owns what they print; where the answers come from is client.py's. Read next: render.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import time
 from typing import Any
 
-from jobtree.cli import showing
-from jobtree.cli.asking import UNANSWERED, ask, living, tree_of
+from jobtree.cli import render as showing
+from jobtree.cli.client import UNANSWERED, ask, living, tree_of
 from jobtree.errors import UsageError
 from jobtree.report.snapshot import FORMAT, read_status
 from jobtree.store.holder import Holder

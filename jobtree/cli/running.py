@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from jobtree.cli.asking import tree_of
+from jobtree.cli.client import tree_of
 from jobtree.cli.main import INTERRUPTED
 from jobtree.workflow import Outcome, run_command
 from jobtree.workflow import restart as restart_tree

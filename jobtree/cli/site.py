@@ -1,7 +1,7 @@
 """`site`: what the site files say of this cluster, and what is wrong in them.
 
 Owns what `show` and `check` print; the files are batchsystems.sitefiles' own. Read next:
-siteinit.py, sitedoctor.py, ../../batchsystems/site/schema.py.
+site_init.py, site_doctor.py, ../../batchsystems/site/schema.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     """Import what one verb needs, and no more."""
     from importlib import import_module
 
-    home = {"init": "siteinit", "doctor": "sitedoctor"}
+    home = {"init": "site_init", "doctor": "site_doctor"}
     module = import_module(f"jobtree.cli.{home.get(name, 'site')}")
     found: Callable[[argparse.Namespace], int] = getattr(module, name)
     return found

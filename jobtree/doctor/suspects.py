@@ -1,6 +1,6 @@
 """Suspects: which key of the site file the batch system's words accuse. Pure.
 
-Owns the words by which keys are known; knows no batch system. Read next: troubles.py.
+Owns the words by which keys are known; knows no batch system. Read next: diagnosis.py.
 """
 
 from __future__ import annotations

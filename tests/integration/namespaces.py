@@ -31,7 +31,7 @@ MOUNT = (
 BENT = """
 import sys
 from jobtree.store import lease
-from jobtree.cli import asking, ending
+from jobtree.cli import client as asking, ending
 lease.STALE_S, lease.POLL_S, asking.ANSWER_S = 3.0, 0.1, 1.0
 from jobtree.cli import main, reading
 reading.STALE_S = 0.0

@@ -240,7 +240,7 @@ def test_a_master_on_another_host_is_asked_through_the_tree(jobtree: Shell):
 
 def in_a_hurry(jobtree: Shell, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys; from jobtree.cli import asking; asking.ANSWER_S = 1.0; "
+        "import sys; from jobtree.cli import client as asking; asking.ANSWER_S = 1.0; "
         f"from jobtree.cli.main import main; sys.exit(main({list(arguments)}))"
     )
     return subprocess.run(

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems.conformance import wait_for
-from jobtree.cli.sitedoctor import _ended_by_signals
-from jobtree.doctor.canaries import ORDER
+from jobtree.cli.site_doctor import _ended_by_signals
+from jobtree.doctor.canary import ORDER
 from tests.integration.flows import ROOT
 from tests.unit.slurmfake import FakeSlurm, use
 

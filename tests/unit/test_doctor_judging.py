@@ -12,12 +12,12 @@ from batchsystems.interface import JobEnd, Reason, Refused
 from batchsystems.site import Site
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.schema import Schema
-from jobtree.doctor import canaries as jobs
-from jobtree.doctor.canaries import Haste, Means, canaries, first_canary
-from jobtree.doctor.findings import Around, Case, Delay, Grade, Verdict, Visit
-from jobtree.doctor.judging import all_passed, judge
+from jobtree.doctor import canary as jobs
+from jobtree.doctor.canary import Haste, Means, canaries, first_canary
+from jobtree.doctor.grading import all_passed, judge
+from jobtree.doctor.model import Around, Case, Delay, Grade, Verdict, Visit
+from jobtree.doctor.node_script import UNANSWERED
 from jobtree.doctor.suspects import Suspects, blamed
-from jobtree.doctor.visit import UNANSWERED
 
 SCHEMA = Schema(registry.sections())
 KEYS = [key for key in SCHEMA.keys if key.startswith("slurm.")]

@@ -29,11 +29,11 @@ from batchsystems.interface import (
 from batchsystems.singlemachine import SingleMachine
 from batchsystems.site import Site
 from batchsystems.sitefiles import Place, site_at
-from jobtree.doctor import canaries as jobs
-from jobtree.doctor.canaries import Canary, Haste
-from jobtree.doctor.clinic import Report, Wishes, examine
-from jobtree.doctor.findings import Grade
-from jobtree.doctor.rounds import Limits, Round, place
+from jobtree.doctor import canary as jobs
+from jobtree.doctor.canary import Canary, Haste
+from jobtree.doctor.examination import Report, Wishes, examine
+from jobtree.doctor.model import Grade
+from jobtree.doctor.runner import Limits, Round, place
 from jobtree.options import settle
 from tests.unit import sgefake
 from tests.unit.slurmfake import FakeSlurm, use
@@ -376,26 +376,26 @@ def test_what_is_waited_for_is_told(tmp_path: Path) -> None:
 
 
 def test_an_answer_of_another_round_is_none(tmp_path: Path) -> None:
-    from jobtree.doctor import visit
+    from jobtree.doctor import node_script
 
-    (tmp_path / visit.PING).write_text("another")
-    assert visit.visit(str(tmp_path), "token", "") == visit.UNANSWERED
-    assert visit.visit(str(tmp_path / "nowhere"), "token", "") == visit.UNWRITABLE
+    (tmp_path / node_script.PING).write_text("another")
+    assert node_script.visit(str(tmp_path), "token", "") == node_script.UNANSWERED
+    assert node_script.visit(str(tmp_path / "nowhere"), "token", "") == node_script.UNWRITABLE
 
 
 def test_a_node_s_half_of_the_exchange(tmp_path: Path) -> None:
-    from jobtree.doctor import visit
+    from jobtree.doctor import node_script
 
     results: list[int] = []
     node = threading.Thread(
-        target=lambda: results.append(visit.visit(str(tmp_path), "token", str(tmp_path)))
+        target=lambda: results.append(node_script.visit(str(tmp_path), "token", str(tmp_path)))
     )
     node.start()
-    wait_until((tmp_path / visit.HELLO).exists)
-    os.rename(written(tmp_path / "draft", "token"), tmp_path / visit.PING)
+    wait_until((tmp_path / node_script.HELLO).exists)
+    os.rename(written(tmp_path / "draft", "token"), tmp_path / node_script.PING)
     node.join()
     assert results == [0]
-    assert (tmp_path / visit.PONG).exists()
+    assert (tmp_path / node_script.PONG).exists()
 
 
 def written(path: Path, text: str) -> Path:

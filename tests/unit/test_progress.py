@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from batchsystems.conformance import sh, wait_for
-from jobtree.cli import showing
+from jobtree.cli import render
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour
 from jobtree.core.packing import Measured
@@ -77,7 +77,7 @@ def test_it_says_since_when_a_batch_system_gave_no_complete_answer(live: Live, s
         (told,) = status(live)["troubles"]
     assert told["batch_system"] == "slurm"
     assert "squeue's answer is not whole" in told["what"]
-    line = next(each for each in showing.status(status(live)).splitlines() if ", since " in each)
+    line = next(each for each in render.status(status(live)).splitlines() if ", since " in each)
     at = clock_time(told["since"])
     assert line.startswith(f"  slurm, since {at}: no complete answer (")
 

@@ -1,7 +1,7 @@
 """`site doctor`: canary jobs, a table of what passed, and a remedy for what did not.
 
 Owns the table, the JSON and the exit status; the examination is ../doctor's. Read next:
-../doctor/clinic.py.
+../doctor/examination.py.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from batchsystems import dispositions
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree.cli.main import INTERRUPTED
-from jobtree.doctor.canaries import QUICK, Haste
-from jobtree.doctor.clinic import Report, Wishes, examine
-from jobtree.doctor.findings import Grade, Verdict
-from jobtree.doctor.judging import all_passed
-from jobtree.doctor.rounds import Limits
+from jobtree.doctor.canary import QUICK, Haste
+from jobtree.doctor.examination import Report, Wishes, examine
+from jobtree.doctor.grading import all_passed
+from jobtree.doctor.model import Grade, Verdict
+from jobtree.doctor.runner import Limits
 from jobtree.options import Settings, settle
 from jobtree.report.console import is_terminal
 from jobtree.report.plain import one_line, printable

@@ -1,7 +1,7 @@
 """Rounds: canaries submitted, watched to their ends, and cleaned up after.
 
 Owns a directory of its own on the shared file system, and every batch job of a round: whatever
-ends it, none of them stays. Judges nothing. Read next: judging.py.
+ends it, none of them stays. Judges nothing. Read next: grading.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from batchsystems.errors import SiteError, Unobtainable
 from batchsystems.interface import Accepted, BatchSystem, JobEnd, Refused
-from jobtree.doctor.canaries import SEED, VISIT, Canary
-from jobtree.doctor.findings import Case, Delay, Visit
-from jobtree.doctor.visit import HELLO, PING, PONG
+from jobtree.doctor.canary import SEED, VISIT, Canary
+from jobtree.doctor.model import Case, Delay, Visit
+from jobtree.doctor.node_script import HELLO, PING, PONG
 from jobtree.mailbox.files import exists_after_listing, random_name, remove_tree, write_file
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT
 from jobtree.payload.environment import capture, write_setup

@@ -1,7 +1,7 @@
 """Troubles: what may keep any canary from showing what it is to show. Pure.
 
 Owns refusals, waiting, and ends that no canary asked for, with their remedies. Read next:
-suspects.py, which key of the site file is at fault; verdicts.py, each check by itself.
+suspects.py, which key of the site file is at fault; checks.py, each check by itself.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.jobscript import KEY
-from jobtree.doctor import canaries as jobs
-from jobtree.doctor.findings import Around, Case, Delay, Grade, Verdict, on_node
+from jobtree.doctor import canary as jobs
+from jobtree.doctor.model import Around, Case, Delay, Grade, Verdict, on_node
 from jobtree.doctor.suspects import Suspects, blamed
 
 SHARE = (

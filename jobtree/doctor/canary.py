@@ -1,6 +1,6 @@
 """Canaries: the jobs that show whether a site works, each for one thing. Pure.
 
-Owns what they run and what they ask for; must not run or judge anything. Read next: judging.py.
+Owns what they run and what they ask for; must not run or judge anything. Read next: grading.py.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def canaries(means: Means, haste: Haste, quick: bool = False) -> list[Canary]:
     """Return the others, those that take longest first."""
     place, python = means.directory, means.python
     slow = [] if quick else [_too_long(haste)]
-    visitor = os.path.join(os.path.dirname(os.path.abspath(__file__)), "visit.py")
+    visitor = os.path.join(os.path.dirname(os.path.abspath(__file__)), "node_script.py")
     return [
         *slow,
         *([_too_much(means, haste)] if means.memory else []),

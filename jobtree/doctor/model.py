@@ -1,7 +1,7 @@
 """Findings: what became of canaries, and what a verdict on them is. Pure data.
 
-Owns the words in which rounds.py, judging.py and the command line talk; decides nothing.
-Read next: judging.py.
+Owns the words in which runner.py, grading.py and the command line talk; decides nothing.
+Read next: grading.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from batchsystems.interface import JobEnd, Refused
 from batchsystems.site import Site
-from jobtree.doctor.canaries import Canary, Means
+from jobtree.doctor.canary import Canary, Means
 
 
 class Grade(enum.Enum):
@@ -65,7 +65,7 @@ class Case:
 
 
 class Visit(NamedTuple):
-    """What the exchange with a node told. hello, pong: as visit.py wrote them.
+    """What the exchange with a node told. hello, pong: as node_script.py wrote them.
 
     hello_at, ping_at, pong_at: when they were seen, and sent, here.
     """

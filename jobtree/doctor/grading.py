@@ -1,17 +1,17 @@
 """Judging: from what became of canaries to a verdict on each check. Pure.
 
 Owns the order of rows, and which failure explains which; must not run or print anything.
-Read next: verdicts.py, each check by itself; troubles.py, what may happen to all.
+Read next: checks.py, each check by itself; diagnosis.py, what may happen to all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobtree.doctor import canaries as jobs
-from jobtree.doctor.findings import Around, Case, Grade, Verdict, Visit
-from jobtree.doctor.troubles import trouble
-from jobtree.doctor.verdicts import JUDGES, OF_VISIT
+from jobtree.doctor import canary as jobs
+from jobtree.doctor.checks import JUDGES, OF_VISIT
+from jobtree.doctor.diagnosis import trouble
+from jobtree.doctor.model import Around, Case, Grade, Verdict, Visit
 
 
 def judge(cases: Mapping[str, Case], visit: Visit, around: Around) -> list[Verdict]:

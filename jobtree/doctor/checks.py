@@ -1,7 +1,7 @@
 """Verdicts: what counts as passed, check by check, and what is to be changed otherwise. Pure.
 
 Owns a function for each row of the table; must not run, read or print anything.
-Read next: judging.py, which calls them.
+Read next: grading.py, which calls them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable
 
 from batchsystems.interface import Reason
-from jobtree.doctor import canaries as jobs
-from jobtree.doctor.findings import (
+from jobtree.doctor import canary as jobs
+from jobtree.doctor.diagnosis import SHARE, told
+from jobtree.doctor.model import (
     Around,
     Case,
     Delay,
@@ -24,8 +25,7 @@ from jobtree.doctor.findings import (
     status_of,
     word_s,
 )
-from jobtree.doctor.troubles import SHARE, told
-from jobtree.doctor.visit import UNANSWERED, UNWRITABLE
+from jobtree.doctor.node_script import UNANSWERED, UNWRITABLE
 
 SLOW_FILES_S = 5.0
 

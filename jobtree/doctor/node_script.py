@@ -1,7 +1,7 @@
 """Visit: what a canary does on a node: `python -I -S .../visit.py DIRECTORY TOKEN SCRATCH`.
 
 Owns the node's half of an exchange of files, and the look at its scratch; imports the standard
-library and this package's lightest parts. Read next: rounds.py, the other half.
+library and this package's lightest parts. Read next: runner.py, the other half.
 
 Exit status: 0 once it was answered; 87 if nobody answered, 88 if it cannot write.
 """

@@ -1,6 +1,6 @@
 """Clinic: one whole examination of a site, from its site file to verdicts and measures.
 
-Owns the order of its rounds, and that nothing of them stays. Read next: rounds.py.
+Owns the order of its rounds, and that nothing of them stays. Read next: runner.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from batchsystems import registry
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import schema
-from jobtree.doctor.canaries import RUNS, VISIT, Haste, Means, canaries, first_canary
-from jobtree.doctor.findings import Around, Case, Grade, Verdict, Visit, clock_of, word_s
-from jobtree.doctor.judging import judge
-from jobtree.doctor.rounds import Limits, Round, place
+from jobtree.doctor.canary import RUNS, VISIT, Haste, Means, canaries, first_canary
+from jobtree.doctor.grading import judge
+from jobtree.doctor.model import Around, Case, Grade, Verdict, Visit, clock_of, word_s
+from jobtree.doctor.runner import Limits, Round, place
 from jobtree.options import Settings
 
 
