@@ -16,7 +16,7 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Self
 
-from batchsystems import defaultfiles, sgedefaults, slurmdefaults
+from batchsystems import sgedefaults, slurmdefaults
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     Dialect,
@@ -28,6 +28,7 @@ from batchsystems.commandline.dialect import (
     Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.common import default_files
 from batchsystems.drmaaanswers import read_kill, read_look, read_submission
 from batchsystems.drmaanative import native_specification
 from batchsystems.drmaascript import job_script
@@ -40,7 +41,7 @@ from batchsystems.sgeasking import known_limits
 from batchsystems.sgewords import LEFT_BY_A_JOB, NODE_S_OWN, SgeSettings
 from batchsystems.site import Site
 from batchsystems.slurmwords import SlurmSettings
-from batchsystems.transport import Command, Ran
+from batchsystems.transport.local import Command, Ran
 
 DIRECTORY = "drmaa"
 """In the caller's directory: the journal, and the scripts of jobs."""
@@ -186,7 +187,7 @@ class Drmaa(CommandLine):
             family = family_of(" ".join(self._line.about.values()))
             if family.name == "sge":  # its requests in a working directory: the process is in /
                 common = sgedefaults.common({**os.environ, **library.env})
-                requests = defaultfiles.read(sgedefaults.paths(common, sgedefaults.REQUESTS)[:2])
+                requests = default_files.read(sgedefaults.paths(common, sgedefaults.REQUESTS)[:2])
                 sgedefaults.require_harmless(requests, (), drmaa=True)
         except BaseException:
             self._line.close()

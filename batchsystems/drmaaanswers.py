@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned, Unkilled
+from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.drmaasession.book import submission_of
 from batchsystems.drmaasession.ends import ON_ERROR
 from batchsystems.drmaawords import DENIALS, ERRORS, LATER, PHASES, UNREACHED
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.jobscript import NOT_LAUNCHED
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 ENFORCED = (signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2)
 """By these a cluster ends what exceeds a limit."""

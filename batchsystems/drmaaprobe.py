@@ -1,7 +1,7 @@
 """Probe: what a cluster behind a DRMAA library reveals of itself, as a site file.
 
 Owns the questions and the reading of their answers; runs nothing itself. Read next: sgeprobe.py,
-which tells more of a Grid Engine; probing.py, which asks and writes.
+which tells more of a Grid Engine; probe.py, which asks and writes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from batchsystems.drmaasession.library import find
 from batchsystems.drmaasession.line import HOME
 from batchsystems.drmaawords import DrmaaSettings, family_of
 from batchsystems.errors import BatchSystemError, Unobtainable
-from batchsystems.probing import PACKED, Draft, Line, Probe, Table
+from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.sgeprobe import SgeProbe
 from batchsystems.site.writing import write_value
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 ASK = f"import sys; sys.path.insert(0, {HOME!r}); from batchsystems.drmaaprobe import tell; tell()"
 

@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Sequence
 
 from batchsystems.commandline.dialect import Request
+from batchsystems.common.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.interface import INDEX
-from batchsystems.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.sgeasking import given_words
 from batchsystems.sgewords import AWKWARD, KILL_NOTED, NODE_S_OWN, NOT_INHERITED, RERUN_STATUS
 

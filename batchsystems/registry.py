@@ -15,7 +15,7 @@ from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 
 if TYPE_CHECKING:
-    from batchsystems.probing import Probe
+    from batchsystems.probe import Probe
     from batchsystems.site.fields import Section
 
 ENTRY_POINTS = "jobtree.batchsystems"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
-from batchsystems import defaultfiles, sgedefaults, sgeroom
+from batchsystems import sgedefaults, sgeroom
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -29,8 +29,9 @@ from batchsystems.commandline.dialect import (
     Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.common import default_files
+from batchsystems.common.jobscript import NOT_LAUNCHED, private_lines, setup_lines
 from batchsystems.interface import INDEX, Caller, Resources
-from batchsystems.jobscript import NOT_LAUNCHED, private_lines, setup_lines
 from batchsystems.sgeanswers import (
     NATIVE,
     is_damaged,
@@ -55,7 +56,7 @@ from batchsystems.sgewords import (
     SgeSettings,
 )
 from batchsystems.site import Site
-from batchsystems.transport import Command, Private, Ran, Transport
+from batchsystems.transport.local import Command, Private, Ran, Transport
 
 MOST_ENVIRONMENTS = 16
 """So many parallel environments are looked at, to find one for jobs of several cpus."""
@@ -315,8 +316,8 @@ class Sge(CommandLine):
         clock: Clock | None = None,
     ) -> None:
         common = sgedefaults.common(os.environ)
-        requests = defaultfiles.read(sgedefaults.paths(common, sgedefaults.REQUESTS))
-        listings = defaultfiles.read(sgedefaults.paths(common, sgedefaults.LISTINGS))
+        requests = default_files.read(sgedefaults.paths(common, sgedefaults.REQUESTS))
+        listings = default_files.read(sgedefaults.paths(common, sgedefaults.LISTINGS))
         sgedefaults.require_harmless(requests, listings)
         wishes = sgedefaults.read_wishes(requests)
         dialect = SgeDialect(settings, wishes.options)

@@ -40,7 +40,7 @@ from batchsystems.sgewords import (
     UNANSWERED,
     UNJUDGED,
 )
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 NATIVE = re.compile(r"(\d{1,12})(?:\.([1-9]\d{0,8}))?")
 _MOST_TASKS = 10**6

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from batchsystems.defaultfiles import Defaults
+from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 
 LOCATION = frozenset(

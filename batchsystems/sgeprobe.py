@@ -1,7 +1,7 @@
 """SgeProbe: what a Grid Engine reveals of itself, for `site init`. Pure.
 
 Owns what is asked and how the answers are weighed, as Grid Engine 8.1.9 was seen to answer
-(tests/data/sge); must not run anything. Read next: probing.py, sgewords.py.
+(tests/data/sge); must not run anything. Read next: probe.py, sgewords.py.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from batchsystems.errors import Unobtainable
-from batchsystems.probing import PACKED, Draft, Line, Probe, Table
+from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge import SgeDialect
 from batchsystems.sgewords import RESOURCE
 from batchsystems.site.writing import write_value
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 MEMORY = ("h_vmem", "m_mem_free", "mem_free", "virtual_free")
 """Resources by which memory is asked for, the usual ones first."""

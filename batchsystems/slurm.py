@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
-from batchsystems import defaultfiles, slurmdefaults, slurmroom
+from batchsystems import slurmdefaults, slurmroom
 from batchsystems.commandline import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -27,8 +27,9 @@ from batchsystems.commandline.dialect import (
     Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.common import default_files
+from batchsystems.common.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.interface import INDEX, Caller, JobEnd, Reason, Resources
-from batchsystems.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.site import Site
 from batchsystems.slurmanswers import (
     HISTORY_FIELDS,
@@ -45,7 +46,7 @@ from batchsystems.slurmanswers import (
 from batchsystems.slurmasking import asking
 from batchsystems.slurmreasons import meaning, never
 from batchsystems.slurmwords import SlurmSettings
-from batchsystems.transport import Command, Ran, Transport
+from batchsystems.transport.local import Command, Ran, Transport
 
 ZONES_S = 26 * 3600.0
 """The clocks of two zones differ by no more."""
@@ -255,7 +256,7 @@ class Slurm(CommandLine):
         clock: Clock | None = None,
     ) -> None:
         own = slurmdefaults.with_wishes(settings or SlurmSettings(), os.environ)
-        defaults = slurmdefaults.defaults_of(defaultfiles.read([slurmdefaults.FILE]))
+        defaults = slurmdefaults.defaults_of(default_files.read([slurmdefaults.FILE]))
         slurmdefaults.require_harmless(defaults)
         super().__init__(SlurmDialect(own, defaults), pace, patience, transport, clock)
         self.tell_wishes(*slurmdefaults.wishes(own, os.environ))

@@ -25,7 +25,7 @@ from batchsystems.commandline.dialect import (
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.slurmreasons import CLIENT, GONE, POLICY, REFUSALS, UNANSWERED, submitting
 from batchsystems.slurmwords import ENDS, STATES, STUCK_REASONS
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 QUEUE_FIELDS = (
     ("JobArrayID", 24),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from batchsystems.defaultfiles import Defaults
+from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.slurmwords import SlurmSettings
 

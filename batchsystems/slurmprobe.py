@@ -1,7 +1,7 @@
 """SlurmProbe: what a Slurm reveals of itself, for `site init`. Pure.
 
 Owns what is asked and how the answers are read and weighed, as Slurm 22.05 was seen to answer
-(tests/data/slurm); must not run anything. Read next: probing.py, slurmwords.py.
+(tests/data/slurm); must not run anything. Read next: probe.py, slurmwords.py.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from batchsystems.commandline.dialect import Queue
 from batchsystems.errors import Unobtainable
-from batchsystems.probing import PACKED, Draft, Line, Probe, Table
+from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.site.writing import write_size, write_time, write_value
 from batchsystems.slurm import SlurmDialect
 from batchsystems.slurmanswers import SHAPES, read_partitions, read_seconds
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 ASSOCIATION = ("account", "user", "partition", "defaultqos", "maxsubmitjobs", "grpsubmitjobs")
 QOS = ("name", "maxsubmitjobsperuser", "maxsubmitjobsperaccount", "grpsubmitjobs")

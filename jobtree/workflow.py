@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple
 
-from batchsystems import dispositions, registry
+from batchsystems import registry, signals
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
@@ -175,7 +175,7 @@ def _start(directory: str, given: object, root: Callable[[BundleWriter], Command
     return _continue(directory, given, None, fresh=True)
 
 
-@dispositions.expected()
+@signals.expected()
 def _continue(
     directory: str, given: object, surroundings: environment.Environment | None, fresh: bool = False
 ) -> Outcome:
@@ -376,7 +376,7 @@ def _signals(master: Master) -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-@dispositions.expected()
+@signals.expected()
 def kill_left(
     directory: str, site_file: str | None = None, watch: lease.Watch | None = None
 ) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 hypothesis.settings.register_profile("jobtree", deadline=None)  # machines are busy
 hypothesis.settings.load_profile("jobtree")
 
-pytest_plugins = ["batchsystems.pytest_plugin"]
+pytest_plugins = ["batchsystems.conformance.plugin"]
 
 LIVE_DIR = Path(__file__).parent / "live"
 

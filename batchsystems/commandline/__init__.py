@@ -21,6 +21,7 @@ from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.commandline.task import Task
+from batchsystems.common.exit_hook import close_at_exit, forget
 from batchsystems.errors import BatchSystemError, closed
 from batchsystems.interface import (
     BatchSystem,
@@ -31,9 +32,8 @@ from batchsystems.interface import (
     Trouble,
     Update,
 )
-from batchsystems.leaving import close_at_exit, forget
 from batchsystems.site import Site
-from batchsystems.transport import Command, Local, Private, Transport
+from batchsystems.transport.local import Command, Local, Private, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
 

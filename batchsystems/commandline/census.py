@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from batchsystems.commandline.tracking import FOREVER, NEVER
-from batchsystems.transport import Command
+from batchsystems.transport.local import Command
 
 AGAIN_S = 600.0
 """Nodes and limits come and go: so old an answer is asked for anew."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchsystems.interface import JobEnd, Resources
-from batchsystems.transport import Command, Ran
+from batchsystems.transport.local import Command, Ran
 
 LITTLE = Resources()
 """What every machine has."""

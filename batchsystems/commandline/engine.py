@@ -35,10 +35,10 @@ from batchsystems.commandline.reasons import Reasons
 from batchsystems.commandline.task import Task
 from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.commandline.troubles import Waits, current
+from batchsystems.common.jobscript import reread_launch
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused, Trouble
-from batchsystems.jobscript import reread_launch
-from batchsystems.transport import Command, Transport
+from batchsystems.transport.local import Command, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
 

@@ -16,8 +16,8 @@ from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
 from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.pacing import Patience
 from batchsystems.commandline.tracking import FOREVER, NEVER, Job, Roll, Search, meanings, newest
+from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
-from batchsystems.jobscript import NOT_LAUNCHED
 
 log = logging.getLogger("jobtree.batchsystems")
 

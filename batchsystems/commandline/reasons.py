@@ -12,7 +12,7 @@ from batchsystems.commandline.dialect import Phase
 from batchsystems.commandline.following import Following
 from batchsystems.commandline.task import Task
 from batchsystems.commandline.tracking import FOREVER
-from batchsystems.transport import Command
+from batchsystems.transport.local import Command
 
 AT_ONCE = 50
 """How many submissions are asked about at once."""

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from batchsystems.commandline.dialect import Dialect, Listing
-from batchsystems.transport import FileState, Transport
+from batchsystems.transport.local import FileState, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchsystems.commandline.dialect import Listing
-from batchsystems.transport import Command, Ran, Transport
+from batchsystems.transport.local import Command, Ran, Transport
 
 
 def poor(listing: Listing) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchsystems.commandline.dialect import Check, Phase, Sighting
+from batchsystems.common.unique_names import NamesInUse
 from batchsystems.interface import JobEnd, JobSpec, Update
-from batchsystems.naming import NamesInUse
 
 NEVER = float("-inf")
 FOREVER = float("inf")

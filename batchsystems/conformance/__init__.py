@@ -8,12 +8,24 @@
             return lambda: Mine(str(tmp_path))    # each call: an instance over the same jobs
 
 Owns the suite and what tests of an adapter may want besides; needs pytest, which nothing else
-here does. Read next: suite.py; ../pytest_plugin.py, by which pytest knows of it.
+here does. Read next: suite.py; plugin.py, which pytest loads first, so that it rewrites assertions.
 """
 
 from __future__ import annotations
 
-from batchsystems.conformance.suite import Conformance
-from batchsystems.conformance.watching import PATIENCE_S, Watcher, end_all, gated, sh, wait_for
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchsystems.conformance.suite import Conformance
+    from batchsystems.conformance.watching import PATIENCE_S, Watcher, end_all, gated, sh, wait_for
 
 __all__ = ["PATIENCE_S", "Conformance", "Watcher", "end_all", "gated", "sh", "wait_for"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "suite" if name == "Conformance" else "watching"
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import IO, Any
 
-from batchsystems import dispositions
+from batchsystems import signals
 from batchsystems.drmaasession.book import Book
 from batchsystems.drmaasession.session import Lost, Session
 
@@ -24,7 +24,7 @@ EXIT_S = 5
 
 def main() -> None:
     """Serve the parent until it closes the line."""
-    dispositions.reset()
+    signals.reset()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told = json.loads(sys.argv[1])
     os.set_inheritable(told["answers"], False)

@@ -24,7 +24,7 @@ from batchsystems.drmaasession.broker import EXIT_S
 from batchsystems.drmaasession.library import STATIC_TLS, VARIABLE, Library, explain, with_tunable
 from batchsystems.drmaawords import BEFORE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
-from batchsystems.transport import OUTPUT_CAP_BYTES, Command, FileState, Local, Ran
+from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, FileState, Local, Ran
 
 log = logging.getLogger("jobtree.batchsystems")
 

@@ -18,6 +18,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Self
 
+from batchsystems.common.exit_hook import close_at_exit, forget
+from batchsystems.common.jobscript import NOT_LAUNCHED, reread_launch
+from batchsystems.common.unique_names import NamesInUse
 from batchsystems.errors import closed
 from batchsystems.interface import (
     Accepted,
@@ -32,9 +35,6 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
-from batchsystems.jobscript import NOT_LAUNCHED, reread_launch
-from batchsystems.leaving import close_at_exit, forget
-from batchsystems.naming import NamesInUse
 from batchsystems.singlemachine import launcher, records
 from batchsystems.singlemachine.adoption import Found, find, find_strays
 from batchsystems.singlemachine.live import Live, environment

@@ -1,6 +1,6 @@
 """Probe: what this machine offers, for `site init`.
 
-Owns the words; the figures are machine.py's. Read next: ../probing.py.
+Owns the words; the figures are machine.py's. Read next: ../probe.py.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from batchsystems.probing import Draft, Line, Probe, Table
+from batchsystems.probe import Draft, Line, Probe, Table
 from batchsystems.singlemachine.machine import read_machine
 from batchsystems.site.writing import write_size
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 
 class SingleMachineProbe(Probe):

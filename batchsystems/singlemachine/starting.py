@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import cache_from_source
 
+from batchsystems.common.jobscript import setup_lines
 from batchsystems.interface import JobSpec
-from batchsystems.jobscript import setup_lines
 from batchsystems.singlemachine import launcher
 from batchsystems.singlemachine.processes import Identity
 

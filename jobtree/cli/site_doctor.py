@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from batchsystems import dispositions
+from batchsystems import signals
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree.cli.main import INTERRUPTED
@@ -46,7 +46,7 @@ STYLES = {
 }
 
 
-@dispositions.expected()
+@signals.expected()
 def doctor(given: argparse.Namespace) -> int:
     """Examine the site; return 0 if all passed, 3 if not.
 

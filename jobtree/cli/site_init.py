@@ -1,7 +1,7 @@
 """`site init`: a site file to begin with, from what the cluster reveals.
 
 Owns which batch system is asked, where the file goes, and what is said of it; the asking is
-batchsystems.probing's. Read next: ../../batchsystems/probing.py.
+batchsystems.probe's. Read next: ../../batchsystems/probe.py.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sys
 import time
 from shlex import quote
 
-from batchsystems import dispositions, registry
-from batchsystems.probing import Draft, NoProbe, detect, look, write_draft
+from batchsystems import registry, signals
+from batchsystems.probe import Draft, NoProbe, detect, look, write_draft
 from batchsystems.site.problems import refuse
 from batchsystems.sitefiles import check_text, schema
-from batchsystems.transport import Local
+from batchsystems.transport.local import Local
 from jobtree.errors import UsageError
 from jobtree.report.plain import plural, printable
 
@@ -25,7 +25,7 @@ FILE = "site.toml"
 STDOUT = "-"
 
 
-@dispositions.expected()
+@signals.expected()
 def init(given: argparse.Namespace) -> int:
     """Write a site file. Raises BatchSystemError if the batch system gives no answer."""
     name = given.output or FILE

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from batchsystems.common.jobscript import KEY
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.jobscript import KEY
 from jobtree.doctor import canary as jobs
 from jobtree.doctor.model import Around, Case, Delay, Grade, Verdict, on_node
 from jobtree.doctor.suspects import Suspects, blamed

@@ -1,4 +1,4 @@
-"""Visit: what a canary does on a node: `python -I -S .../visit.py DIRECTORY TOKEN SCRATCH`.
+"""What a canary does on a node: `python -I -S .../node_script.py DIRECTORY TOKEN SCRATCH`.
 
 Owns the node's half of an exchange of files, and the look at its scratch; imports the standard
 library and this package's lightest parts. Read next: runner.py, the other half.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from batchsystems.common.jobscript import launch_words
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
-from batchsystems.jobscript import launch_words
 from jobtree.core import job_states
 from jobtree.core.issue_states import Action, News, State, advance
 from jobtree.core.job import Job

@@ -18,7 +18,7 @@ from functools import partial
 from time import monotonic, time
 from typing import NoReturn
 
-from batchsystems import dispositions
+from batchsystems import signals
 from batchsystems.errors import ReportableError
 from jobtree.mailbox.claims import Claim, Fence, read_fence, remove_note, take_claim
 from jobtree.mailbox.descriptors import (
@@ -52,7 +52,7 @@ TIME_MARGIN = 1.5
 
 def main(argv: list[str]) -> NoReturn:
     """Be a worker; end the process with the status that says how it went."""
-    dispositions.reset()
+    signals.reset()
     errors = lift(os.dup(2))  # the log takes its place, and may be what fails
     what = identity(errors)
     os.register_at_fork(after_in_child=partial(_close, errors, what))

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from batchsystems.pytest_plugin import mentioning
+from batchsystems.conformance.plugin import mentioning
 from tests.crash import flow
 from tests.integration.killing import processes_of, status
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from batchsystems.pytest_plugin import mentioning
+from batchsystems.conformance.plugin import mentioning
 from tests.crash import judge
 from tests.crash.tracing import Point, fired, strace_argv
 from tests.integration.killing import environment, kill, kill_all

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import JobSpec, dispositions
-from batchsystems.transport import Command, Local
+from batchsystems import JobSpec, signals
+from batchsystems.transport.local import Command, Local
 from tests.integration.flows import LONGEST_S, ROOT, Workflow
 from tests.unit import drmaafake
 from tests.unit.slurmfake import FakeSlurm, use
@@ -133,7 +133,7 @@ class Root(Target):
 def test_a_library_puts_back_what_its_caller_had() -> None:
     script = """
 import signal
-from batchsystems import dispositions
+from batchsystems import signals as dispositions
 def state():
     ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     return ignored, signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -150,7 +150,7 @@ def test_a_handler_of_the_callers_own_is_left_alone(monkeypatch: pytest.MonkeyPa
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
     handler = signal.getsignal(signal.SIGUSR1)
     try:
-        with dispositions.expected():
+        with signals.expected():
             assert signal.getsignal(signal.SIGUSR1) is handler
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -160,7 +160,7 @@ def test_a_transport_by_itself_hears_of_its_commands() -> None:
     script = """
 import signal
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-from batchsystems.transport import Command, Local
+from batchsystems.transport.local.local import Command, Local
 ran = Local().run(Command("queue", ("sh", "-c", "echo told; exit 3")), 60.0)
 assert (ran.status, ran.stdout) == (3, "told\\n"), ran
 """

@@ -11,7 +11,7 @@ from math import ceil
 
 from batchsystems import INDEX, BatchSystem, JobSpec, Reason
 from batchsystems.conformance import Watcher
-from batchsystems.transport import Command, Local, Ran
+from batchsystems.transport.local import Command, Local, Ran
 
 MANY = 1000
 

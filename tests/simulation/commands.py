@@ -38,7 +38,7 @@ from batchsystems.interface import (
     Update,
 )
 from batchsystems.slurm import ZONES_S
-from batchsystems.transport import Command, Ran
+from batchsystems.transport.local import Command, Ran
 from tests.simulation.cluster import NAMESAKE, PREDECESSOR, BatchJob, Cluster
 from tests.simulation.world import VirtualClock
 

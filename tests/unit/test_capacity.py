@@ -14,7 +14,7 @@ from batchsystems.sge import SgeDialect
 from batchsystems.sgewords import SgeSettings
 from batchsystems.slurm import SlurmDialect
 from batchsystems.slurmwords import SlurmSettings
-from batchsystems.transport import Command, Ran
+from batchsystems.transport.local import Command, Ran
 
 PARTITIONS = (
     "PartitionName=short AllowQos=ALL QoS=N/A MaxCPUsPerNode=UNLIMITED Nodes=nodea[1-4] State=UP "

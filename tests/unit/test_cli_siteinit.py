@@ -127,9 +127,9 @@ def test_an_enclosing_job_does_not_change_the_answers(
     here: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SINFO_FORMAT", "%n")
-    from batchsystems import probing, registry
+    from batchsystems import probe, registry
 
-    environment = probing._environment(registry.probes()["slurm"])
+    environment = probe._environment(registry.probes()["slurm"])
     assert "SINFO_FORMAT" not in environment
     assert "SLURM_CONF" in environment
 

@@ -26,7 +26,7 @@ from batchsystems.commandline.dialect import Kind
 from batchsystems.commandline.pacing import Patience
 from batchsystems.conformance import Watcher, sh, wait_for
 from batchsystems.interface import Ambiguous
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 from tests.unit.slurmfake import FakeSlurm, use
 from tests.unit.test_commandline import QUICK, Clock, InMemory
 from tests.unit.toyscheduler import Toy

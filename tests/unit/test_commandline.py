@@ -15,7 +15,7 @@ from batchsystems.commandline.dialect import Listing
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Watcher, wait_for
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
-from batchsystems.transport import Command, FileState, Ran
+from batchsystems.transport.local import Command, FileState, Ran
 from tests.unit.toyscheduler import Toy, World
 
 QUICK = Pace(submits_per_s=1000, queries_per_minute=60000, poll_s=0.1, poll_min_s=0.02)

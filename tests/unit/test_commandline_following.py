@@ -10,7 +10,7 @@ import pytest
 from batchsystems.commandline.pacing import Patience
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import JobRecord, JobSpec, Reason
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
 
 DOWN = Ran(1, stderr="the scheduler is away")

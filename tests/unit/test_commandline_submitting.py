@@ -9,7 +9,7 @@ import pytest
 
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import JobSpec, Reason, Refused
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
 
 DOWN = Ran(1, stderr="the scheduler is away")

@@ -18,7 +18,7 @@ from batchsystems.drmaasession.book import keys_of, submission_of
 from batchsystems.drmaawords import DrmaaSettings, family_of
 from batchsystems.sgewords import SgeSettings
 from batchsystems.slurmwords import SlurmSettings
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 USED = {"start_time": "1000.0000", "end_time": "1010.0000", "cpu": "2.5", "maxvmem": "1048576.0"}
 KILLED = USED | {"exit_status": "137.0000"}

@@ -12,7 +12,7 @@ from batchsystems import BatchSystemError, load
 from batchsystems.drmaasession.library import TUNABLE, Library, explain, find, with_tunable
 from batchsystems.drmaasession.line import Line
 from batchsystems.drmaawords import DrmaaSettings
-from batchsystems.transport import Command
+from batchsystems.transport.local import Command
 from tests.unit.drmaafake import use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

@@ -9,9 +9,9 @@ import pytest
 
 from batchsystems import Unobtainable
 from batchsystems.drmaaprobe import DrmaaProbe
-from batchsystems.probing import look, write_draft
+from batchsystems.probe import look, write_draft
 from batchsystems.sitefiles import check_text, schema
-from batchsystems.transport import Local, Ran
+from batchsystems.transport.local import Local, Ran
 from tests.unit.drmaafake import use
 
 MISSING = Ran(None, stderr="qconf: not found", started=False)

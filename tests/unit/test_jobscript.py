@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batchsystems.common.jobscript import launch_words, reread_launch, setup_lines
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.jobscript import launch_words, reread_launch, setup_lines
 
 SHELLS = [shell for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if shutil.which(shell)]
 

@@ -22,7 +22,7 @@ from batchsystems.sgeanswers import (
     record_key,
 )
 from batchsystems.sgewords import NEVER
-from batchsystems.transport import Command, Ran
+from batchsystems.transport.local import Command, Ran
 from tests.unit.mutations import mutated
 
 DATA = Path(__file__).parents[1] / "data" / "sge"

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems import defaultfiles, sgedefaults
+from batchsystems import sgedefaults
 from batchsystems.commandline.dialect import Limits, Request
 from batchsystems.commandline.environment import for_answers
-from batchsystems.defaultfiles import Defaults
+from batchsystems.common import default_files
+from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Resources
 from batchsystems.sge import SgeDialect
@@ -103,5 +104,5 @@ def test_files_are_read_in_their_order_and_may_be_absent(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".sge_request").write_text("-P here")
     (tmp_path / "sge_request").write_text("-P cell")
-    found = defaultfiles.read(sgedefaults.paths(str(tmp_path), sgedefaults.REQUESTS))
+    found = default_files.read(sgedefaults.paths(str(tmp_path), sgedefaults.REQUESTS))
     assert [file.text for file in found if file.name[0] != "~"] == ["-P cell", "-P here"]

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchsystems.errors import Unobtainable
-from batchsystems.probing import write_draft
+from batchsystems.probe import write_draft
 from batchsystems.sgeprobe import SgeProbe
 from batchsystems.sitefiles import check_text, schema
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 TOLD = json.loads((Path(__file__).parents[1] / "data" / "sge" / "probe.json").read_text())
 ANSWERS = {name: Ran(0, text) for name, text in TOLD.items()}

@@ -31,7 +31,7 @@ from batchsystems.slurmanswers import (
     read_submission,
 )
 from batchsystems.slurmwords import ENDS, STATES, SlurmSettings
-from batchsystems.transport import Command, Ran
+from batchsystems.transport.local import Command, Ran
 from tests.unit.mutations import mutated
 
 DATA = Path(__file__).parents[1] / "data" / "slurm"

@@ -9,7 +9,7 @@ import pytest
 from batchsystems import slurmdefaults
 from batchsystems.commandline.dialect import Limits, Request
 from batchsystems.commandline.environment import for_answers, job_environment
-from batchsystems.defaultfiles import Defaults
+from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Resources
 from batchsystems.slurm import SlurmDialect

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from batchsystems.commandline.dialect import Limits, Queue
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Resources
-from batchsystems.probing import write_draft
+from batchsystems.probe import write_draft
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.slurmprobe import SlurmProbe
-from batchsystems.transport import Ran
+from batchsystems.transport.local import Ran
 
 TOLD = json.loads((Path(__file__).parents[1] / "data" / "slurm" / "probe.json").read_text())
 ANSWERS = {name: Ran(0, text) for name, text in TOLD.items()}

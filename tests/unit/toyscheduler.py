@@ -27,7 +27,7 @@ from batchsystems.commandline.dialect import (
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
-from batchsystems.transport import Command, FileState, Ran
+from batchsystems.transport.local import Command, FileState, Ran
 
 EPOCH = 1_800_000_000.0
 PHASES = {phase.value: phase for phase in Phase}

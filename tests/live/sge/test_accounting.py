@@ -18,7 +18,7 @@ from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.sge import Sge, SgeDialect
 from batchsystems.sgewords import SgeSettings
-from batchsystems.transport import FileState, Local
+from batchsystems.transport.local import FileState, Local
 from tests.live.sge.lab import Lab
 from tests.live.waiting import LIMIT_S
 

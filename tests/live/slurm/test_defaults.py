@@ -22,7 +22,7 @@ from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources
 from batchsystems.slurm import Slurm, SlurmDialect
 from batchsystems.slurmwords import SlurmSettings
-from batchsystems.transport import Command, Local, Ran
+from batchsystems.transport.local import Command, Local, Ran
 from tests.live.engines import open_directory
 from tests.live.homes import require_namespaces, run_at_home
 from tests.live.slurm.lab import Lab

@@ -1,7 +1,7 @@
 """Dispositions: what a process finds set up for its signals by whoever started it.
 
 Owns which of that is undone; imports next to nothing, for workers must start fast. Read next:
-transport.py, which needs the exit status of every command.
+transport/local.py, which needs the exit status of every command.
 
 exec hands on which signals are ignored and which are blocked. Where SIGCHLD is ignored the kernel
 collects children itself, and no exit status is ever to be had; where SIGTERM is blocked nothing

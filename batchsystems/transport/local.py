@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple, Protocol
 
-from batchsystems.dispositions import hear_of_children
+from batchsystems.signals import hear_of_children
 
 OUTPUT_CAP_BYTES = 256 * 2**20
 """An answer longer than this is cut, and says so: it is then no complete answer."""

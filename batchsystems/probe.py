@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from batchsystems.errors import BatchSystemError
 from batchsystems.site.writing import write_value
-from batchsystems.transport import Command, Ran, Transport
+from batchsystems.transport.local import Command, Ran, Transport
 
 if TYPE_CHECKING:
     from batchsystems.site.schema import Key

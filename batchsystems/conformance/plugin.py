@@ -1,7 +1,7 @@
 """What pytest loads where this package is installed: for the conformance suite, and nothing more.
 
 Owns the rewriting of the suite's assertions, and the fixture that no process outlives a test. Must
-not load the suite, nor any adapter: pytest reads this at every start. Read next: conformance/.
+not load the suite, nor any adapter: pytest reads this at every start. Read next: suite.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("batchsystems.conformance")
+pytest.register_assert_rewrite(
+    "batchsystems.conformance.suite", "batchsystems.conformance.watching"
+)
 
 GRACE_S = 20.0
 

@@ -1,0 +1,1 @@
+"""What adapters of every kind share: the job script, names in use, files of defaults."""
