@@ -8,7 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it as true; importing typing would cost 5 ms
 if TYPE_CHECKING:
-    from batchsystems.acid import AcidTest
     from batchsystems.errors import (
         BatchSystemError,
         ImpossibleRequest,
@@ -33,12 +32,13 @@ if TYPE_CHECKING:
         Update,
     )
     from batchsystems.registry import load, load_for, names
-    from batchsystems.singlemachine import SingleMachine
+    from batchsystems.singlemachine.acidtest import AcidTest
+    from batchsystems.singlemachine.adapter import SingleMachine
     from batchsystems.site import Site
     from batchsystems.sitefiles import load_site
 
 _HOMES = {
-    "acid": ("AcidTest",),
+    "singlemachine.acidtest": ("AcidTest",),
     "errors": (
         *("BatchSystemError", "ImpossibleRequest", "ReportableError", "SiteError"),
         "Unobtainable",
@@ -48,7 +48,7 @@ _HOMES = {
         *("JobRecord", "JobSpec", "Reason", "Refused", "Resources", "Trouble", "Update"),
     ),
     "registry": ("load", "load_for", "names"),
-    "singlemachine": ("SingleMachine",),
+    "singlemachine.adapter": ("SingleMachine",),
     "site": ("Site",),
     "sitefiles": ("load_site",),
 }

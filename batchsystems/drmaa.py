@@ -17,7 +17,7 @@ from math import ceil
 from typing import Any, Self
 
 from batchsystems import sgedefaults, slurmdefaults
-from batchsystems.commandline import Clock, CommandLine, habits_of
+from batchsystems.commandline.adapter import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     Dialect,
     Limits,

@@ -22,15 +22,15 @@ ENTRY_POINTS = "jobtree.batchsystems"
 """The entry-point group by which an installed package offers a batch system."""
 
 BUILT_IN = {
-    "singleMachine": "batchsystems.singlemachine:SingleMachine",
-    "acidTest": "batchsystems.acid:AcidTest",
+    "singleMachine": "batchsystems.singlemachine.adapter:SingleMachine",
+    "acidTest": "batchsystems.singlemachine.acidtest:AcidTest",
     "slurm": "batchsystems.slurm:Slurm",
     "sge": "batchsystems.sge:Sge",
     "drmaa": "batchsystems.drmaa:Drmaa",
 }
 
 SECTIONS = {
-    "singleMachine": "batchsystems.singlemachine.section:SingleMachineSection",
+    "singleMachine": "batchsystems.singlemachine.settings:SingleMachineSection",
     "slurm": "batchsystems.slurmsection:SlurmSection",
     "sge": "batchsystems.sgesection:SgeSection",
     "drmaa": "batchsystems.drmaasection:DrmaaSection",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Self
 
 from batchsystems import sgedefaults, sgeroom
-from batchsystems.commandline import Clock, CommandLine, habits_of
+from batchsystems.commandline.adapter import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
     Check,

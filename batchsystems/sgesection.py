@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from batchsystems.commandline.section import Queues
+from batchsystems.commandline.settings import Queues
 from batchsystems.sgewords import DIRECTIVES, RESOURCE, may_be_given
 from batchsystems.site.fields import Names, Section, Some, Truth, Word, Words, key
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from batchsystems import slurmdefaults, slurmroom
-from batchsystems.commandline import Clock, CommandLine, habits_of
+from batchsystems.commandline.adapter import Clock, CommandLine, habits_of
 from batchsystems.commandline.dialect import (
     LITTLE,
     Dialect,

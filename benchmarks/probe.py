@@ -36,7 +36,7 @@ class Root(Target):
 
 
 def main():
-    from batchsystems.singlemachine import SingleMachine
+    from batchsystems.singlemachine.adapter import SingleMachine
 
     directory, n = os.path.abspath(sys.argv[1]), int(sys.argv[2])
     submitted = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from batchsystems.commandline.tracking import FOREVER, NEVER
+from batchsystems.commandline.jobs import FOREVER, NEVER
 from batchsystems.transport.local import Command
 
 AGAIN_S = 600.0

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from batchsystems.commandline.engine import Engine
-from batchsystems.commandline.tracking import Job
+from batchsystems.commandline.jobs import Job
 from batchsystems.interface import Ambiguous, JobEnd, Reason, Refused
 
 log = logging.getLogger("jobtree.batchsystems")

@@ -1,7 +1,7 @@
 """Disowning: jobs that were given up, and may be with the scheduler all the same.
 
 Owns by what they are known if they show again, and for how long that is looked for; must not
-kill. Read next: following.py, which gives up, and kills what shows again.
+kill. Read next: reconcile.py, which gives up, and kills what shows again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from batchsystems.commandline.dialect import Phase, Sighting
-from batchsystems.commandline.tracking import NEVER, meanings
+from batchsystems.commandline.jobs import NEVER, meanings
 
 DISOWNED_S = 3600.0
 """For this long what was given up is killed should it appear."""

@@ -1,7 +1,7 @@
 """Engine: which command to run next, and what its answer changes. No clock, thread or process.
 
 Owns the order of submissions, kills, polls and look-ups under a site's pace; what an answer
-means for a job is following.py's. Read next: `CommandLine`, which runs the commands.
+means for a job is reconcile.py's. Read next: `CommandLine`, which runs the commands.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from batchsystems.commandline.adoption import Inheritance
 from batchsystems.commandline.census import Census
 from batchsystems.commandline.dialect import (
     LITTLE,
@@ -24,16 +25,15 @@ from batchsystems.commandline.dialect import (
     Turned,
 )
 from batchsystems.commandline.environment import for_answers, job_environment
-from batchsystems.commandline.following import Following
 from batchsystems.commandline.history import History
-from batchsystems.commandline.inheriting import Inheritance
-from batchsystems.commandline.killing import Killing
-from batchsystems.commandline.looking import Looking
-from batchsystems.commandline.outbox import Outbox
+from batchsystems.commandline.jobs import FOREVER, NEVER, Batch, Job, Roll, Search
+from batchsystems.commandline.kills import Killing
 from batchsystems.commandline.pacing import Gate, Pace, Patience, Rhythm
-from batchsystems.commandline.reasons import Reasons
+from batchsystems.commandline.pending import Reasons
+from batchsystems.commandline.polling import Looking
+from batchsystems.commandline.reconcile import Following
+from batchsystems.commandline.submissions import Outbox
 from batchsystems.commandline.task import Task
-from batchsystems.commandline.tracking import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.commandline.troubles import Waits, current
 from batchsystems.common.jobscript import reread_launch
 from batchsystems.errors import Unobtainable

@@ -1,7 +1,7 @@
 """History: asking for jobs that the queue shows no more, in as few looks as it takes.
 
-Owns the rounds of asking and their rhythm; what the answers mean is following.py's and
-inheriting.py's. Read next: engine.py.
+Owns the rounds of asking and their rhythm; what the answers mean is reconcile.py's and
+adoption.py's. Read next: engine.py.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from batchsystems.commandline.clocks import SchedulerClock
+from batchsystems.commandline.accounting_file import Records, Wanted
+from batchsystems.commandline.adoption import Inheritance
+from batchsystems.commandline.clock_offset import SchedulerClock
 from batchsystems.commandline.dialect import Listing, Sighting
-from batchsystems.commandline.following import Following
-from batchsystems.commandline.inheriting import Inheritance
-from batchsystems.commandline.records import Records, Wanted
+from batchsystems.commandline.jobs import FOREVER, NEVER, Job, candidates
+from batchsystems.commandline.reconcile import Following
 from batchsystems.commandline.task import Task, poor, reading, unanswered
-from batchsystems.commandline.tracking import FOREVER, NEVER, Job, candidates
 
 log = logging.getLogger("jobtree.batchsystems")
 

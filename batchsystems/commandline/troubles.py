@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from batchsystems.commandline.dialect import Phase
-from batchsystems.commandline.following import Following
-from batchsystems.commandline.killing import Killing
-from batchsystems.commandline.outbox import Outbox
+from batchsystems.commandline.kills import Killing
+from batchsystems.commandline.reconcile import Following
+from batchsystems.commandline.submissions import Outbox
 
 IN_VAIN = 3
 """A job that was ended so often without effect is told."""

@@ -1,7 +1,7 @@
 """What this machine lets this process use: cpus, memory, gpus.
 
 Reads affinity, cgroup limits (versions 1 and 2) and devices; must not start or watch anything.
-Read next: packing.py.
+Read next: scheduler.py.
 """
 
 from __future__ import annotations

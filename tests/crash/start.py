@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchsystems import singlemachine
-from batchsystems.singlemachine import starting
+from batchsystems.singlemachine import adapter
+from batchsystems.singlemachine import spawn as spawning
 from batchsystems.singlemachine.processes import Identity
 from tests.crash.tracing import Point, strace_argv
 
@@ -27,7 +27,7 @@ WRAP = "JOBTREE_CRASH_STRACE"
 def install(victim: str, process: int, strace: list[str]) -> None:
     """Have the n-th batch job's launcher, worker or companion traced."""
     started = 0
-    start_launcher = starting.start_launcher
+    start_launcher = spawning.start_launcher
     spawn = os.posix_spawn
 
     def spawn_traced(_path: str, argv: Sequence[str], *rest: Any, **more: Any) -> int:
@@ -50,7 +50,7 @@ def install(victim: str, process: int, strace: list[str]) -> None:
         finally:
             os.posix_spawn = spawn
 
-    vars(singlemachine)["start_launcher"] = start
+    vars(adapter)["start_launcher"] = start
 
 
 def main() -> None:

@@ -160,7 +160,7 @@ def test_a_transport_by_itself_hears_of_its_commands() -> None:
     script = """
 import signal
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-from batchsystems.transport.local.local import Command, Local
+from batchsystems.transport.local import Command, Local
 ran = Local().run(Command("queue", ("sh", "-c", "echo told; exit 3")), 60.0)
 assert (ran.status, ran.stdout) == (3, "told\\n"), ran
 """

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from batchsystems.commandline import clocks, following
-from batchsystems.commandline.clocks import SchedulerClock
+from batchsystems.commandline import clock_offset, reconcile
+from batchsystems.commandline.clock_offset import SchedulerClock
 from batchsystems.commandline.disowning import Disowned
-from batchsystems.commandline.following import Following
+from batchsystems.commandline.reconcile import Following
 from jobtree.core import issue_states, job_states, rescue
 from jobtree.core.issue_states import Action, Change, News, State
 from jobtree.core.job import Colour
@@ -420,7 +420,7 @@ def dropped_by_a_clock(patch: pytest.MonkeyPatch) -> None:
 def clock_not_learnt(patch: pytest.MonkeyPatch) -> None:
     """The scheduler's clock is taken to be ours."""
     patch.setattr(SchedulerClock, "learn", lambda *_: None)
-    for module in (clocks, following):
+    for module in (clock_offset, reconcile):
         patch.setattr(module, "bounded", lambda job, running_s, now: max(0.0, running_s))
 
 

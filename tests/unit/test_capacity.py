@@ -7,7 +7,7 @@ import select
 import pytest
 
 from batchsystems import sgeroom, slurmroom
-from batchsystems.commandline import CommandLine
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Bound, Dialect, Limits, Queue
 from batchsystems.interface import Resources
 from batchsystems.sge import SgeDialect

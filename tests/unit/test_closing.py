@@ -21,7 +21,7 @@ from batchsystems import (
     Refused,
     SingleMachine,
 )
-from batchsystems.commandline import CommandLine
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Kind
 from batchsystems.commandline.pacing import Patience
 from batchsystems.conformance import Watcher, sh, wait_for

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchsystems.commandline import CommandLine
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Listing
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Watcher, wait_for

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline import records
-from batchsystems.commandline.records import SIGN_BYTES, Records, Wanted
+from batchsystems.commandline import accounting_file
+from batchsystems.commandline.accounting_file import SIGN_BYTES, Records, Wanted
 from batchsystems.interface import Reason
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
 
@@ -113,8 +113,8 @@ def test_comments_and_damaged_lines_are_passed_over(world: World):
 
 
 def test_a_pass_is_bounded_and_the_next_goes_on(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(records, "MOST_BYTES", 1 << 16)
-    monkeypatch.setattr(records, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(accounting_file, "MOST_BYTES", 1 << 16)
+    monkeypatch.setattr(accounting_file, "BLOCK_BYTES", 1 << 14)
     fill(world, 5000)
     ended(world, "1")
     read, passes = reader(), 1

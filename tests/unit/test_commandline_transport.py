@@ -30,7 +30,7 @@ def test_what_a_command_says_is_kept_apart():
 
 def test_input_that_the_locale_has_no_letters_for_arrives():
     program = (
-        "from batchsystems.transport.local.local import Command, Local\n"
+        "from batchsystems.transport.local import Command, Local\n"
         "said = Local().run(Command('queue', ('wc', '-c'), stdin='b\\xe4r \\u0142'), 30)\n"
         "print(said.stdout.strip())"
     )

@@ -26,7 +26,7 @@ from batchsystems.interface import (
     Refused,
     Update,
 )
-from batchsystems.singlemachine import SingleMachine
+from batchsystems.singlemachine.adapter import SingleMachine
 from batchsystems.site import Site
 from batchsystems.sitefiles import Place, site_at
 from jobtree.doctor import canary as jobs

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.tracking import called
+from batchsystems.commandline.jobs import called
 from batchsystems.interface import NAME_PATTERN
 from jobtree.core.submission_names import submission_name
 from jobtree.master.dispatch import _name

@@ -44,14 +44,18 @@ def test_an_unknown_name_gets_the_known_ones_and_a_guess():
 def test_an_old_spelling_of_an_adapter_that_is_not_there_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(registry, "BUILT_IN", {"acidTest": "batchsystems.acid:AcidTest"})
+    monkeypatch.setattr(
+        registry, "BUILT_IN", {"acidTest": "batchsystems.singlemachine.acidtest:AcidTest"}
+    )
     with pytest.raises(BatchSystemError, match="JT201") as caught:
         load("gridengine")
     assert "did you mean" not in caught.value.fix
 
 
 def test_old_spellings_of_grid_engine(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(registry, "BUILT_IN", {"sge": "batchsystems.acid:AcidTest"})
+    monkeypatch.setattr(
+        registry, "BUILT_IN", {"sge": "batchsystems.singlemachine.acidtest:AcidTest"}
+    )
     for name in ("gridengine", "gridEngine", "grid_engine", "SGE", "uge"):
         load(name).close()
 
@@ -59,7 +63,7 @@ def test_old_spellings_of_grid_engine(monkeypatch: pytest.MonkeyPatch):
 def test_third_parties_by_entry_point(monkeypatch: pytest.MonkeyPatch):
     def offered(group: str) -> list[EntryPoint]:
         return [
-            EntryPoint("myCluster", "batchsystems.acid:AcidTest", group),
+            EntryPoint("myCluster", "batchsystems.singlemachine.acidtest:AcidTest", group),
             EntryPoint("broken", "nosuchmodule:X", group),
             EntryPoint("nothing", "builtins:dict", group),
             EntryPoint("singleMachine", "builtins:dict", group),

@@ -15,7 +15,7 @@ import pytest
 
 from batchsystems import Accepted, JobRecord, Reason, Resources, SingleMachine
 from batchsystems.conformance import Watcher, end_all, sh, wait_for
-from batchsystems.singlemachine.starting import start_launcher
+from batchsystems.singlemachine.spawn import start_launcher
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

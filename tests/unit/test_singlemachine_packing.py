@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchsystems.interface import Resources
-from batchsystems.singlemachine.packing import BACKFILL_WINDOW, Packing
+from batchsystems.singlemachine.scheduler import BACKFILL_WINDOW, Packing
 
 
 def start_all(packing: Packing, now: float = 0.0) -> list[int]:

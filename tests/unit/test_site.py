@@ -15,7 +15,7 @@ from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.drmaawords import DrmaaSettings
 from batchsystems.errors import SiteError
 from batchsystems.sgewords import SgeSettings
-from batchsystems.singlemachine import SingleMachine
+from batchsystems.singlemachine.adapter import SingleMachine
 from batchsystems.site import Site
 from batchsystems.site.problems import Problem, refuse
 from batchsystems.site.reading import Source, read_sites

@@ -84,7 +84,7 @@ from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.errors import ReportableError
 from batchsystems.interface import Resources
 from batchsystems.sge import Sge
-from batchsystems.transport.local.local import Command, Local
+from batchsystems.transport.local import Command, Local
 
 def ask(dialect, command):
     env = for_answers(dialect) if command.env is None else command.env

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 
 from batchsystems.interface import JobSpec
-from batchsystems.singlemachine import SingleMachine
+from batchsystems.singlemachine.adapter import SingleMachine
 
 
 class AcidTest(SingleMachine):

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from batchsystems.commandline.jobs import Batch, Job, Roll
 from batchsystems.commandline.pacing import Patience
-from batchsystems.commandline.tracking import Batch, Job, Roll
 from batchsystems.interface import JobEnd, JobSpec, Reason, Update
 
 

@@ -1,6 +1,6 @@
 """Looking: asking for the queue, all of the user's at once, or by name where that is too much.
 
-Owns which commands make one look; what the answer means is engine.py's and following.py's.
+Owns which commands make one look; what the answer means is engine.py's and reconcile.py's.
 Read next: engine.py.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from batchsystems.commandline.dialect import Listing, Sighting
-from batchsystems.commandline.following import Following
+from batchsystems.commandline.jobs import called, candidates
+from batchsystems.commandline.reconcile import Following
 from batchsystems.commandline.task import Task, poor, reading, unanswered
-from batchsystems.commandline.tracking import called, candidates
 from batchsystems.interface import JobRecord
 
 MANY_ROWS = 20_000

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from batchsystems.commandline.dialect import Unkilled
-from batchsystems.commandline.following import Following
+from batchsystems.commandline.jobs import FOREVER, Job
+from batchsystems.commandline.reconcile import Following
 from batchsystems.commandline.task import Task
-from batchsystems.commandline.tracking import FOREVER, Job
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -22,7 +22,7 @@ MOST_PAUSE_S = 60.0
 
 
 class Killing:
-    """Sends the kills that following.py has gathered."""
+    """Sends the kills that reconcile.py has gathered."""
 
     def __init__(self, following: Following, stirred: Callable[[float], None]) -> None:
         self._following, self._stirred = following, stirred

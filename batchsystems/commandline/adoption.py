@@ -10,16 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchsystems.commandline.dialect import Listing, Phase, Sighting
-from batchsystems.commandline.following import Following
-from batchsystems.commandline.tracking import (
-    FOREVER,
-    Job,
-    Search,
-    called,
-    candidates,
-    meanings,
-    newest,
-)
+from batchsystems.commandline.jobs import FOREVER, Job, Search, called, candidates, meanings, newest
+from batchsystems.commandline.reconcile import Following
 from batchsystems.interface import Accepted, JobEnd, JobRecord, Reason
 
 UNANSWERED = Listing(why="not asked")

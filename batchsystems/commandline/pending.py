@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Mapping
 
 from batchsystems.commandline.dialect import Phase
-from batchsystems.commandline.following import Following
+from batchsystems.commandline.jobs import FOREVER
+from batchsystems.commandline.reconcile import Following
 from batchsystems.commandline.task import Task
-from batchsystems.commandline.tracking import FOREVER
 from batchsystems.transport.local import Command
 
 AT_ONCE = 50

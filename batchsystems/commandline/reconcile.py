@@ -11,11 +11,11 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from batchsystems.commandline.clocks import SchedulerClock, bounded
+from batchsystems.commandline.clock_offset import SchedulerClock, bounded
 from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
 from batchsystems.commandline.disowning import Disowned
+from batchsystems.commandline.jobs import FOREVER, NEVER, Job, Roll, Search, meanings, newest
 from batchsystems.commandline.pacing import Patience
-from batchsystems.commandline.tracking import FOREVER, NEVER, Job, Roll, Search, meanings, newest
 from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
 

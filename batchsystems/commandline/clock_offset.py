@@ -1,7 +1,7 @@
 """Clocks: what the scheduler's clock shows, learnt from what it says of our own jobs. Pure.
 
 Owns the difference between its clock and ours; must not decide what a job's fate is. Read next:
-following.py.
+reconcile.py.
 
 A job of ours was submitted between the moment its submission began and the one it was answered:
 what the scheduler says of that moment tells what its clock showed then. A clock that is wrong, a
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchsystems.commandline.dialect import Sighting
-from batchsystems.commandline.tracking import NEVER, Job
+from batchsystems.commandline.jobs import NEVER, Job
 
 PRINTED_S = 1.0
 """Schedulers tell whole seconds, without the rest."""
