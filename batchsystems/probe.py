@@ -1,7 +1,7 @@
 """Probing: what a cluster reveals of itself, as the site file to begin with.
 
 Owns the draft of a site file, its text, and the asking; must not know a scheduler.
-Read next: slurmprobe.py, the first probe; registry.py, whose PROBES names them all.
+Read next: slurm/probe.py, the first probe; registry.py, whose PROBES names them all.
 """
 
 from __future__ import annotations

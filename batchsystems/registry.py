@@ -24,24 +24,24 @@ ENTRY_POINTS = "jobtree.batchsystems"
 BUILT_IN = {
     "singleMachine": "batchsystems.singlemachine.adapter:SingleMachine",
     "acidTest": "batchsystems.singlemachine.acidtest:AcidTest",
-    "slurm": "batchsystems.slurm:Slurm",
-    "sge": "batchsystems.sge:Sge",
-    "drmaa": "batchsystems.drmaa:Drmaa",
+    "slurm": "batchsystems.slurm.dialect:Slurm",
+    "sge": "batchsystems.sge.dialect:Sge",
+    "drmaa": "batchsystems.drmaa.dialect:Drmaa",
 }
 
 SECTIONS = {
     "singleMachine": "batchsystems.singlemachine.settings:SingleMachineSection",
-    "slurm": "batchsystems.slurmsection:SlurmSection",
-    "sge": "batchsystems.sgesection:SgeSection",
-    "drmaa": "batchsystems.drmaasection:DrmaaSection",
+    "slurm": "batchsystems.slurm.settings:SlurmSection",
+    "sge": "batchsystems.sge.settings:SgeSection",
+    "drmaa": "batchsystems.drmaa.settings:DrmaaSection",
 }
 """The table that each of these has in a site file. A batch system of a third party has one too,
 of its name: its keys go as they are to the class's from_site()."""
 
 PROBES = {
-    "slurm": "batchsystems.slurmprobe:SlurmProbe",
-    "sge": "batchsystems.sgeprobe:SgeProbe",
-    "drmaa": "batchsystems.drmaaprobe:DrmaaProbe",
+    "slurm": "batchsystems.slurm.probe:SlurmProbe",
+    "sge": "batchsystems.sge.probe:SgeProbe",
+    "drmaa": "batchsystems.drmaa.probe:DrmaaProbe",
     "singleMachine": "batchsystems.singlemachine.probe:SingleMachineProbe",
     "acidTest": "batchsystems.singlemachine.probe:SingleMachineProbe",
 }

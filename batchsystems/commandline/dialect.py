@@ -1,7 +1,7 @@
 """Dialect: what a command-line scheduler's adapter supplies: pure functions and tables.
 
 Owns the words in which CommandLine and an adapter talk; must not hold a clock, a process or
-a thread. Read next: slurm.py, the first dialect; engine.py, which uses one.
+a thread. Read next: ../slurm/dialect.py, the first dialect; engine.py, which uses one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files in which users and sites keep defaults for a scheduler's commands, as they are now.
 
 Owns the reading; what a line means is each scheduler's own. Must not run anything.
-Read next: slurmdefaults.py, sgedefaults.py.
+Read next: ../slurm/defaults.py, ../sge/defaults.py.
 """
 
 from __future__ import annotations

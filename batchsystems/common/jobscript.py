@@ -1,7 +1,7 @@
 """What a job's shell does before the job's command: the site's setup, line by line. Pure.
 
 Owns the text of that part of a script, and how its failure is told and found again; must not know
-a scheduler. Read next: slurm.py, sge.py, drmaascript.py, ../singlemachine/spawn.py.
+a scheduler. Read next: ../slurm/dialect.py, ../singlemachine/spawn.py.
 
 A line that fails ends the launch, and says which it was. Lines are one command as long as the very
 shell that runs them finds that they are not whole (if ... fi, a function, quotes, a backslash).

@@ -37,7 +37,7 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
-from batchsystems.slurm import ZONES_S
+from batchsystems.slurm.dialect import ZONES_S
 from batchsystems.transport.local import Command, Ran
 from tests.simulation.cluster import NAMESAKE, PREDECESSOR, BatchJob, Cluster
 from tests.simulation.world import VirtualClock

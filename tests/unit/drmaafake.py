@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems.commandline.pacing import Patience
-from batchsystems.drmaa import Drmaa
-from batchsystems.drmaawords import DrmaaSettings
-from batchsystems.sgewords import SgeSettings
+from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.drmaa.tables import DrmaaSettings
+from batchsystems.sge.tables import SgeSettings
 from tests.unit.fakecluster import BRIEF, FAKEBIN, QUICK, FakeCluster
 
 SLOW = replace(BRIEF, submit_s=1.5, query_s=1.5, visibility_s=1.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems.commandline.pacing import Patience
-from batchsystems.sge import Sge
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.dialect import Sge
+from batchsystems.sge.tables import SgeSettings
 from tests.unit.fakecluster import BRIEF, QUICK, FakeCluster, on_path
 
 HEADER = "# Version: 8.1.9\n# \n# DO NOT MODIFY THIS FILE MANUALLY!\n# \n"

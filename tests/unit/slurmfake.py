@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems.commandline.pacing import Patience
-from batchsystems.slurm import Slurm
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.tables import SlurmSettings
 from tests.unit.fakecluster import BRIEF, QUICK, FakeCluster, on_path
 
 

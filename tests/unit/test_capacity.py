@@ -6,14 +6,15 @@ import select
 
 import pytest
 
-from batchsystems import sgeroom, slurmroom
 from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Bound, Dialect, Limits, Queue
 from batchsystems.interface import Resources
-from batchsystems.sge import SgeDialect
-from batchsystems.sgewords import SgeSettings
-from batchsystems.slurm import SlurmDialect
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.sge import capacity as sge_capacity
+from batchsystems.sge.dialect import SgeDialect
+from batchsystems.sge.tables import SgeSettings
+from batchsystems.slurm import capacity as slurm_capacity
+from batchsystems.slurm.dialect import SlurmDialect
+from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Command, Ran
 
 PARTITIONS = (
@@ -107,20 +108,22 @@ def test_slurm_the_least_of_partition_association_and_qos_counts() -> None:
 
 def test_slurm_an_account_above_bounds_too_and_its_own_users_do_not() -> None:
     said = ASSOCIATIONS.replace("MaxJobs=20", "MaxJobs=")
-    limits = slurmroom.read_room("scontrol", said, SlurmSettings(), Limits())
+    limits = slurm_capacity.read_room("scontrol", said, SlurmSettings(), Limits())
     assert limits is not None
     assert limits.slots() == 24, "cpu=24 of the account root; its MaxJobs=1 is of single users"
 
 
 def test_slurm_an_account_that_is_named_and_not_there_bounds_nothing() -> None:
-    limits = slurmroom.read_room("scontrol", ASSOCIATIONS, SlurmSettings(account="x"), Limits())
+    limits = slurm_capacity.read_room(
+        "scontrol", ASSOCIATIONS, SlurmSettings(account="x"), Limits()
+    )
     assert limits is not None
     assert limits.slots() is None
 
 
 def test_slurm_without_accounting_or_user_less_is_asked() -> None:
     own = SlurmSettings(accounting=False)
-    assert [argv[0] for argv in slurmroom.questions(own, "")] == ["scontrol"]
+    assert [argv[0] for argv in slurm_capacity.questions(own, "")] == ["scontrol"]
 
 
 def test_a_later_answer_takes_the_place_of_an_earlier_one() -> None:
@@ -147,7 +150,7 @@ def test_grid_engine_the_least_of_queues_quotas_and_scheduler_counts() -> None:
 
 
 def test_grid_engine_the_scheduler_s_maxujobs_counts() -> None:
-    limits = sgeroom.read_room(
+    limits = sge_capacity.read_room(
         ("qconf", "-ssconf"), "maxujobs                          6\n", SgeSettings(), "", Limits()
     )
     assert limits is not None

@@ -184,7 +184,7 @@ import os, sys, threading
 from dataclasses import replace
 from batchsystems import JobSpec, SingleMachine
 from batchsystems.commandline.pacing import Patience
-from batchsystems.slurm import Slurm
+from batchsystems.slurm.dialect import Slurm
 batch = Slurm(patience=replace(Patience(), flush_s=float(sys.argv[1])))
 def issue(name):
     batch.issueJob(JobSpec(name, ("true",)))

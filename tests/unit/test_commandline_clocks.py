@@ -9,7 +9,7 @@ import pytest
 
 from batchsystems.commandline.dialect import Sighting
 from batchsystems.interface import JobRecord, Reason
-from batchsystems.slurm import SlurmDialect
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.transport.local import Ran
 from tests.unit.test_commandline_following import adopt
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from batchsystems import Reason
 from batchsystems.commandline.dialect import Kind, Listing, Phase, Taken, Turned
-from batchsystems.drmaa import DrmaaDialect
-from batchsystems.drmaaanswers import read_end, read_look, read_submission
-from batchsystems.drmaasession.book import keys_of, submission_of
-from batchsystems.drmaawords import DrmaaSettings, family_of
-from batchsystems.sgewords import SgeSettings
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.drmaa.dialect import DrmaaDialect
+from batchsystems.drmaa.parse import read_end, read_look, read_submission
+from batchsystems.drmaa.session.journal import keys_of, submission_of
+from batchsystems.drmaa.tables import DrmaaSettings, family_of
+from batchsystems.sge.tables import SgeSettings
+from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Ran
 
 USED = {"start_time": "1000.0000", "end_time": "1010.0000", "cpu": "2.5", "maxvmem": "1048576.0"}

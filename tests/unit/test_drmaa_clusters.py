@@ -1,6 +1,6 @@
 """What clusters are asked for through a DRMAA library, each in its own words: over the fake one.
 
-Read next: batchsystems/drmaanative.py, which has the words; test_drmaa_faults.py.
+Read next: batchsystems/drmaa/resources.py, which has the words; test_drmaa_faults.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import pytest
 
 from batchsystems import INDEX, BatchSystemError, JobSpec, Resources
 from batchsystems.conformance import Watcher, sh
-from batchsystems.drmaawords import DrmaaSettings
-from batchsystems.sgewords import SgeSettings
+from batchsystems.drmaa.tables import DrmaaSettings
+from batchsystems.sge.tables import SgeSettings
 from tests.unit.drmaafake import FakeDrmaa, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

@@ -23,7 +23,7 @@ from batchsystems import (
     Resources,
 )
 from batchsystems.conformance import Watcher, end_all, gated, sh
-from batchsystems.drmaawords import DrmaaSettings
+from batchsystems.drmaa.tables import DrmaaSettings
 from tests.unit.commandfaults import kinds, refusal
 from tests.unit.drmaafake import SLOW, FakeDrmaa, use
 from tests.unit.fakecluster import BRIEF
@@ -256,7 +256,7 @@ def test_records_are_kept_small_and_for_their_owner(fake: FakeDrmaa, watcher: Wa
 def test_a_private_directory_is_gone_with_its_last_job(
     fake: FakeDrmaa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from batchsystems.drmaa import Drmaa
+    from batchsystems.drmaa.dialect import Drmaa
     from tests.unit.fakecluster import QUICK
 
     monkeypatch.chdir(tmp_path)

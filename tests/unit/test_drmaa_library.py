@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import BatchSystemError, load
-from batchsystems.drmaasession.library import TUNABLE, Library, explain, find, with_tunable
-from batchsystems.drmaasession.line import Line
-from batchsystems.drmaawords import DrmaaSettings
+from batchsystems.drmaa.session.client import Line
+from batchsystems.drmaa.session.library import TUNABLE, Library, explain, find, with_tunable
+from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.transport.local import Command
 from tests.unit.drmaafake import use
 
@@ -69,8 +69,8 @@ def test_a_cell_s_library_of_this_machine_is_chosen(tmp_path: Path):
 
 
 def test_no_library_at_all(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("batchsystems.drmaasession.library.PLACES", ("/proc/nowhere/*",) * 3)
-    monkeypatch.setattr("batchsystems.drmaasession.library.find_library", lambda name: None)
+    monkeypatch.setattr("batchsystems.drmaa.session.library.PLACES", ("/proc/nowhere/*",) * 3)
+    monkeypatch.setattr("batchsystems.drmaa.session.library.find_library", lambda name: None)
     with pytest.raises(BatchSystemError, match="JT231") as caught:
         find(DrmaaSettings(), {})
     assert "DRMAA_LIBRARY_PATH" in caught.value.why
@@ -82,7 +82,7 @@ def test_grid_engine_s_library_wants_its_root(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "gridengine" / "libdrmaa.so.1.0"
     path.write_bytes(GOOD)
     defaults = tmp_path / "defaults"
-    monkeypatch.setattr("batchsystems.drmaasession.library.ROOTS", (str(defaults),))
+    monkeypatch.setattr("batchsystems.drmaa.session.library.ROOTS", (str(defaults),))
     with pytest.raises(BatchSystemError, match="JT234") as caught:
         find(DrmaaSettings(library=str(path)), {})
     assert "drmaa.sge_root" in caught.value.fix
@@ -100,7 +100,7 @@ def test_grid_engine_s_library_wants_its_root(tmp_path: Path, monkeypatch: pytes
 
 
 def test_without_the_python_package(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("batchsystems.drmaasession.library.PACKAGE", "no_such_package_as_drmaa")
+    monkeypatch.setattr("batchsystems.drmaa.session.library.PACKAGE", "no_such_package_as_drmaa")
     with pytest.raises(BatchSystemError, match="JT230") as caught:
         load("drmaa")
     assert "pip install 'jobtree[drmaa]'" in caught.value.fix

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Unobtainable
-from batchsystems.drmaaprobe import DrmaaProbe
+from batchsystems.drmaa.probe import DrmaaProbe
 from batchsystems.probe import look, write_draft
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.transport.local import Local, Ran

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from batchsystems.drmaasession.book import Book
-from batchsystems.drmaasession.session import GONE_S, UNDETERMINED_S, Lost, Session
+from batchsystems.drmaa.session.journal import Book
+from batchsystems.drmaa.session.session import GONE_S, UNDETERMINED_S, Lost, Session
 
 
 class ExitTimeoutException(Exception):
@@ -64,7 +64,7 @@ def test_what_nobody_knows_is_gone_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, patience_s: float
 ):
     now = [1000.0]
-    monkeypatch.setattr("batchsystems.drmaasession.session.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("batchsystems.drmaa.session.session.time.monotonic", lambda: now[0])
     book = Book(str(tmp_path))
     book.open()
     session = Session(Library("running", state, "running", state), book)

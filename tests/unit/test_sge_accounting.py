@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from batchsystems.commandline.dialect import Phase, Sighting
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.sgeanswers import read_records, record_key
-from batchsystems.sgerecords import cut
-from batchsystems.sgewords import FAILURES, RERUN
+from batchsystems.sge.accounting import cut
+from batchsystems.sge.parse import read_records, record_key
+from batchsystems.sge.tables import FAILURES, RERUN
 from tests.unit.mutations import mutated
 
 ACCOUNTING = (Path(__file__).parents[1] / "data" / "sge" / "accounting").read_text()

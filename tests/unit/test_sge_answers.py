@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from batchsystems.commandline.dialect import Kind, Limits, Listing, Phase, Sighting, Taken, Turned
 from batchsystems.interface import Resources
-from batchsystems.sge import SgeDialect
-from batchsystems.sgeanswers import (
+from batchsystems.sge.dialect import SgeDialect
+from batchsystems.sge.parse import (
     read_checks,
     read_details,
     read_queue,
@@ -21,7 +21,7 @@ from batchsystems.sgeanswers import (
     read_submission,
     record_key,
 )
-from batchsystems.sgewords import NEVER
+from batchsystems.sge.tables import NEVER
 from batchsystems.transport.local import Command, Ran
 from tests.unit.mutations import mutated
 

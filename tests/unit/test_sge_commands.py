@@ -12,8 +12,8 @@ from batchsystems import load
 from batchsystems.commandline.dialect import Check, Limits, Queue, Request
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, Resources
-from batchsystems.sge import Sge, SgeDialect
-from batchsystems.sgewords import NEVER, REFUSALS, REMEDIES, RERUN_STATUS, SgeSettings
+from batchsystems.sge.dialect import Sge, SgeDialect
+from batchsystems.sge.tables import NEVER, REFUSALS, REMEDIES, RERUN_STATUS, SgeSettings
 from tests.unit.sgefake import use
 
 GIB = 2**30

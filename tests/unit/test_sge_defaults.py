@@ -9,40 +9,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems import sgedefaults
 from batchsystems.commandline.dialect import Limits, Request
 from batchsystems.commandline.environment import for_answers
 from batchsystems.common import default_files
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Resources
-from batchsystems.sge import SgeDialect
-from batchsystems.sgedefaults import read_wishes, require_harmless
+from batchsystems.sge import defaults
+from batchsystems.sge.defaults import read_wishes, require_harmless
+from batchsystems.sge.dialect import SgeDialect
 
 PAGE = Path(__file__).parents[2] / "docs" / "defaults.md"
 OPTIONS = {
-    *sgedefaults.FOLLOWED,
-    *sgedefaults.NOT_FOLLOWED,
-    *sgedefaults.FOLLOWED_ANYHOW,
-    *sgedefaults.HARMFUL_LISTINGS,
-    *sgedefaults.HARMLESS_LISTINGS,
-    *sgedefaults.HARMFUL_TO_DRMAA,
+    *defaults.FOLLOWED,
+    *defaults.NOT_FOLLOWED,
+    *defaults.FOLLOWED_ANYHOW,
+    *defaults.HARMFUL_LISTINGS,
+    *defaults.HARMLESS_LISTINGS,
+    *defaults.HARMFUL_TO_DRMAA,
 }
 
 
 def test_every_variable_and_option_is_on_the_page():
     text = PAGE.read_text()
-    names = {*sgedefaults.SCRUBBED, *sgedefaults.LOCATION, *sgedefaults.WISHES, *OPTIONS}
+    names = {*defaults.SCRUBBED, *defaults.LOCATION, *defaults.WISHES, *OPTIONS}
     assert not [name for name in names if f"`{name}`" not in text]
 
 
-@pytest.mark.parametrize("name", sorted(sgedefaults.SCRUBBED))
+@pytest.mark.parametrize("name", sorted(defaults.SCRUBBED))
 def test_no_command_gets_a_variable_that_changes_it(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(name, "1")
     assert name not in for_answers(SgeDialect())
 
 
-def wishes(*texts: str) -> sgedefaults.Wishes:
+def wishes(*texts: str) -> defaults.Wishes:
     return read_wishes(Defaults(f"file{number}", text) for number, text in enumerate(texts))
 
 
@@ -104,5 +104,5 @@ def test_files_are_read_in_their_order_and_may_be_absent(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".sge_request").write_text("-P here")
     (tmp_path / "sge_request").write_text("-P cell")
-    found = default_files.read(sgedefaults.paths(str(tmp_path), sgedefaults.REQUESTS))
+    found = default_files.read(defaults.paths(str(tmp_path), defaults.REQUESTS))
     assert [file.text for file in found if file.name[0] != "~"] == ["-P cell", "-P here"]

@@ -12,8 +12,8 @@ import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, JobSpec, Reason, Resources
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.sge import Sge
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.dialect import Sge
+from batchsystems.sge.tables import SgeSettings
 from tests.unit.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.fakecluster import BRIEF
 from tests.unit.sgefake import FakeSge, quick, use

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchsystems.errors import Unobtainable
 from batchsystems.probe import write_draft
-from batchsystems.sgeprobe import SgeProbe
+from batchsystems.sge.probe import SgeProbe
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.transport.local import Ran
 

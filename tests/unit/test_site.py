@@ -12,15 +12,15 @@ import pytest
 from batchsystems import registry
 from batchsystems.commandline.dialect import Queue
 from batchsystems.commandline.pacing import Pace, Patience
-from batchsystems.drmaawords import DrmaaSettings
+from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.errors import SiteError
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.tables import SgeSettings
 from batchsystems.singlemachine.adapter import SingleMachine
 from batchsystems.site import Site
 from batchsystems.site.problems import Problem, refuse
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.schema import Schema, table_in
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.units import read_size
 from jobtree.core.rescue import Policy
 from jobtree.options import BY_NAME, OPTIONS, UNLIMITED, Settings, default_options, settle

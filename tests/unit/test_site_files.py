@@ -14,7 +14,7 @@ import pytest
 from batchsystems import BatchSystem, BatchSystemError, JobSpec, SingleMachine, registry
 from batchsystems.errors import SiteError
 from batchsystems.interface import Caller, Update
-from batchsystems.sge import Sge
+from batchsystems.sge.dialect import Sge
 from batchsystems.site import Origin, Setting, Site
 from batchsystems.sitefiles import SYSTEM, Place, check_places, load_site, places, site_at
 from tests.unit.sgefake import use as use_sge

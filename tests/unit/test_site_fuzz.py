@@ -13,7 +13,7 @@ from batchsystems.site.problems import refuse
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.writing import write_value
 from batchsystems.sitefiles import schema
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.tables import SlurmSettings
 from jobtree.cli.explain import CODES
 from jobtree.core.rescue import Policy
 from jobtree.options import settle

@@ -22,15 +22,15 @@ from batchsystems.commandline.dialect import (
     Turned,
 )
 from batchsystems.interface import Reason, Resources
-from batchsystems.slurm import SlurmDialect
-from batchsystems.slurmanswers import (
+from batchsystems.slurm.dialect import SlurmDialect
+from batchsystems.slurm.parse import (
     QUEUE_FIELDS,
     read_history,
     read_partitions,
     read_queue,
     read_submission,
 )
-from batchsystems.slurmwords import ENDS, STATES, SlurmSettings
+from batchsystems.slurm.tables import ENDS, STATES, SlurmSettings
 from batchsystems.transport.local import Command, Ran
 from tests.unit.mutations import mutated
 

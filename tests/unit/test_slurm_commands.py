@@ -11,9 +11,9 @@ import pytest
 from batchsystems.commandline.dialect import Limits, Queue, Request
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, JobEnd, Reason, Resources
-from batchsystems.slurm import Slurm, SlurmDialect
-from batchsystems.slurmreasons import NEVER
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm, SlurmDialect
+from batchsystems.slurm.reasons import NEVER
+from batchsystems.slurm.tables import SlurmSettings
 
 GIB = 2**30
 

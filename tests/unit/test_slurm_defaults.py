@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import slurmdefaults
 from batchsystems.commandline.dialect import Limits, Request
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Resources
-from batchsystems.slurm import SlurmDialect
-from batchsystems.slurmdefaults import defaults_of, require_harmless, wishes, with_wishes
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm import defaults as slurm_defaults
+from batchsystems.slurm.defaults import defaults_of, require_harmless, wishes, with_wishes
+from batchsystems.slurm.dialect import SlurmDialect
+from batchsystems.slurm.tables import SlurmSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "defaults.md"
 ALL = {
-    *slurmdefaults.WISHES,
-    *slurmdefaults.OVERRULED,
-    *(name for names in slurmdefaults.ANSWERS.values() for name in names),
-    *(name for names in slurmdefaults.SETTINGS.values() for name in names),
+    *slurm_defaults.WISHES,
+    *slurm_defaults.OVERRULED,
+    *(name for names in slurm_defaults.ANSWERS.values() for name in names),
+    *(name for names in slurm_defaults.SETTINGS.values() for name in names),
 }
 
 
 def test_every_variable_and_line_is_on_the_page():
     text = PAGE.read_text()
-    lines = {*slurmdefaults.UNDONE, *slurmdefaults.NOT_UNDONE}
+    lines = {*slurm_defaults.UNDONE, *slurm_defaults.NOT_UNDONE}
     assert not [name for name in {*ALL, *lines} if f"`{name}`" not in text]
 
 
@@ -38,11 +38,11 @@ def test_commands_get_of_a_user_s_variables_his_wishes_and_no_others(
     monkeypatch.setenv(name, "x")
     dialect = SlurmDialect()
     env, given = job_environment(dialect, None)
-    assert (name in env) == (name in slurmdefaults.WISHES)
+    assert (name in env) == (name in slurm_defaults.WISHES)
     assert not given
     assert for_answers(dialect).get(name, "absent") in (
-        "x" if name in slurmdefaults.WISHES else "absent",
-        slurmdefaults.FIXED.get(name),
+        "x" if name in slurm_defaults.WISHES else "absent",
+        slurm_defaults.FIXED.get(name),
     )
 
 

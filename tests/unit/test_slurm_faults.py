@@ -10,8 +10,8 @@ import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, Reason
 from batchsystems.conformance import Watcher, end_all, gated, sh
-from batchsystems.slurm import Slurm
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.tables import SlurmSettings
 from tests.unit.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.fakecluster import BRIEF
 from tests.unit.slurmfake import FakeSlurm, quick, use

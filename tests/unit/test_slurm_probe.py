@@ -18,7 +18,7 @@ from batchsystems.interface import Resources
 from batchsystems.probe import write_draft
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.sitefiles import check_text, schema
-from batchsystems.slurmprobe import SlurmProbe
+from batchsystems.slurm.probe import SlurmProbe
 from batchsystems.transport.local import Ran
 
 TOLD = json.loads((Path(__file__).parents[1] / "data" / "slurm" / "probe.json").read_text())

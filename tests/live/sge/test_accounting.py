@@ -16,8 +16,8 @@ import pytest
 from batchsystems import Reason, Resources
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Watcher, end_all, gated, sh
-from batchsystems.sge import Sge, SgeDialect
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.dialect import Sge, SgeDialect
+from batchsystems.sge.tables import SgeSettings
 from batchsystems.transport.local import FileState, Local
 from tests.live.sge.lab import Lab
 from tests.live.waiting import LIMIT_S

@@ -25,8 +25,8 @@ from batchsystems import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
-from batchsystems.sge import Sge
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.dialect import Sge
+from batchsystems.sge.tables import SgeSettings
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 from tests.unit.commandfaults import kinds, refusal

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from batchsystems.commandline.dialect import Bound
-from batchsystems.sge import Sge
+from batchsystems.sge.dialect import Sge
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 

@@ -1,7 +1,7 @@
 """Defaults of user and site against a real Grid Engine: each variable and file its commands obey.
 
 Each is set to what would do most harm; then the adapter's own commands are given, and what they do
-must be what they do without. Read next: batchsystems/sgedefaults.py, the tables; homes.py.
+must be what they do without. Read next: batchsystems/sge/defaults.py, the tables; homes.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from batchsystems import sgedefaults
+from batchsystems.sge import defaults
 from tests.live.engines import open_directory
 from tests.live.homes import require_namespaces, run_at_home
 from tests.live.sge.lab import Lab
@@ -83,7 +83,7 @@ from batchsystems.commandline.dialect import Limits, Request, Taken
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.errors import ReportableError
 from batchsystems.interface import Resources
-from batchsystems.sge import Sge
+from batchsystems.sge.dialect import Sge
 from batchsystems.transport.local import Command, Local
 
 def ask(dialect, command):
@@ -136,7 +136,7 @@ for name, value, file, line in json.loads(os.environ["CASES"]):
 Case = tuple[str, str, str]
 Look = Callable[[Case], dict[str, Any]]
 
-NAMES = [(name, "", "") for name in sorted(sgedefaults.SCRUBBED | sgedefaults.WISHES)]
+NAMES = [(name, "", "") for name in sorted(defaults.SCRUBBED | defaults.WISHES)]
 HOME, CELL, HERE = ".sge_request", "CELL/sge_request", "work/.sge_request"
 LINES = [("", HOME, line) for line in REQUESTS]
 LINES += [("", place, "-t 1-5 -h -N other -pe smp 4") for place in (CELL, HERE)]
@@ -204,9 +204,9 @@ def test_what_nothing_undoes_is_refused(look: Look, case: Case):
 
 DRMAA = """
 import json, os, pathlib, subprocess
-from batchsystems.drmaa import Drmaa
+from batchsystems.drmaa.dialect import Drmaa
 from batchsystems.errors import ReportableError
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.tables import SgeSettings
 from batchsystems.conformance import Watcher, sh
 from tests.live.sge.test_adapter import BRIEF, QUICK
 

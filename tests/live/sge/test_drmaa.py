@@ -30,11 +30,11 @@ from batchsystems import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
-from batchsystems.drmaa import Drmaa
-from batchsystems.drmaasession.library import Library
-from batchsystems.drmaasession.line import Line
-from batchsystems.drmaawords import DrmaaSettings
-from batchsystems.sgewords import SgeSettings
+from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.drmaa.session.client import Line
+from batchsystems.drmaa.session.library import Library
+from batchsystems.drmaa.tables import DrmaaSettings
+from batchsystems.sge.tables import SgeSettings
 from tests.integration.flows import ROOT
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
@@ -224,7 +224,7 @@ def test_words_and_environment_arrive_as_they_are(watcher: Watcher, open_tmp_pat
 OWNER = """
 import sys, time
 from batchsystems import Accepted, JobSpec
-from batchsystems.drmaa import Drmaa
+from batchsystems.drmaa.dialect import Drmaa
 batch = Drmaa(state_dir=sys.argv[1])
 wait = "while [ ! -e $0 ]; do sleep 0.1; done; exit 5"
 jobs = [batch.issueJob(JobSpec("living", ("/bin/sh", "-c", wait, sys.argv[1] + "/go")))]

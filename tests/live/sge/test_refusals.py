@@ -12,8 +12,8 @@ import pytest
 from batchsystems import JobEnd, Reason, Refused
 from batchsystems.commandline.pacing import Patience
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.sge import Sge
-from batchsystems.sgewords import SgeSettings
+from batchsystems.sge.dialect import Sge
+from batchsystems.sge.tables import SgeSettings
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.test_adapter import BRIEF, QUICK

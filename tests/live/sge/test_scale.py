@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from batchsystems.sge import Sge
+from batchsystems.sge.dialect import Sge
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import CLIENTS, Tree

@@ -14,8 +14,8 @@ import pytest
 
 from batchsystems import JobSpec
 from batchsystems.conformance import Watcher
-from batchsystems.drmaa import Drmaa
-from batchsystems.sge import Sge
+from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.sge.dialect import Sge
 from tests.live.secrets import SETUP, assert_setup_is_told, run_with_a_secret
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree

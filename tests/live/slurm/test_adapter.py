@@ -27,8 +27,8 @@ from batchsystems import (
 )
 from batchsystems.commandline.pacing import Pace, Patience
 from batchsystems.conformance import Conformance, Watcher, end_all, sh
-from batchsystems.slurm import Slurm
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.thousand import MANY, assert_few_commands
 from tests.live.waiting import eventually

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from batchsystems.slurm import Slurm
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.waiting import eventually
 

@@ -1,7 +1,7 @@
 """Defaults of user and site against a real Slurm: every variable and file that its commands obey.
 
 Each is set to what would do most harm; then the adapter's own commands are given, and what they do
-must be what they do without. Read next: batchsystems/slurmdefaults.py, the table; homes.py.
+must be what they do without. Read next: batchsystems/slurm/defaults.py, the table; homes.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchsystems import slurmdefaults
 from batchsystems.commandline.dialect import Limits, Request, Sighting, Taken
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources
-from batchsystems.slurm import Slurm, SlurmDialect
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm import defaults as slurm_defaults
+from batchsystems.slurm.dialect import Slurm, SlurmDialect
+from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Command, Local, Ran
 from tests.live.engines import open_directory
 from tests.live.homes import require_namespaces, run_at_home
@@ -86,7 +86,7 @@ NASTY = {
 """A value that would do harm; of all others it is 1, which is yes."""
 
 EVERY = sorted(
-    {*slurmdefaults.OVERRULED, *(n for each in slurmdefaults.ANSWERS.values() for n in each)}
+    {*slurm_defaults.OVERRULED, *(n for each in slurm_defaults.ANSWERS.values() for n in each)}
 )
 
 OWN = re.compile(
@@ -334,7 +334,7 @@ FIELDS = (
 SCRIPT = """
 import json, os, pathlib, subprocess
 from batchsystems.errors import ReportableError
-from batchsystems.slurm import Slurm
+from batchsystems.slurm.dialect import Slurm
 from batchsystems.interface import Resources
 from batchsystems.conformance import Watcher, sh
 from tests.live.slurm.test_adapter import BRIEF, QUICK

@@ -12,7 +12,7 @@ import pytest
 
 from batchsystems import Reason
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.slurm import Slurm
+from batchsystems.slurm.dialect import Slurm
 from batchsystems.transport.local import Local
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK

@@ -1,6 +1,6 @@
 """To which partition of a real Slurm jobs go that name none, where one with gpus stands first.
 
-Owns a cluster of its own, whose partitions it changes. Read next: batchsystems/slurmanswers.py.
+Owns a cluster of its own, whose partitions it changes. Read next: batchsystems/slurm/parse.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pytest
 
 from batchsystems import Resources
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.slurm import Slurm
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.conftest import temporary_cluster
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK

@@ -1,6 +1,6 @@
 """Submissions that a real Slurm turns down: what passes is waited for, all else is told and ends.
 
-Owns a site's own plugin and limits of a QOS. Read next: batchsystems/slurmreasons.py.
+Owns a site's own plugin and limits of a QOS. Read next: batchsystems/slurm/reasons.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pytest
 from batchsystems import JobSpec, Refused, Resources
 from batchsystems.commandline.pacing import Patience
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.slurm import Slurm
-from batchsystems.slurmwords import SlurmSettings
+from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
 from tests.live.waiting import eventually

@@ -1,0 +1,1 @@
+"""Any scheduler with a DRMAA library. Read next: dialect.py."""

@@ -1,0 +1,70 @@
+"""The script that a DRMAA library is given to run for a job. Pure.
+
+Owns its text: environment, output, directory, number of a task, command. Must not write it to a
+file; session/journal.py does. Read next: dialect.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from batchsystems.commandline.dialect import Request
+from batchsystems.common.jobscript import NOT_LAUNCHED, setup_lines
+from batchsystems.interface import INDEX
+from batchsystems.sge.resources import given_words
+from batchsystems.sge.tables import AWKWARD, KILL_NOTED, NODE_S_OWN, NOT_INHERITED, RERUN_STATUS
+
+NO_NUMBER = 70
+"""With this it ends where nothing tells a task which one it is."""
+
+BROKER_S_OWN = ("GLIBC_TUNABLES", "LD_PRELOAD")
+"""What the library was loaded with: some libraries hand the environment on to jobs."""
+
+
+def job_script(
+    request: Request, setup: Sequence[str], variables: Sequence[str], grid_engine: bool
+) -> str:
+    """Return the script. variables: in which a task finds its number, from 1.
+
+    The environment is in it, as jobEnvironment cuts values at a comma. One that Grid Engine runs
+    again, or had told to end before it listened, ends at once.
+    """
+    lines = []
+    if grid_engine:
+        lines.append(f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}')
+        lines.append(f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$')
+    if request.output is not None:
+        quoted = shlex.quote(request.output)
+        lines.append(f"(: >>{quoted}) 2>/dev/null || exit {NOT_LAUNCHED}")
+        lines.append(f"exec >>{quoted} 2>&1")
+    if request.size is not None:
+        lines += _number(request.first, variables)
+    absent = [*NOT_INHERITED, *BROKER_S_OWN]
+    lines += [f"unset {name}" for name in absent if name not in request.env]
+    through_env = [shlex.quote(word) for word in given_words(request)]
+    for name, value in request.env.items():
+        if name in AWKWARD or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            through_env.append(shlex.quote(f"{name}={value}"))
+        elif name not in NODE_S_OWN:
+            lines.append(f"export {name}={shlex.quote(value)}")
+    index = '"$JOBTREE_TASK_INDEX"' if request.size is not None else str(request.first)
+    lines += setup_lines(setup, index, request.private_env)
+    lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
+    words = ["/usr/bin/env", *through_env] if through_env else []
+    words += [index if word == INDEX else shlex.quote(word) for word in request.command]
+    return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])
+
+
+def _number(first: int, variables: Sequence[str]) -> list[str]:
+    """Return what takes the number from whichever of the variables has one."""
+    given = " ".join(f'"${name}"' for name in variables)
+    return [
+        f"for JOBTREE_TASK_INDEX in {given} ''; do",
+        'case $JOBTREE_TASK_INDEX in ""|*[!0-9]*) ;; *) break ;; esac',
+        "done",
+        f'[ -n "$JOBTREE_TASK_INDEX" ] || {{ echo "no number of a task in: '
+        f'{" ".join(variables)}" >&2; exit {NO_NUMBER}; }}',
+        f"JOBTREE_TASK_INDEX=$((JOBTREE_TASK_INDEX + {first - 1}))",
+    ]

@@ -1,0 +1,164 @@
+"""What is said to a DRMAA library and what it says: an adapter's settings, and tables.
+
+Owns the kinds of clusters behind such libraries, words for states, and what errors mean; must
+hold no logic but the checking of settings. Read next: dialect.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from batchsystems.commandline.dialect import Kind, Phase
+from batchsystems.errors import BatchSystemError
+
+SHELL = "/bin/sh"
+
+
+@dataclass(frozen=True, slots=True)
+class DrmaaSettings:
+    """What a site or a user says of its DRMAA library; "" has a thing looked for.
+
+    library: the file. contact: where the cluster is, for libraries that can reach several.
+    sge_root, sge_cell: of Grid Engine, instead of those in the environment. native: further native
+    specifications; {cpus}, {memory_mib}, {gpus} and {time_s} become what a job asks for.
+    task_variables: the variable in which a task of an array finds its number, from 1. arrays:
+    False submits each job by itself. statuses: how many single jobs are asked about in one look.
+    setup: lines of shell run before each job.
+    """
+
+    library: str = ""
+    contact: str = ""
+    sge_root: str = ""
+    sge_cell: str = ""
+    native: tuple[str, ...] = ()
+    task_variables: tuple[str, ...] = ()
+    arrays: bool = True
+    statuses: int = 200
+    setup: tuple[str, ...] = ()
+    shell: str = SHELL
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str) and any(each in text for each in "\n\r\0"):
+                    raise _bad(f"{field.name} contains a line break: {text!r}", "write it as one")
+        for name in self.task_variables:
+            if not VARIABLE.fullmatch(name):
+                raise _bad(f"{name!r} is no variable's name", "write SGE_TASK_ID, or the like")
+        for text in self.native:
+            if unknown := unknown_amounts(text):
+                raise _bad(f"the native specification {text!r} has {unknown}", AMOUNTS)
+        if self.statuses < 1:
+            raise _bad(f"statuses is {self.statuses}", "use 1 or more")
+
+
+def _bad(what: str, fix: str) -> BatchSystemError:
+    return BatchSystemError(f"the settings of DRMAA are wrong: {what}", code="JT203", fix=fix)
+
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+AMOUNT = re.compile(r"\{([^{}]*)\}")
+KNOWN_AMOUNTS = ("cpus", "memory_mib", "gpus", "time_s", "time_min")
+AMOUNTS = f"in braces may stand: {', '.join(KNOWN_AMOUNTS)}"
+
+
+def unknown_amounts(text: str) -> str:
+    """Return what stands in braces and is no amount, "" if there is nothing of the kind."""
+    return ", ".join(f"{{{each}}}" for each in AMOUNT.findall(text) if each not in KNOWN_AMOUNTS)
+
+
+class Family(NamedTuple):
+    """A kind of cluster. pattern: in what its library says it is. task_variables: see above."""
+
+    name: str
+    pattern: str = ""
+    task_variables: tuple[str, ...] = ()
+
+
+OTHER = Family("")
+
+FAMILIES = (
+    Family("sge", r"\b(SGE|UGE|OGS|OGE|GE)\b|Grid Engine|GridEngine", ("SGE_TASK_ID",)),
+    Family("slurm", r"SLURM", ("SLURM_ARRAY_TASK_ID",)),
+    Family("lsf", r"\bLSF\b", ("LSB_JOBINDEX",)),
+)
+"""Whose native specification jobTree can write, or whose arrays it knows."""
+
+
+def family_of(about: str) -> Family:
+    """Return the kind of cluster, by what its library says of itself."""
+    found = (each for each in FAMILIES if re.search(each.pattern, about, re.I))
+    return next(found, OTHER)
+
+
+PHASES = {
+    "queued_active": Phase.WAITING,
+    "system_on_hold": Phase.WAITING,
+    "user_on_hold": Phase.WAITING,
+    "user_system_on_hold": Phase.WAITING,
+    "running": Phase.RUNNING,
+    "system_suspended": Phase.SUSPENDED,
+    "user_suspended": Phase.SUSPENDED,
+    "user_system_suspended": Phase.SUSPENDED,
+}
+"""By the words of jobStatus; of what has ended the end itself is told."""
+
+REMEDIES: tuple[tuple[str, str], ...] = (
+    ("on_hold", "somebody holds it: release it, or ask who does"),
+    ("suspended", "it goes on when it is resumed"),
+)
+
+OUTAGE, BEFORE = "outage", "before"
+"""Classes of errors besides those of the library: it cannot be spoken to; nothing was asked yet."""
+
+ERRORS: dict[str, Kind] = {
+    BEFORE: Kind.OUTAGE,
+    "TryLaterException": Kind.CROWDED,
+    "DrmCommunicationException": Kind.UNKNOWN,
+    "DeniedByDrmException": Kind.PERMANENT,
+    "AuthorizationException": Kind.PERMANENT,
+    "InvalidArgumentException": Kind.PERMANENT,
+    "InvalidAttributeFormatException": Kind.PERMANENT,
+    "InvalidAttributeValueException": Kind.PERMANENT,
+    "ConflictingAttributeValuesException": Kind.PERMANENT,
+    "UnsupportedAttributeException": Kind.PERMANENT,
+    "InvalidJobTemplateException": Kind.PERMANENT,
+    "NoActiveSessionException": Kind.OUTAGE,
+}
+"""What an error means for a submission; of any other it is not known whether it was accepted."""
+
+LATER = re.compile(
+    r"try (it )?(again )?later|temporar|busy|overload|unable to (contact|connect)|commlib"
+    r"|Connection refused|No route to host|can't resolve|not responding|slurm_load",
+    re.I,
+)
+"""Of a cluster that cannot be reached, in what some libraries still call a denial."""
+
+UNREACHED = re.compile(r"unable to contact|Connection refused|No route to host", re.I)
+"""Of a cluster that was certainly not asked."""
+
+LOWER = "lower what it asks for, or name another queue"
+ASK = "ask the administrators of this cluster"
+
+DENIALS: tuple[tuple[str, Kind, str], ...] = (
+    (r"only \d+ jobs are allowed", Kind.CROWDED, ""),
+    (r"more than \d+ tasks", Kind.SIZE, ""),
+    (
+        r"no suitable queues",
+        Kind.PERMANENT,
+        f"no queue could run it as things are: {LOWER}; `qsub -w v` with the same request tells "
+        "which resource is short; sge.check = false has it wait instead",
+    ),
+    (r"can't resolve hostname", Kind.NODES, "name hosts that there are"),
+    (r"unknown queue", Kind.PERMANENT, "name a queue that there is: qconf -sql lists them"),
+    (r"parallel environment .* does not exist", Kind.PERMANENT, "name one: qconf -spl lists them"),
+    (r"unknown resource", Kind.PERMANENT, "name one that there is: qconf -sc lists them"),
+    (r"is not a \w+ value", Kind.PERMANENT, "mend the value"),
+    (r"not a submit host", Kind.PERMANENT, f"submit from another host, or {ASK}"),
+    (r"[Pp]roject|access|permission", Kind.PERMANENT, ASK),
+    (r"invalid option|[Uu]nknown option", Kind.PERMANENT, "mend the native specification"),
+)
+"""Read from the top: what a denial says, and what to do; of any other the words have to do."""

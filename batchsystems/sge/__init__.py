@@ -1,0 +1,1 @@
+"""Grid Engine, by its commands. Read next: dialect.py."""

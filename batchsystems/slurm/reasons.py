@@ -1,0 +1,175 @@
+"""Why Slurm refuses a job or has it wait, and whether waiting can cure that. Tables.
+
+Rests on the texts of slurm_errno.c (as of 22.05), on the page "Job Reason Codes" of Slurm's manual
+and the names in job_state_reason.c (as of 24.05), and on resource_limits.html for what a limit
+is compared with. Read next: parse.py, dialect.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+from batchsystems.commandline.dialect import Kind
+
+# ---- submissions -----------------------------------------------------------------------------
+
+POLICY = "Job violates accounting/QOS policy"
+"""With this a limit is meant that a line before it names; old versions name none."""
+
+REFUSALS: tuple[tuple[str, Kind], ...] = (
+    (r"timed out|Zero Bytes|\((send|receive|shutdown) failure", Kind.UNKNOWN),
+    (r"Message (send|receive) failure|zero length message|Received message length", Kind.UNKNOWN),
+    (r"Failed to send entire|Header lengths|Unexpected message|missing socket", Kind.UNKNOWN),
+    (r"Insane message|shutdown failure|Broken pipe|reset by peer|endpoint", Kind.UNKNOWN),
+    (r"connect(ion)? failure|Can't find an address|Connection refused|No route", Kind.OUTAGE),
+    (r"[Aa]uthentication|Munge", Kind.OUTAGE),
+    (r"standby mode|configuration (source|file)|Incompatible versions", Kind.OUTAGE),
+    (r"submissions disabled|Unable to connect to database", Kind.OUTAGE),
+    (r"I/O error writing script|Unable to create job record|try again", Kind.CROWDED),
+    (r"temporarily una(ble|vailable)|Too many open files|Cannot allocate", Kind.CROWDED),
+    (r"not available \(inactive or drain\)|partition configuration not available now", Kind.FULL),
+    (r"Partition in DOWN state|Partition is in use|nodes are busy", Kind.FULL),
+    (r"Required node not available|maintenance reservation", Kind.FULL),
+    (r"reservation (is in use|not usable now)|breached requested QOS usage", Kind.FULL),
+    (r"Invalid node name", Kind.NODES),
+    (r"Invalid job array", Kind.SIZE),
+    (r"Invalid (user|group) id|not found on host", Kind.REFUSED),
+    (r"^(Invalid|Duplicate|Requested|Requires|Multiple|Only|No partition|Cannot)", Kind.PERMANENT),
+    (r"(specification|option) (is )?invalid|specification (needs|required)", Kind.PERMANENT),
+    (r"not (permitted|supported|available|consistent)|denied|unsupported", Kind.PERMANENT),
+    (r"[Mm]ore \w+ (requested )?than|cannot be satisfied|too long|is missing", Kind.PERMANENT),
+    (r"not specified|required, but not|execution impossible|limit exceeded", Kind.PERMANENT),
+    (r"dependency|Burst Buffer|not configured|nodes not in this partition", Kind.PERMANENT),
+)
+"""The controller's answer, read from the top. What matches none is a refusal nonetheless: a
+plugin's `Unspecified error`, or a version's that is newer than this table."""
+
+CLIENT: tuple[tuple[str, Kind], ...] = (
+    (r"timed? ?out|Zero Bytes|(send|receive|shutdown) failure", Kind.UNKNOWN),
+    (r"Connection (refused|reset|closed)|No route to host|resolve hostname", Kind.UNKNOWN),
+    (r"\(connect failure\)|Munge encode failed|authentication error", Kind.OUTAGE),
+    (r"configuration (source|file)|in standby mode|resolve_ctls_from_dns", Kind.OUTAGE),
+    (r"temporarily una(ble|vailable)|fork|Cannot allocate", Kind.CROWDED),
+    (r"sbatch: (unrecognized|invalid) option|option .* requires an argument", Kind.PERMANENT),
+    (r"option .* (doesn't allow an argument|is ambiguous)", Kind.PERMANENT),
+    (r"sbatch: error: ([Ii]nvalid|Batch script|Unable to open)", Kind.PERMANENT),
+    (r"This does not look like a batch script|cli_filter plugin", Kind.PERMANENT),
+    (r"^sbatch: (error|fatal): ", Kind.REFUSED),
+)
+"""What sbatch says when it has not asked the controller; words of others, as of a wrapper, are
+in no table: the wrapper may have submitted the job."""
+
+UNANSWERED = re.compile(
+    r"slurm_load_\w+ error|Unable to contact|[Tt]imed out|Zero Bytes|Connection refused"
+    r"|(connect|send|receive|shutdown) failure|Problem talking|Unable to connect to database"
+    r"|authentication error|Munge encode failed|persistent connection|Insane message"
+    r"|Could not establish a configuration|process configuration file"
+)
+"""What a client says that got no answer, or not all of it. Whatever else is there beside an
+answer with exit status 0 is no matter: an older client's trouble with a line of slurm.conf, or
+what a wrapper's shell says, at every call."""
+
+GONE = re.compile(
+    r"Invalid job id|already completing or completed|has already finished|not pending nor running"
+)
+"""Of a job that is to be ended and has ended."""
+
+LIMIT_NAME = re.compile(r"(QOS|Assoc|Max|AccountingPolicy)\w*")
+
+
+def submitting(reason: str) -> Kind | None:
+    """Tell what the limit means by which a submission was refused; None if it is no limit.
+
+    Compared with a limit is then what the job alone asks for, so that no waiting helps; only
+    the numbers of queued jobs are compared with what is in the queue.
+    """
+    if not LIMIT_NAME.fullmatch(reason):
+        return None
+    if re.search("Submit|Jobs(Limit|Per)|(QOS|Association)JobLimit|Threshold", reason):
+        return Kind.FULL
+    vague = re.fullmatch(r"AccountingPolicy|(QOS|Association)(Resource|Time)Limit", reason)
+    return Kind.LIMIT if vague else Kind.PERMANENT
+
+
+# ---- waiting ---------------------------------------------------------------------------------
+
+LESS = "lower what it asks for, or name another QOS or account"
+
+NEVER: tuple[tuple[str, str], ...] = (
+    (
+        "PartitionTimeLimit",
+        "it asks for more time than the partition allows: name another partition, or lower its "
+        "time",
+    ),
+    ("PartitionNodeLimit", "it asks for more nodes than the partition allows"),
+    (
+        "PartitionConfig",
+        "no node of the partition can hold it: lower its cpus, memory or gpus, or name another "
+        "partition",
+    ),
+    ("BadConstraints|Constraints", "no node has the features asked for"),
+    ("DependencyNeverSatisfied", "the job it waits for failed: cancel it"),
+    ("Reservation(Deleted|Invalid)", "its reservation is gone: name another, or none"),
+    ("(Invalid|)AccountNotAllowed|InvalidAccount", "it may not use the account: name another"),
+    ("QOSNotAllowed|InvalidQOS", "it may not use the QOS: name another"),
+    ("JobHeldAdmin", "an administrator holds it: ask"),
+    ("JobHoldMaxRequeue", "it was requeued as often as may be, and is held: ask"),
+    ("BurstBufferOperation", "its burst buffer failed: cancel it"),
+    ("DeadLine", "it cannot end before its deadline"),
+    ("MaxMemPerLimit", f"it asks for more memory than one node or cpu may be asked for: {LESS}"),
+    ("(QOS|Assoc)Max\\w*Per(Job|Node)(Limit)?", f"it asks for more than one job may have: {LESS}"),
+    ("QOSMin\\w+", "it asks for less than a job of this QOS must: ask for more, or another QOS"),
+)
+"""Only a person can make a job start that waits for one of these: what they mean."""
+
+LATER: tuple[tuple[str, str], ...] = (
+    ("(PartitionDown|PartitionInactive)", "the partition is closed: wait, or name another"),
+    (
+        "ReqNodeNotAvail",
+        "the nodes it needs are down, drained or reserved: wait, or ask the admins",
+    ),
+    (
+        "Nodes required for job are DOWN",
+        "the nodes it could use are down, drained or reserved",
+    ),
+    ("Resources", "it is next, and waits for running jobs to end"),
+    ("Priority", "jobs of higher priority come first"),
+    ("JobHeldUser", "you hold it: scontrol release ID"),
+    ("JobArrayTaskLimit", "its array may run no more tasks at once"),
+    ("Dependency", "it waits for another job"),
+    ("BeginTime", "it may not begin before a set time, often after it was requeued"),
+    ("Licenses", "it waits for a licence"),
+    ("Reservation", "it waits for its reservation to begin"),
+    ("launch failed requeued held", "its launch failed on a node, and Slurm holds it"),
+    (
+        "QOSMax\\w*PerUser(Limit)?",
+        "you use all that your QOS allows a user, or it alone asks for more",
+    ),
+    ("Max\\w*PerAccount", "your account uses all that its QOS allows, or it alone asks for more"),
+    (
+        "(QOS|Assoc)Grp\\w*(?<!Run)Minutes(Limit)?",
+        "the budget of your account or QOS is used up: wait for a new one, or name another",
+    ),
+    ("(QOS|Assoc)Grp\\w+", "your account or QOS uses all it may"),
+    ("(AssocMaxJobs|QOSJob|AssociationJob)Limit", "as many jobs run as may"),
+    ("AssocMaxSubmitJobLimit", "as many jobs are queued as may be"),
+    ("(QOS|Association)(Resource|Time)Limit", "a limit of your account or QOS is reached"),
+    ("QOSUsageThreshold", "your account has used too much for this QOS: wait, or name another"),
+)
+"""What these mean, which pass by themselves."""
+
+_NAME = r"{}(?=$|[ ,:])"
+
+
+def meaning(why: str) -> str:
+    """Say what a reason for waiting means, "" if there is nothing to add.
+
+    `ReqNodeNotAvail, UnavailableNodes:n2` is looked up by its beginning.
+    """
+    found = (text for name, text in (*NEVER, *LATER) if re.match(_NAME.format(f"(?:{name})"), why))
+    return next(found, "")
+
+
+def never(why: str) -> bool:
+    """Tell whether only a person can make the job start."""
+    return any(re.match(_NAME.format(f"(?:{name})"), why) for name, _ in NEVER)
