@@ -30,7 +30,8 @@ from jobtree.worker.oom import KillCount
 from jobtree.worker.shell import Outcome, seems_killed
 from jobtree.worker.sidecar import Companion
 from jobtree.worker.steplog import StepLog
-from jobtree.worker.steps import Desk, leave_process, regain, run_step
+from jobtree.worker.steps import run_step
+from jobtree.worker.targets import Desk, leave_process, regain
 
 FENCE_EVERY_S = 0.1
 FENCED_OFF = 75

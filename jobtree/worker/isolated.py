@@ -40,7 +40,7 @@ from jobtree.worker.shell import (
     signal_name,
     wait_for_group,
 )
-from jobtree.worker.steps import Desk, WorkerFailure, leave_process, make_desk, run_target
+from jobtree.worker.targets import Desk, WorkerFailure, leave_process, make_desk, run_target
 from jobtree.worker.usage import usage_of_child
 
 PAPER = 3

@@ -41,7 +41,7 @@ from jobtree.worker.chain import Left, Shift, guard_exit, run_job
 from jobtree.worker.shell import Terms as ShellTerms
 from jobtree.worker.sidecar import MARK, Charge, Companion
 from jobtree.worker.steplog import StepLog
-from jobtree.worker.steps import Desk, WorkerFailure, leave_process, make_desk
+from jobtree.worker.targets import Desk, WorkerFailure, leave_process, make_desk
 
 RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70

@@ -1,0 +1,190 @@
+"""Runs a Target in this process, and says how it went.
+
+Owns what success and failure of a Target are; must not write results, nor decide what is next.
+Read next: steps.py, which calls it; ../payload/serialize.py, how a Target comes out of a pickle.
+"""
+
+import os
+import sys
+from _contextvars import copy_context
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobtree.core.job import Command
+from jobtree.mailbox.bundles import BundleWriter, read_pickle
+from jobtree.mailbox.descriptors import Descriptors
+from jobtree.payload.context import Process, StepContext
+from jobtree.payload.environment import Environment
+from jobtree.payload.main_script import Script
+from jobtree.worker.process_state import Surroundings
+from jobtree.worker.shell import Outcome, Terms, seems_killed
+from jobtree.worker.usage import Meter
+
+if TYPE_CHECKING:
+    from traceback import TracebackException
+
+leave_process = os._exit
+"""The real one: in a worker os._exit is watched, lest it end with a Target's status."""
+
+MOST_DETAIL_CHARACTERS = 16 * 1024
+MOST_CAUSES = 20
+_OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class WorkerFailure(Exception):
+    """Not the step is at fault, but this worker, its node or a file system."""
+
+
+class Desk(NamedTuple):
+    """What steps are run with."""
+
+    tree: str
+    issue: str
+    bundle: BundleWriter
+    script: Script
+    surroundings: Surroundings
+    descriptors: Descriptors
+    meter: Meter
+    terms: Terms
+
+
+def make_desk(tree: str, issue: str, saved: Environment, descriptors: Descriptors) -> Desk:
+    """Put this process into the workflow's environment; return what steps are run with.
+
+    Raises OSError if the workflow's directory is not to be had on this node.
+    """
+    surroundings = Surroundings(saved)
+    Process.in_worker = True
+    meter = Meter()
+    surroundings.flush()
+    surroundings.note_signals(meter.status())
+    script = Script(saved.main_path, saved.main_module)
+    script.install()
+    bundle = BundleWriter(tree, issue)
+    descriptors.owners += [bundle, meter]
+    terms = Terms(surroundings.environ, "INFO", 0.0, lambda _: None)
+    return Desk(tree, issue, bundle, script, surroundings, descriptors, meter, terms)
+
+
+def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
+    """Run a Target here and now; whatever it raises is its failure."""
+    from jobtree.payload.lazy_functions import refuse_unrun
+    from jobtree.payload.node import node_of
+    from jobtree.payload.serialize import Unreadable, handed_over, restore_target
+
+    try:
+        assert command.pickle is not None
+        pickled = read_pickle(desk.tree, command.pickle)
+    except OSError as error:
+        raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
+    except Exception as error:  # noqa: BLE001 - not to be trusted, or damaged
+        return _failure(error)
+    here = os.getpid()
+    try:
+        target = restore_target(desk.tree, pickled, desk.script)
+        del pickled
+        desk.surroundings.note(desk.meter.status)
+        node = node_of(target)
+        node.context = context
+        run: Callable[[], object] = target.run
+        try:
+            refuse_unrun(copy_context().run(_undisturbed, run), run)
+        except SystemExit as left:
+            if left.code not in (None, 0):
+                return _failure(left)
+        finally:
+            if os.getpid() != here:  # a process the Target forked came back from run()
+                leave_process(0)
+            desk.surroundings.wait_for_stragglers()
+            node.context = None
+            regain(desk)
+        return Outcome("", *handed_over(target, desk.bundle))
+    except Unreadable as error:
+        raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
+    except WorkerFailure:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the outermost boundary of a user's code
+        return _failure(error)
+
+
+def _undisturbed(run: Callable[[], object]) -> object:
+    """Call a Target's run() in a context of its own: what it sets there ends with it."""
+    decimal: Any = sys.modules.get("decimal")
+    if decimal is not None:
+        decimal.setcontext(decimal.getcontext().copy())
+    return run()
+
+
+def regain(desk: Desk) -> None:
+    """Undo limits; have the log take what was printed, and our descriptors lead where they did.
+
+    Before anything else is opened or written: a step may have closed them, and have taken their
+    numbers. Raises WorkerFailure if they are lost for good.
+    """
+    desk.surroundings.put_back()
+    desk.surroundings.flush()
+    try:
+        desk.descriptors.mend()
+    except OSError as error:
+        raise WorkerFailure(f"a step closed this worker's files for good: {error}") from error
+
+
+def _failure(error: BaseException) -> Outcome:
+    """Return the outcome of a Target that raised; print the traceback into its log."""
+    from traceback import TracebackException
+
+    from batchsystems.errors import ReportableError
+
+    killed = seems_killed(*_codes(error))
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else 1
+        said = "" if isinstance(error.code, int) else f": {error.code}"
+        return Outcome(f"sys.exit({status}){said}"[:1000], exit_status=status, killed=killed)
+    told = TracebackException(type(error), error, error.__traceback__)
+    seen: set[int] = set()
+    _trim(told, seen)
+    detail = "".join(told.format())
+    with suppress(Exception):  # the Target's own stderr may raise anything
+        sys.stderr.write(detail)
+    if isinstance(error, ReportableError):
+        why = f"error[{error.code}]: {error.what}"
+    else:
+        why = _reason(told)
+    if len(detail) > MOST_DETAIL_CHARACTERS:
+        half = MOST_DETAIL_CHARACTERS // 2
+        detail = f"{detail[:half]}\n[...]\n{detail[-half:]}"
+    return Outcome(why[:1000], detail=detail, killed=killed)
+
+
+def _reason(told: "TracebackException") -> str:
+    """Return an exception's type and its whole message as one line, without its notes.
+
+    Of a SyntaxError the lines that quote the source come first, and are left out.
+    """
+    said = [text for text in told.format_exception_only() if not text.startswith(" ")]
+    return " ".join("".join(said[:1]).split())
+
+
+def _codes(error: BaseException) -> list[object]:
+    """Return how children ended, as far as an exception and its causes tell."""
+    codes: list[object] = []
+    link: BaseException | None = error
+    with suppress(Exception):  # an exception's own attributes may raise anything
+        while link is not None and len(codes) < MOST_CAUSES:
+            left = isinstance(link, SystemExit)
+            codes.append(getattr(link, "code" if left else "returncode", None))
+            link = link.__cause__ or link.__context__
+    return codes
+
+
+def _trim(told: Any, seen: set[int]) -> None:
+    """Leave only the frames that are not jobTree's own, in a traceback and its causes."""
+    while told is not None and id(told) not in seen:
+        seen.add(id(told))
+        frames = [frame for frame in told.stack if not frame.filename.startswith(_OWN_FILES)]
+        told.stack[:] = frames
+        for part in getattr(told, "exceptions", None) or ():
+            _trim(part, seen)
+        _trim(told.__cause__, seen)
+        told = told.__context__
