@@ -6,6 +6,7 @@ as every worker starts through here. Read next: target.py, the researcher's view
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def __getattr__(name: str) -> object:
     """Import what is asked for from the module it lives in."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found: object = getattr(import_module(_HOMES[name]), name)
+    __import__(_HOMES[name])
+    found: object = getattr(sys.modules[_HOMES[name]], name)
     globals()[name] = found
     return found
 

@@ -12,7 +12,7 @@ import sys
 if __name__ == "__main__":
     gc.disable()  # until the first step: what is imported is no garbage
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sys.path[0:0] = [os.path.dirname(package)]
+    sys.path.append(os.path.dirname(package))  # the last: most of what comes is Python's own
 
     if sys.argv[1:] == ["--step"]:
         from jobtree.worker.isolated import main as run_one_step

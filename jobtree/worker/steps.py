@@ -19,8 +19,6 @@ def run_step(
     context.drop_deeper_directory()
     if command.kind != Kind.TARGET:
         return run_command(command, context, desk.terms)
-    import jobtree.payload.serialize  # noqa: F401 - loaded here, so that no Target is charged for it
-
     desk.surroundings.start_site(desk.meter.status)
     if isolated or command.isolate:
         from jobtree.worker.isolated import run_isolated

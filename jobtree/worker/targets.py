@@ -12,11 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtree.core.job import Command
-from jobtree.mailbox.bundles import BundleWriter, read_pickle
+from jobtree.mailbox.bundles import BundleReader, BundleWriter
 from jobtree.mailbox.descriptors import Descriptors
 from jobtree.payload.context import Process, StepContext
 from jobtree.payload.environment import Environment
+from jobtree.payload.lazy_functions import refuse_unrun
 from jobtree.payload.main_script import Script
+from jobtree.payload.node import node_of
+from jobtree.payload.serialize import Unreadable, handed_over, restore_target
 from jobtree.worker.process_state import Surroundings
 from jobtree.worker.shell import Outcome, Terms, seems_killed
 from jobtree.worker.usage import Meter
@@ -41,6 +44,7 @@ class Desk(NamedTuple):
 
     tree: str
     issue: str
+    pickles: BundleReader
     bundle: BundleWriter
     script: Script
     surroundings: Surroundings
@@ -64,18 +68,15 @@ def make_desk(tree: str, issue: str, saved: Environment, descriptors: Descriptor
     bundle = BundleWriter(tree, issue)
     descriptors.owners += [bundle, meter]
     terms = Terms(surroundings.environ, "INFO", 0.0, lambda _: None)
-    return Desk(tree, issue, bundle, script, surroundings, descriptors, meter, terms)
+    pickles = BundleReader(tree, bundle)
+    return Desk(tree, issue, pickles, bundle, script, surroundings, descriptors, meter, terms)
 
 
 def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
     """Run a Target here and now; whatever it raises is its failure."""
-    from jobtree.payload.lazy_functions import refuse_unrun
-    from jobtree.payload.node import node_of
-    from jobtree.payload.serialize import Unreadable, handed_over, restore_target
-
     try:
         assert command.pickle is not None
-        pickled = read_pickle(desk.tree, command.pickle)
+        pickled = desk.pickles.read(command.pickle)
     except OSError as error:
         raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
     except Exception as error:  # noqa: BLE001 - not to be trusted, or damaged

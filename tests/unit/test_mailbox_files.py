@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.errors import LostTree, StoreError
 from jobtree.mailbox import keepalive, layout, master_side
-from jobtree.mailbox.bundles import BundleWriter, read_pickle
+from jobtree.mailbox.bundles import READ_AHEAD_BYTES, BundleReader, BundleWriter, read_pickle
 from jobtree.mailbox.claims import (
     Claim,
     Fence,
@@ -166,6 +166,32 @@ def test_bundles_give_back_what_was_added(
     bundle.sync()
     bundle.close()
     assert [read_pickle(str(tree), one) for one in where] == pickles
+
+
+@pytest.mark.parametrize("length", [7, READ_AHEAD_BYTES + 1])
+def test_what_was_read_ahead_is_no_more_trusted_than_what_is_read(tree: str, length: int) -> None:
+    bundle = BundleWriter(tree, "b")
+    where = [bundle.add(letter * length) for letter in (b"a", b"b", b"c")]
+    bundle.close()
+    path = Path(layout.bundle_path(tree, "b"))
+    whole = path.read_bytes()
+    path.write_bytes(b"a" * length + bytes(2 * length))  # as another node may see it at first
+    reader = BundleReader(tree, BundleWriter(tree, "own"))
+    assert reader.read(where[0]) == b"a" * length
+    path.write_bytes(whole[: 2 * length] + bytes(length))
+    assert reader.read(where[1]) == b"b" * length
+    with pytest.raises(StoreError, match="not what was written"):
+        reader.read(where[2])
+
+
+def test_what_a_process_has_just_written_it_need_not_read(tree: str) -> None:
+    bundle = BundleWriter(tree, "b")
+    where = bundle.add(b"one"), bundle.add(b"two")
+    Path(layout.bundle_path(tree, "b")).unlink()
+    reader = BundleReader(tree, bundle)
+    assert reader.read(where[1]) == b"two"
+    with pytest.raises(FileNotFoundError):
+        reader.read(where[0])
 
 
 def test_what_must_not_be_loaded(tree: str) -> None:
