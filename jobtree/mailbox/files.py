@@ -56,9 +56,9 @@ def write_file(
 
 def write_all(fd: int, content: bytes) -> None:
     """Write every byte, as os.write may stop short."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
+    written = os.write(fd, content)
+    while written < len(content):
+        written += os.write(fd, memoryview(content)[written:])
 
 
 def sync_directory(path: str) -> None:

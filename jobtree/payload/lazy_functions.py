@@ -38,6 +38,8 @@ def refuse_lazy(function: object) -> None:
 
 def refuse_unrun(returned: object, function: object) -> None:
     """Refuse that a step returns work that has not begun, and that nobody will do (JT461)."""
+    if returned is None:
+        return
     kind = type(returned)
     generator = issubclass(kind, GeneratorType)
     if not (generator or issubclass(kind, AsyncGeneratorType) or hasattr(kind, "__await__")):

@@ -9,9 +9,10 @@ with it: the first is the one to run. Flat, so that a thousand of them are no de
 
 from _weakref import ref
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobtree.core.job import Command, Kind, Pickle, Requirements, command_from_wire
+from jobtree.core.job import Command, Kind, Pickle, command_from_wire
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.payload.context import Process
@@ -124,21 +125,21 @@ def _restore(tree: str, pickled: bytes, script: Script, shared: list[Any] | None
     targets: list[TargetBase] = content
     nodes = []
     for target, (requirements, isolate, _, _) in zip(targets, links, strict=True):
-        node = Node(Requirements(*requirements), isolate, ref(target))
+        node = Node(requirements, isolate, ref(target))
         target._jobtree = node
         nodes.append(node)
+
+    def added(thing: Any) -> Any:
+        if not isinstance(thing, int):
+            return command_from_wire(thing)
+        nodes[thing].adopted = True
+        return targets[thing]
+
     for node, (_, _, children, follow_on) in zip(nodes, links, strict=True):
-        for child in children:
-            if isinstance(child, int):
-                node.children.append(targets[child])
-                nodes[child].adopted = True
-            else:
-                node.children.append(command_from_wire(child))
-        if isinstance(follow_on, int):
-            node.follow_on = targets[follow_on]
-            nodes[follow_on].adopted = True
-        elif follow_on is not None:
-            node.follow_on = command_from_wire(follow_on)
+        if not children and follow_on is None:
+            continue
+        node.children = [added(child) for child in children]
+        node.follow_on = None if follow_on is None else added(follow_on)
         if any(isinstance(c, Command) and c.pickle for c in (*node.children, node.follow_on)):
             common = shared or []
             node.sealed = Sealed(tree, script, common, dump(common))
@@ -202,15 +203,21 @@ def check_picklable(target: TargetBase) -> None:
 
 def _is_plain(target: TargetBase) -> bool:
     """Tell whether nothing in a Target can fail to be pickled: most are so, and it is quick."""
-    kind = type(target)
+    if not _is_plain_class(type(target)):  # type: ignore[arg-type]  # a type has a hash
+        return False
+    return all(type(value) in _PLAIN for value in vars(target).values())
+
+
+@lru_cache(256)
+def _is_plain_class(kind: type[TargetBase]) -> bool:
+    """Tell whether pickle does nothing special with the objects of a class."""
     if kind.__reduce_ex__ is not object.__reduce_ex__:
         return False
     if kind.__reduce__ is not object.__reduce__ or "." in kind.__qualname__:
         return False
     getstate = getattr(kind, "__getstate__", None)
-    if getstate is not getattr(object, "__getstate__", None) or hasattr(kind, "__getnewargs__"):
-        return False
-    return all(type(value) in _PLAIN for value in vars(target).values())
+    own = getstate is not getattr(object, "__getstate__", None)
+    return not own and not hasattr(kind, "__getnewargs__")
 
 
 def _flat(root: TargetBase) -> tuple[list[TargetBase], list[tuple[Any, ...]]]:

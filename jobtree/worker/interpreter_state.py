@@ -15,6 +15,8 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from jobtree.mailbox.descriptors import lift
@@ -34,6 +36,8 @@ class _Thing(NamedTuple):
     name: str
     get: Callable[[], Any]
     set: Callable[[Any], object]
+    glance: Callable[[], Any] | None = None
+    """what is looked at after each step, where `get` takes long"""
 
 
 def _filters() -> Any:
@@ -79,37 +83,41 @@ _THINGS = (
     ),
     _Thing(
         "locale",
-        lambda: _locale.setlocale(_locale.LC_ALL, None),
-        lambda name: _locale.setlocale(_locale.LC_ALL, name),
+        partial(_locale.setlocale, _locale.LC_ALL, None),
+        partial(_locale.setlocale, _locale.LC_ALL),
+        partial(_locale.setlocale, _locale.LC_NUMERIC, None),
     ),
     _Thing(
         "nice value",
-        lambda: os.getpriority(os.PRIO_PROCESS, 0),
-        lambda value: os.setpriority(os.PRIO_PROCESS, 0, value),
+        partial(os.getpriority, os.PRIO_PROCESS, 0),
+        partial(os.setpriority, os.PRIO_PROCESS, 0),
     ),
     _Thing(
         "scheduling policy",
-        lambda: os.sched_getscheduler(0),
+        partial(os.sched_getscheduler, 0),
         lambda policy: os.sched_setscheduler(0, policy, os.sched_param(0)),
     ),
 )
 
 
-class _Limits:
-    """Whether somebody has set a limit: to ask for all of them takes longer than a small step."""
+_GLANCES = [thing.glance or thing.get for thing in _THINGS]
 
-    touched = False
+
+class _Calls:
+    """Whether a limit or the locale was set: to ask for all of them takes longer than a step."""
+
+    noticed = False
 
     @classmethod
-    def watch(cls, name: str) -> None:
-        """Notice calls of a function of the resource module."""
-        real: Callable[..., Any] = vars(resource)[name]
+    def watch(cls, module: ModuleType, name: str) -> None:
+        """Notice calls of a function."""
+        real: Callable[..., Any] = vars(module)[name]
 
         def noticed(*arguments: Any) -> Any:
-            cls.touched = True
+            cls.noticed = True
             return real(*arguments)
 
-        vars(resource)[name] = noticed
+        vars(module)[name] = noticed
 
 
 class ProcessState:
@@ -118,13 +126,15 @@ class ProcessState:
     def __init__(self) -> None:
         self._identity: bytes | None = None
         self._root = _root()
-        for name in ("setrlimit", "prlimit"):
-            _Limits.watch(name)
+        _Calls.watch(resource, "setrlimit")
+        _Calls.watch(resource, "prlimit")
+        _Calls.watch(_locale, "setlocale")
         self.note(b"")
 
     def note(self, status: bytes) -> None:
         """Take everything as it is now. status: /proc/self/status, b"" if not known."""
-        self._things = [(thing, thing.get()) for thing in _THINGS]
+        self._values = [thing.get() for thing in _THINGS]
+        self._glances = [glance() for glance in _GLANCES]
         self._limits = [(name, limit, resource.getrlimit(limit)) for name, limit in _LIMITS]
         self._cpus = _line(status, b"\nCpus_allowed:")
         self._affinity, self._group = os.sched_getaffinity(0), os.getpgrp()
@@ -133,21 +143,27 @@ class ProcessState:
 
     def put_back(self) -> str:
         """Undo what was changed since; return what could not be, "" if all is as it was."""
-        left = self._put_back_limits() if _Limits.touched else []
+        left = []
         root, inode = self._root
         if root >= 0 and os.stat("/")[1:3] != inode and not _did(_enter, root):
             left.append("root directory")
-        for thing, value in self._things:
-            if thing.get() != value and not (_did(thing.set, value) and thing.get() == value):
-                left.append(thing.name)
+        if _Calls.noticed or [glance() for glance in _GLANCES] != self._glances:
+            left += self._put_back_limits() + self._put_back_things()
+            _Calls.noticed = bool(left)
         return ", ".join(left)
+
+    def _put_back_things(self) -> list[str]:
+        """Undo changes of the interpreter; return which could not be undone."""
+        return [
+            thing.name
+            for thing, value in zip(_THINGS, self._values, strict=True)
+            if thing.get() != value and not (_did(thing.set, value) and thing.get() == value)
+        ]
 
     def _put_back_limits(self) -> list[str]:
         """Undo changes of limits; return which could not be undone."""
         changed = [each for each in self._limits if resource.getrlimit(each[1]) != each[2]]
-        left = [name for name, *it in changed if not _did(resource.setrlimit, *it)]
-        _Limits.touched = bool(left)
-        return [f"limit {name}" for name in left]
+        return [f"limit {name}" for name, *it in changed if not _did(resource.setrlimit, *it)]
 
     def is_another(self, status: bytes) -> str:
         """Say in what this is another process by now; "" if in nothing.
@@ -208,6 +224,17 @@ def _line(status: bytes, name: bytes) -> bytes:
     """Return one line of a /proc/PID/status, b"" if there is none."""
     at = status.find(name)
     return b"" if at < 0 else status[at : status.find(b"\n", at + 1)]
+
+
+def fingerprint(status: bytes) -> bytes:
+    """Return all of a /proc/PID/status that is looked at here, and what stands between.
+
+    Where it is the same nothing has changed: that is found quicker than each thing is.
+    """
+    users = status.find(b"\nUid:")
+    memory = status.find(b"\nVmPeak:", users)
+    signals = status.find(b"\nSigBlk:", memory)
+    return status[users:memory] + status[signals : status.find(b"\nMems_allowed:", signals)]
 
 
 def _identity(status: bytes) -> bytes:

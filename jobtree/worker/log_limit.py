@@ -18,16 +18,16 @@ _KEEP_SIZE_AND_PUNCH = 3
 _TRIES = 5
 
 
-def cut(fd: int, began: int, most: int) -> int:
-    """Cut what a log holds from `began` on to `most` bytes and a mark; return its length.
+def cut(fd: int, began: int, most: int) -> tuple[int, int]:
+    """Cut what a log holds from `began` on to `most` bytes and a mark; return where it lies.
 
     Bytes appended meanwhile are kept, but for those of the last microseconds: file systems
     have no call that takes out a middle at any offset.
     """
-    size = os.fstat(fd).st_size
+    size = os.lseek(fd, 0, os.SEEK_END)
     began = min(began, size)  # a step may have emptied or removed the file
     if size - began <= most + _LONGEST_MARK:
-        return size - began
+        return began, size - began
     head, tail = most // 2, most - most // 2
     before = re.match(_MARK, os.pread(fd, _LONGEST_MARK, began + head))
     gone = int(before[1]) - len(before[0]) if before else 0
@@ -39,7 +39,7 @@ def cut(fd: int, began: int, most: int) -> int:
             break
         size = grown
     os.ftruncate(fd, at)
-    return at - began
+    return began, at - began
 
 
 def _write_at(fd: int, content: bytes, at: int) -> int:
@@ -90,7 +90,8 @@ class Bound:
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                return os.pread(fd, cut(fd, self._began, self._most), self._began)
+                began, length = cut(fd, self._began, self._most)
+                return os.pread(fd, length, began)
             finally:
                 os.close(fd)
         except OSError:

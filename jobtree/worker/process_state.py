@@ -17,8 +17,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobtree.payload.environment import Environment, step_environ
-from jobtree.worker.interpreter_state import ProcessState, draw_anew
-from jobtree.worker.leftover_threads import wait_for_stragglers
+from jobtree.worker.interpreter_state import ProcessState, draw_anew, fingerprint
 
 if TYPE_CHECKING:
     import signal
@@ -55,6 +54,7 @@ class Surroundings:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._masks: tuple[bytes, ...] | None = None
+        self._fingerprint = b""
         self._out, self._err = _text(1), _text(2)
         # what `site` would have added, and scripts do use
         vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit
@@ -79,7 +79,10 @@ class Surroundings:
 
     def wait_for_stragglers(self) -> None:
         """Wait for what a Target left at work, as Python does at the end of a program."""
-        self._unfit = wait_for_stragglers(self._threads, self.tell)
+        if _thread._count() > self._threads or "multiprocessing.process" in sys.modules:
+            from jobtree.worker.leftover_threads import wait_for_stragglers
+
+            self._unfit = wait_for_stragglers(self._threads, self.tell)
 
     def tell(self, words: str) -> None:
         """Say something of our own in the log, as part of a step's output."""
@@ -96,13 +99,17 @@ class Surroundings:
 
         status: /proc/self/status as it is now.
         """
-        foreign = self._state.is_another(status)
+        foreign = ""
+        for timer in _TIMERS:
+            signal.setitimer(timer, 0)
+        if not status or fingerprint(status) != self._fingerprint:
+            foreign = self._state.is_another(status)
+            self._restore_signals(status)
         os.umask(self._umask)
         if os.environ is not self._environ_object or _raw_environ() != self._raw_environ:
             os.environ = self._environ_object  # noqa: B003 - the very object that was there
             self._set_environ()
         self._set_interpreter()
-        self._restore_signals(status)
         draw_anew()
         unfit, self._unfit = self._unfit or foreign, ""
         threads = _thread._count() - self._threads
@@ -133,19 +140,21 @@ class Surroundings:
 
     def note_signals(self, status: bytes) -> None:
         """Take the signals as they are now for what they should be."""
-        self._masks = _signal_masks(status)
+        self._masks, self._fingerprint = _signal_masks(status), fingerprint(status)
 
     def flush(self) -> None:
         """Bring what was printed into the log, and put the standard streams back."""
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not self._out and stream is not self._err:
-                _flush(stream)
-        if not _flush(self._out):
-            self._out = _text(1)
-        if not _flush(self._err):
-            self._err = _text(2)
-        sys.stdout = sys.__stdout__ = self._out  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = self._err  # type: ignore[misc]
+        out, err = self._out, self._err
+        if not (sys.stdout is sys.__stdout__ is out and sys.stderr is sys.__stderr__ is err):
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not out and stream is not err:
+                    _flush(stream)
+            sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
+            sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+        if not _flush(out):
+            self._out = sys.stdout = sys.__stdout__ = _text(1)  # type: ignore[misc]
+        if not _flush(err):
+            self._err = sys.stderr = sys.__stderr__ = _text(2)  # type: ignore[misc]
 
     def run_exit_functions(self) -> None:
         """Run what libraries registered for the end of a process."""
@@ -169,8 +178,6 @@ class Surroundings:
 
     def _restore_signals(self, status: bytes) -> None:
         """Reset what differs from the beginning, when nothing but SIG_IGN was set."""
-        for timer in _TIMERS:
-            signal.setitimer(timer, 0)
         masks = _signal_masks(status)
         if masks == self._masks and masks:
             return

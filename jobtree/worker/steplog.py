@@ -71,15 +71,13 @@ class StepLog:
 
     def begin_step(self) -> int:
         """Note where the next step's output begins, and return that."""
-        self._began = os.fstat(self._edit).st_size
+        self._began = os.lseek(self._edit, 0, os.SEEK_END)
         return self._began
 
     def end_step(self) -> Log:
         """Cut the step's output to its head and tail; return where it lies now."""
-        length = cut(self._edit, self._began, self._max_bytes)
-        if self._path == self._kept:
-            return Log(min(self._began, os.fstat(self._edit).st_size), length)
-        return self._move(length)
+        began, length = cut(self._edit, self._began, self._max_bytes)
+        return Log(began, length) if self._path == self._kept else self._move(length)
 
     def _move(self, length: int) -> Log:
         """Add the step's output to the log proper."""

@@ -70,6 +70,10 @@ def change(target: Target) -> None:
     os.setpgid(0, 0)
 
 
+def change_one_locale(target: Target) -> None:
+    locale.setlocale(locale.LC_TIME, "C.UTF-8")
+
+
 def look(target: Target) -> None:
     print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE))
     print(resource.getrlimit(resource.RLIMIT_STACK))
