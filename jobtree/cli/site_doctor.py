@@ -22,11 +22,9 @@ from batchsystems import signals
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree.cli.main import INTERRUPTED
-from jobtree.doctor.canary import QUICK, Haste
-from jobtree.doctor.examination import Report, Wishes, examine
+from jobtree.doctor.examination import Report, examine
 from jobtree.doctor.grading import all_passed
-from jobtree.doctor.model import Grade, Verdict
-from jobtree.doctor.runner import Limits
+from jobtree.doctor.model import CheckResult, ExaminationOptions, Grade
 from jobtree.options import Settings, settle
 from jobtree.report.console import is_terminal
 from jobtree.report.plain import one_line, printable
@@ -36,6 +34,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SITE_PROBLEM = 3
+QUICK_HOLD_S = 20.0
+"""How long --quick holds too much memory: some schedulers take longer to see it."""
+
 WIDTH = 100
 FIRST_LINE_S, LINE_EVERY_S = 30.0, 60.0
 STYLES = {
@@ -54,12 +55,12 @@ def doctor(given: argparse.Namespace) -> int:
     """
     site = load_site(given.site)
     settings = _settings(given, site)
-    wishes = _wishes(given)
+    options = _options(given)
     _say(f"canary jobs run on {settings.batch_system}; {_how_long(given)}; Ctrl-C ends them")
     left: list[str] = []
     try:
         with _ended_by_signals(), _telling() as tell:
-            report = examine(site, settings, wishes, tell, left.append)
+            report = examine(site, settings, options, tell, left.append)
     except KeyboardInterrupt:
         _say("interrupted" if left else "interrupted; no canary and no file of it is left")
         return INTERRUPTED
@@ -70,7 +71,7 @@ def doctor(given: argparse.Namespace) -> int:
         print(json.dumps(_as_data(report, site), indent=1))
     else:
         _show(report, site)
-    return 0 if all_passed(report.verdicts) else SITE_PROBLEM
+    return 0 if all_passed(report.results) else SITE_PROBLEM
 
 
 def _settings(given: argparse.Namespace, site: Site) -> Settings:
@@ -78,13 +79,12 @@ def _settings(given: argparse.Namespace, site: Site) -> Settings:
     return settle(named, None, site)[0]
 
 
-def _wishes(given: argparse.Namespace) -> Wishes:
+def _options(given: argparse.Namespace) -> ExaminationOptions:
     directory = os.path.abspath(os.path.expanduser(given.directory or "."))
-    limits = Limits()
-    if given.wait:
-        limits = limits._replace(queue_s=parse_time(given.wait))
-    haste = QUICK if given.quick else Haste()
-    return Wishes(directory, given.quick, haste, limits)
+    options = ExaminationOptions(directory, given.quick)
+    if given.quick:
+        options = options._replace(hold_memory_s=QUICK_HOLD_S)
+    return options._replace(queue_s=parse_time(given.wait)) if given.wait else options
 
 
 def _how_long(given: argparse.Namespace) -> str:
@@ -156,27 +156,27 @@ def _show(report: Report, site: Site) -> None:
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         from rich.console import Console
 
-        Console(highlight=False).print(_table(report.verdicts))
+        Console(highlight=False).print(_table(report.results))
     else:
-        print("\n".join(_plain_table(report.verdicts)))
+        print("\n".join(_plain_table(report.results)))
     print("\n".join(_below(report, site)))
 
 
-def _table(verdicts: Sequence[Verdict]) -> Table:
+def _table(results: Sequence[CheckResult]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for heading in ("check", "", "what was seen"):
         table.add_column(heading, no_wrap=heading != "what was seen")
-    for each in verdicts:
+    for each in results:
         grade = Text(each.grade.value, style=STYLES[each.grade])
         table.add_row(each.check, grade, Text(one_line(each.seen, 400)))
     return table
 
 
-def _plain_table(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    for each in verdicts:
+def _plain_table(results: Sequence[CheckResult]) -> Iterator[str]:
+    for each in results:
         yield f"{each.check:<16} {each.grade.value:<8} {one_line(each.seen, 400)}"
 
 
@@ -185,17 +185,17 @@ def _below(report: Report, site: Site) -> Iterator[str]:
         yield "\nmeasured"
     for name, seconds in report.measures.items():
         yield f"  {name:<40} {seconds:>8.2f} s"
-    for each in report.verdicts:
+    for each in report.results:
         if each.remedy:
             yield f"\n{each.check}: {each.grade.value}"
             yield from _wrapped(each.remedy)
             if each.keys:
                 yield f"  in {_file(site)}: {', '.join(each.keys)}"
-    grades = [each.grade for each in report.verdicts]
+    grades = [each.grade for each in report.results]
     skipped, failed = grades.count(Grade.SKIPPED), grades.count(Grade.FAILED)
     also = f", {skipped} skipped" if skipped else ""
-    verdict = f"{failed} failed" if failed else "all passed"
-    yield f"\n{verdict}, of {len(grades)} checks{also}"
+    outcome = f"{failed} failed" if failed else "all passed"
+    yield f"\n{outcome}, of {len(grades)} checks{also}"
 
 
 def _wrapped(text: str) -> list[str]:
@@ -212,13 +212,13 @@ def _file(site: Site) -> str:
 
 def _as_data(report: Report, site: Site) -> dict[str, Any]:
     return {
-        "passed": all_passed(report.verdicts),
+        "passed": all_passed(report.results),
         "batch_system": report.system,
         "files": site.files,
         "checks": [
             {"check": each.check, "result": each.grade.value.lower(), "seen": each.seen}
             | {"remedy": each.remedy, "keys": each.keys}
-            for each in report.verdicts
+            for each in report.results
         ],
         "measured_s": {name: round(s, 6) for name, s in report.measures.items()},
     }

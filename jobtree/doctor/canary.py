@@ -1,16 +1,17 @@
-"""Canaries: the jobs that show whether a site works, each for one thing. Pure.
+"""The canaries: the jobs that show whether a site works, each for one thing. Pure.
 
-Owns what they run and what they ask for; must not run or judge anything. Read next: grading.py.
+Owns what they run and what they ask for, and the rows of the table; must not run or grade
+anything. Read next: runner.py, which runs them; checks.py, which grades them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
-from batchsystems.interface import INDEX, JobSpec, Resources
+from batchsystems.interface import INDEX
+from jobtree.doctor.model import SMALL, Canary, ExaminationOptions, JudgingContext
 from jobtree.master.dispatch import worker_argv
 
 RUNS = "runs"
@@ -30,8 +31,6 @@ NO_MEMORY = 89
 """It was refused more than it had asked for, and saw that itself."""
 
 SEED, BACK, LOG_FILE = "seed", "back", "log"
-MIB = 2**20
-SMALL = Resources(cpus=1, memory_bytes=128 * MIB, time_s=300)
 TOO_MUCH = 3
 """How many times its memory the canary that exceeds it takes."""
 
@@ -58,52 +57,6 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-class Means(NamedTuple):
-    """What canaries are made with.
-
-    directory: one of their own, on the file system that is to be shared; token: what tells this
-    round from others; python, scratch: as the site says; memory: whether it is asked for at all.
-    """
-
-    directory: str
-    token: str
-    python: str
-    scratch: str
-    memory: bool = True
-
-
-class Haste(NamedTuple):
-    """How long single canaries take. limit_s: the time limit that one runs into."""
-
-    limit_s: float = 60.0
-    late_s: float = 300.0
-    """how long after its start the scheduler must have ended it"""
-    hold_s: float = 75.0
-    """how long too much memory is held: some schedulers look twice a minute"""
-
-
-QUICK = Haste(hold_s=20.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """One job, or one array. run_s: how long it may run; files: those it is to leave."""
-
-    name: str
-    argv: tuple[str, ...]
-    resources: Resources = SMALL
-    run_s: float = 60.0
-    size: int = 1
-    output: str | None = None
-    files: tuple[str, ...] = ()
-
-    def specs(self, token: str) -> list[JobSpec]:
-        """Return what to submit; the name is readable, and of this round alone."""
-        name = f"doctor-{self.name.replace(' ', '-')}.{token}"
-        first = JobSpec(name, self.argv, self.resources, cwd="/", output=self.output)
-        return [replace(first, index=index) for index in range(self.size)]
-
-
 def first_canary(output: str | None = None) -> Canary:
     """Return the plainest job there is: if it does not run, nothing does.
 
@@ -112,17 +65,17 @@ def first_canary(output: str | None = None) -> Canary:
     return Canary(RUNS, _sh("exit 0"), output=output)
 
 
-def canaries(means: Means, haste: Haste, quick: bool = False) -> list[Canary]:
+def canaries(context: JudgingContext, options: ExaminationOptions) -> list[Canary]:
     """Return the others, those that take longest first."""
-    place, python = means.directory, means.python
-    slow = [] if quick else [_too_long(haste)]
+    place, python = context.directory, context.python
+    slow = [] if options.quick else [_too_long(options)]
     visitor = os.path.join(os.path.dirname(os.path.abspath(__file__)), "node_script.py")
     return [
         *slow,
-        *([_too_much(means, haste)] if means.memory else []),
+        *([_too_much(context, options)] if context.asks_memory else []),
         Canary(
             VISIT,
-            (python, "-I", "-S", visitor, place, means.token, means.scratch),
+            (python, "-I", "-S", visitor, place, context.token, context.scratch),
             run_s=90.0,
             output=f"{place}/visit.log",
         ),
@@ -136,13 +89,13 @@ def canaries(means: Means, haste: Haste, quick: bool = False) -> list[Canary]:
         ),
         Canary(
             LOG,
-            _sh(f"echo {means.token}"),
+            _sh(f"echo {context.token}"),
             output=f"{place}/{LOG_FILE}",
             files=(f"{place}/{LOG_FILE}",),
         ),
         Canary(
             DIRECTORY,
-            _sh(_DIRECTORY, place, means.token),
+            _sh(_DIRECTORY, place, context.token),
             files=(f"{place}/{BACK}",),
         ),
         Canary(PYTHON, _sh(_PYTHON, python)),
@@ -168,14 +121,14 @@ def _sh(script: str, *arguments: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", script, "canary", *arguments)
 
 
-def _too_long(haste: Haste) -> Canary:
-    asked = replace(SMALL, time_s=haste.limit_s)
-    longest = haste.limit_s + haste.late_s
+def _too_long(options: ExaminationOptions) -> Canary:
+    asked = replace(SMALL, time_s=options.time_limit_s)
+    longest = options.time_limit_s + options.overrun_s
     return Canary(TIME, _sh(f"exec sleep {longest:.0f}"), asked, run_s=longest)
 
 
-def _too_much(means: Means, haste: Haste) -> Canary:
+def _too_much(context: JudgingContext, options: ExaminationOptions) -> Canary:
     held = TOO_MUCH * (SMALL.memory_bytes or 0)
-    argv = (means.python, "-I", "-S", "-c", _MEMORY, str(held), f"{haste.hold_s:g}")
-    output = f"{means.directory}/memory.log"
-    return Canary(MEMORY, argv, run_s=haste.hold_s + 60, output=output)
+    argv = (context.python, "-I", "-S", "-c", _MEMORY, str(held), f"{options.hold_memory_s:g}")
+    output = f"{context.directory}/memory.log"
+    return Canary(MEMORY, argv, run_s=options.hold_memory_s + 60, output=output)

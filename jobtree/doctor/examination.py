@@ -1,6 +1,6 @@
-"""Clinic: one whole examination of a site, from its site file to verdicts and measures.
+"""One whole examination of a site, from its site file to a report.
 
-Owns the order of its rounds, and that nothing of them stays. Read next: runner.py.
+Owns the order in which canaries run, and that nothing of them stays. Read next: runner.py.
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ from batchsystems import registry
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import schema
-from jobtree.doctor.canary import RUNS, VISIT, Haste, Means, canaries, first_canary
-from jobtree.doctor.grading import judge
-from jobtree.doctor.model import Around, Case, Grade, Verdict, Visit, clock_of, word_s
-from jobtree.doctor.runner import Limits, Round, place
+from jobtree.doctor.canary import RUNS, VISIT, canaries, first_canary
+from jobtree.doctor.grading import grade_all
+from jobtree.doctor.model import (
+    Case,
+    CheckResult,
+    ExaminationOptions,
+    Grade,
+    JudgingContext,
+    Visit,
+    clock_of,
+    end_delay_s,
+)
+from jobtree.doctor.runner import CanaryRunner, own_directory
 from jobtree.options import Settings
 
 
-class Wishes(NamedTuple):
-    """What an examination is to be like. directory: where trees are to be."""
-
-    directory: str
-    quick: bool = False
-    haste: Haste = Haste()
-    limits: Limits = Limits()
-
-
 class Report(NamedTuple):
-    """What came of it. measures: seconds, by name."""
+    """What came of an examination."""
 
     system: str
-    verdicts: list[Verdict]
+    """the batch system, by its one name"""
+    results: list[CheckResult]
     measures: dict[str, float]
+    """seconds, by what was measured"""
 
 
 def examine(
     site: Site,
     settings: Settings,
-    wishes: Wishes,
+    options: ExaminationOptions,
     tell: Callable[[str], None],
     complain: Callable[[str], None],
 ) -> Report:
@@ -51,46 +53,44 @@ def examine(
     directory cannot be written. complain: is given what could not be cleaned up.
     """
     name = registry.canonical(settings.batch_system)
-    with place(wishes.directory) as (own, token):
-        python = settings.python or sys.executable
-        asked = site.get(f"{name}.memory") not in ("none", ())
-        means = Means(own, token, python, settings.scratch, asked)
-        keys = [key for key in schema().keys if key.startswith(f"{name}.")]
-        around = Around(
+    slack_s = JudgingContext._field_defaults["clock_slack_s"]
+    with own_directory(options.directory) as (directory, token):
+        context = JudgingContext(
             name,
             site,
-            keys,
-            means,
-            clock_slack_s=site.get("grace.clock_slack", Around._field_defaults["clock_slack_s"]),
+            keys=[key for key in schema().keys if key.startswith(f"{name}.")],
+            directory=directory,
+            token=token,
+            python=settings.python or sys.executable,
+            scratch=settings.scratch,
+            asks_memory=site.get(f"{name}.memory") not in ("none", ()),
+            clock_slack_s=site.get("grace.clock_slack", slack_s),
             published_s=settings.policy.publish_s,
-            quick=wishes.quick,
         )
         with closing(registry.load_for(name, site, Caller())) as system:
-            cases, visit = _run(system, own, token, around, wishes, tell, complain)
-        return Report(name, judge(cases, visit, around), _measures(cases, visit))
+            cases, visit = _run(system, context, options, tell, complain)
+        return Report(name, grade_all(cases, visit, context), _measures(cases, visit))
 
 
 def _run(
     system: BatchSystem,
-    own: str,
-    token: str,
-    around: Around,
-    wishes: Wishes,
+    context: JudgingContext,
+    options: ExaminationOptions,
     tell: Callable[[str], None],
     complain: Callable[[str], None],
 ) -> tuple[Mapping[str, Case], Visit]:
     """Run the first canary, and if it runs all others; leave none of them behind."""
-    made = Round(system, own, token, wishes.limits, tell)
+    runner = CanaryRunner(system, context.directory, context.token, options, tell)
     try:
-        output = f"{own}/setup.log" if around.site.get("worker.setup") else None
-        made.run([first_canary(output)])
-        if judge(made.cases, made.visit, around)[0].grade is not Grade.FAILED:
-            made.run(canaries(around.means, wishes.haste, wishes.quick))
+        output = f"{context.directory}/setup.log" if context.site.get("worker.setup") else None
+        runner.run([first_canary(output)])
+        if grade_all(runner.cases, runner.visit, context)[0].grade is not Grade.FAILED:
+            runner.run(canaries(context, options))
     finally:
-        left = made.leave()
+        left = runner.kill_rest()
         if left:
             complain(f"the end of these batch jobs could not be confirmed: {', '.join(left)}")
-    return made.cases, made.visit
+    return runner.cases, runner.visit
 
 
 def _measures(cases: Mapping[str, Case], visit: Visit) -> dict[str, float]:
@@ -111,7 +111,7 @@ def _measures(cases: Mapping[str, Case], visit: Visit) -> dict[str, float]:
     found["a file to the node and its answer back"] = visit.pong_at - visit.ping_at
     found["the node's clock is ahead by"] = ahead
     found["known to within"] = give
-    lag = word_s(visitor, visit)
+    lag = end_delay_s(visitor, visit)
     if lag is not None:
         found["word of a job's end after"] = lag
     return found

@@ -1,7 +1,7 @@
-"""Judging: from what became of canaries to a verdict on each check. Pure.
+"""Grading: from what became of canaries to one result for each check. Pure.
 
 Owns the order of rows, and which failure explains which; must not run or print anything.
-Read next: checks.py, each check by itself; diagnosis.py, what may happen to all.
+Read next: checks.py, each check by itself; diagnosis.py, failures that any canary may have.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from jobtree.doctor import canary as jobs
-from jobtree.doctor.checks import JUDGES, OF_VISIT
-from jobtree.doctor.diagnosis import trouble
-from jobtree.doctor.model import Around, Case, Grade, Verdict, Visit
+from jobtree.doctor.checks import CHECKS, NODE_CHECKS
+from jobtree.doctor.diagnosis import common_failure
+from jobtree.doctor.model import Case, CheckResult, Grade, JudgingContext, Visit
 
 
-def judge(cases: Mapping[str, Case], visit: Visit, around: Around) -> list[Verdict]:
-    """Return the verdicts, row by row; what cannot be judged for another's failure is skipped."""
-    found = {row: _judge(row, cases, visit, around) for row in jobs.rows(cases)}
+def grade_all(
+    cases: Mapping[str, Case], visit: Visit, context: JudgingContext
+) -> list[CheckResult]:
+    """Return the results, row by row; what cannot be judged for another's failure is skipped."""
+    found = {row: _grade(row, cases, visit, context) for row in jobs.rows(cases)}
     for row, causes in _DEPENDS.items():
         cause = next((c for c in causes if c in found and found[c].grade is Grade.FAILED), None)
         if row in found and found[row].grade is not Grade.PASSED and cause:
-            found[row] = Verdict(row, Grade.SKIPPED, f"not judged: first mend {cause!r}")
-    return sorted([*found.values(), *_left_out(found, around)], key=_place)
+            found[row] = CheckResult(row, Grade.SKIPPED, f"not judged: first mend {cause!r}")
+    return sorted([*found.values(), *_left_out(found, context)], key=_place)
 
 
-def all_passed(verdicts: Sequence[Verdict]) -> bool:
+def all_passed(results: Sequence[CheckResult]) -> bool:
     """Tell whether no check failed."""
-    return not any(verdict.grade is Grade.FAILED for verdict in verdicts)
+    return not any(result.grade is Grade.FAILED for result in results)
 
 
 _DEPENDS = {
@@ -43,29 +45,32 @@ _DEPENDS = {
 }
 
 
-def _place(verdict: Verdict) -> int:
-    return jobs.ORDER.index(verdict.check)
+def _place(result: CheckResult) -> int:
+    return jobs.ORDER.index(result.check)
 
 
-def _left_out(found: Mapping[str, Verdict], around: Around) -> list[Verdict]:
+def _left_out(found: Mapping[str, CheckResult], context: JudgingContext) -> list[CheckResult]:
     """Return a row for each check that was not made, with the reason."""
     first = found[jobs.RUNS]
     if first.grade is Grade.FAILED:
         why = f"not tried: first mend {jobs.RUNS!r}"
-        return [Verdict(row, Grade.SKIPPED, why) for row in jobs.ORDER if row not in found]
-    reasons = {}
-    if around.quick:
-        reasons[jobs.TIME] = "left out by --quick"
-    if not around.means.memory:
-        reasons[jobs.MEMORY] = f"memory is not asked for ({around.system}.memory)"
-    return [Verdict(row, Grade.SKIPPED, why) for row, why in reasons.items() if row not in found]
+        return [CheckResult(row, Grade.SKIPPED, why) for row in jobs.ORDER if row not in found]
+    reasons = {
+        jobs.TIME: "left out by --quick",
+        jobs.MEMORY: f"memory is not asked for ({context.system}.memory)",
+    }
+    return [
+        CheckResult(row, Grade.SKIPPED, why) for row, why in reasons.items() if row not in found
+    ]
 
 
-def _judge(row: str, cases: Mapping[str, Case], visit: Visit, around: Around) -> Verdict:
+def _grade(
+    row: str, cases: Mapping[str, Case], visit: Visit, context: JudgingContext
+) -> CheckResult:
     case = cases.get(row) or cases[jobs.VISIT]
-    found = trouble(row, case, around)
+    found = common_failure(row, case, context)
     if found is not None:
         return found
-    if row in OF_VISIT:
-        return OF_VISIT[row](case, visit, around)
-    return JUDGES[row](case, around)
+    if row in NODE_CHECKS:
+        return NODE_CHECKS[row](case, visit, context)
+    return CHECKS[row](case, context)

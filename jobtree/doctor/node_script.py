@@ -1,6 +1,6 @@
 """What a canary does on a node: `python -I -S .../node_script.py DIRECTORY TOKEN SCRATCH`.
 
-Owns the node's half of an exchange of files, and the look at its scratch; imports the standard
+Owns the node's half of an exchange of files, and the test of its scratch; imports the standard
 library and this package's lightest parts. Read next: runner.py, the other half.
 
 Exit status: 0 once it was answered; 87 if nobody answered, 88 if it cannot write.
@@ -15,8 +15,8 @@ import time
 
 HELLO, PING, PONG = "hello", "ping", "pong"
 UNANSWERED, UNWRITABLE = 87, 88
-PATIENCE_S = 60.0
-LOOK_S = 0.02
+ANSWER_S = 60.0
+POLL_S = 0.02
 
 
 def visit(directory: str, token: str, scratch: str) -> int:
@@ -26,13 +26,13 @@ def visit(directory: str, token: str, scratch: str) -> int:
     began = time.time()
     try:
         hello = {"began": began, "host": os.uname().nodename, "python": sys.version.split()[0]}
-        hello |= {"scratch": look_at_scratch(scratch), "written": time.time()}
+        hello |= {"scratch": try_scratch(scratch), "written": time.time()}
         write_file(f"{directory}/{HELLO}", json.dumps(hello).encode())
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + ANSWER_S
         while not exists_after_listing(f"{directory}/{PING}"):
             if time.monotonic() > deadline:
                 return UNANSWERED
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         with open(f"{directory}/{PING}", encoding="ascii") as file:
             if file.read() != token:
                 return UNANSWERED
@@ -44,7 +44,7 @@ def visit(directory: str, token: str, scratch: str) -> int:
     return 0
 
 
-def look_at_scratch(wanted: str) -> dict[str, object]:
+def try_scratch(wanted: str) -> dict[str, object]:
     """Return where a worker's scratch would be, and what is wrong with it ("" if nothing)."""
     from jobtree.mailbox.files import random_name
     from jobtree.payload.context import scratch_on_node

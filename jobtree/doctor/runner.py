@@ -1,7 +1,7 @@
-"""Rounds: canaries submitted, watched to their ends, and cleaned up after.
+"""Runs canaries: submits them, watches them to their ends, and cleans up after them.
 
-Owns a directory of its own on the shared file system, and every batch job of a round: whatever
-ends it, none of them stays. Judges nothing. Read next: grading.py.
+Owns a directory on the shared file system, and every batch job of an examination: whatever ends
+it, none of them stays. Grades nothing. Read next: node_script.py, what runs on a node; grading.py.
 """
 
 from __future__ import annotations
@@ -13,40 +13,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchsystems.errors import SiteError, Unobtainable
 from batchsystems.interface import Accepted, BatchSystem, JobEnd, Refused
-from jobtree.doctor.canary import SEED, VISIT, Canary
-from jobtree.doctor.model import Case, Delay, Visit
+from jobtree.doctor.canary import SEED, VISIT
+from jobtree.doctor.model import Canary, Case, Delay, ExaminationOptions, Visit
 from jobtree.doctor.node_script import HELLO, PING, PONG
 from jobtree.mailbox.files import exists_after_listing, random_name, remove_tree, write_file
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT
 from jobtree.payload.environment import capture, write_setup
 from jobtree.payload.setup_environment import with_submission
 
-LOOK_S = 0.05
+POLL_S = 0.05
 TAIL_BYTES = 4096
 TOLD_EVERY_S = 1.0
 
 
-class Limits(NamedTuple):
-    """How long anything may take. accept_s: until the first job has an id.
-
-    queue_s: in the queue. word_s: from a job's end to word of it. late_s: from there until its
-    files are seen here. leave_s: until killed jobs are gone.
-    """
-
-    accept_s: float = 120.0
-    queue_s: float = 600.0
-    word_s: float = 120.0
-    late_s: float = 15.0
-    leave_s: float = 60.0
-
-
 @contextmanager
-def place(directory: str) -> Iterator[tuple[str, str]]:
-    """Make a directory for one round; yield its path and the round's token; remove it.
+def own_directory(directory: str) -> Iterator[tuple[str, str]]:
+    """Make a directory for one examination; yield its path and a token; remove it.
 
     Raises SiteError JT127 if it cannot be made.
     """
@@ -77,19 +63,19 @@ def _unwritable(directory: str, error: OSError) -> SiteError:
     )
 
 
-class Round:
-    """One round on one batch system. tell: is given a line now and then, on what is waited for."""
+class CanaryRunner:
+    """Runs canaries on one batch system. tell: is told now and then what is waited for."""
 
     def __init__(
         self,
         system: BatchSystem,
         directory: str,
         token: str,
-        limits: Limits,
+        options: ExaminationOptions,
         tell: Callable[[str], None],
     ) -> None:
         self._system, self._directory, self._token = system, directory, token
-        self._limits, self._tell = limits, tell
+        self._options, self._tell = options, tell
         self._cases: dict[str, Case] = {}
         self._case_of: dict[int, Case] = {}
         """those whose end was not told yet"""
@@ -111,9 +97,9 @@ class Round:
         """
         mine = [self._issue(canary) for canary in canaries]
         while open_cases := [case for case in mine if self._is_open(case)]:
-            self._take_news()
+            self._take_updates()
             self._exchange()
-            self._look_at_files(open_cases)
+            self._check_files(open_cases)
             for case in open_cases:
                 self._give_up_if_late(case)
             self._tell_of(open_cases)
@@ -121,13 +107,13 @@ class Round:
         for case in mine:
             case.tail = self._tail(case)
 
-    def leave(self) -> list[str]:
+    def kill_rest(self) -> list[str]:
         """Kill what is left; return the names of those whose end could not be confirmed."""
         self._system.killJobs(list(self._case_of))
-        end = time.monotonic() + self._limits.leave_s
+        end = time.monotonic() + self._options.kill_s
         with suppress(KeyboardInterrupt):  # whoever insists need not wait for the confirmation
             while self._case_of and time.monotonic() < end:
-                self._take_news()
+                self._take_updates()
                 self._wait()
         return [
             f"{case.canary.specs(self._token)[0].name} ({self._natives.get(handle) or 'no id'})"
@@ -145,7 +131,7 @@ class Round:
         self._case_of |= dict.fromkeys(handles, case)
         return case
 
-    def _take_news(self) -> None:
+    def _take_updates(self) -> None:
         for handle, update in self._system.getUpdatedJobs().items():
             case = self._case_of.get(handle)
             if case is None:
@@ -170,15 +156,15 @@ class Round:
             return False
         if len(case.ends) < case.canary.size:
             return True
-        late = case.ended is not None and time.time() - case.ended > self._limits.late_s
+        late = case.ended is not None and time.time() - case.ended > self._options.files_s
         return bool(case.missing) and not late
 
     def _wait(self) -> None:
         descriptor = self._system.fileno()
         if descriptor is None:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         else:
-            select.select([descriptor], [], [], LOOK_S)
+            select.select([descriptor], [], [], POLL_S)
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -206,7 +192,7 @@ class Round:
             return found if isinstance(found, dict) else None
         return None
 
-    def _look_at_files(self, cases: Iterable[Case]) -> None:
+    def _check_files(self, cases: Iterable[Case]) -> None:
         for case in cases:
             missing = (path for path in case.canary.files if not exists_after_listing(path))
             case.missing = tuple(missing)
@@ -224,40 +210,40 @@ class Round:
         except OSError:
             return ""
 
-    # -- patience --------------------------------------------------------------------------------
+    # -- giving up --------------------------------------------------------------------------------
 
     def _give_up_if_late(self, case: Case) -> None:
-        limits = self._limits
+        options = self._options
         self._require_scheduler(case)
         if len(case.ends) == case.canary.size:
             return
         began = self._began(case)
         if began is not None:
             ran = time.monotonic() - began
-            if ran > case.canary.run_s + limits.word_s:
+            if ran > case.canary.run_s + options.end_s:
                 self._give_up(case, Delay.RAN, ran)
             return
         waited = self._waited(case)
-        explained = self._explain(case) if waited > limits.queue_s else ""
-        if explained or waited > limits.queue_s + case.canary.run_s + limits.word_s:
+        explained = self._explain(case) if waited > options.queue_s else ""
+        if explained or waited > options.queue_s + case.canary.run_s + options.end_s:
             case.explained = explained
             self._give_up(case, Delay.WAITED if explained else Delay.RAN, waited)
 
     def _waited(self, case: Case) -> float:
         """Return for how long a canary is in the queue, or over what submissions take."""
-        began = case.accepted or case.issued + self._limits.accept_s
+        began = case.accepted or case.issued + self._options.accept_s
         return time.time() - began
 
     def _require_scheduler(self, case: Case) -> None:
         """Raise Unobtainable if no job was ever taken, or nothing can be asked any more."""
         ever = any(each.accepted for each in self._cases.values())
-        if not ever and time.time() - case.issued > self._limits.accept_s:
+        if not ever and time.time() - case.issued > self._options.accept_s:
             raise Unobtainable(
-                f"{self._system.name} took no job within {self._limits.accept_s:.0f} s",
+                f"{self._system.name} took no job within {self._options.accept_s:.0f} s",
                 why=self._explain(case) or self._outage(),
                 fix="see that it works, with its own commands; then run the doctor again",
             )
-        late = case.accepted and self._waited(case) > self._limits.queue_s
+        late = case.accepted and self._waited(case) > self._options.queue_s
         if late and (why := self._outage()):
             raise Unobtainable(
                 f"{self._system.name} no longer tells of its jobs",

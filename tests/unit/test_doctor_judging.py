@@ -13,15 +13,22 @@ from batchsystems.site import Site
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.schema import Schema
 from jobtree.doctor import canary as jobs
-from jobtree.doctor.canary import Haste, Means, canaries, first_canary
-from jobtree.doctor.grading import all_passed, judge
-from jobtree.doctor.model import Around, Case, Delay, Grade, Verdict, Visit
+from jobtree.doctor.canary import canaries, first_canary
+from jobtree.doctor.diagnosis import remedy_against
+from jobtree.doctor.grading import all_passed, grade_all
+from jobtree.doctor.model import (
+    Case,
+    CheckResult,
+    Delay,
+    ExaminationOptions,
+    Grade,
+    JudgingContext,
+    Visit,
+)
 from jobtree.doctor.node_script import UNANSWERED
-from jobtree.doctor.suspects import Suspects, blamed
 
 SCHEMA = Schema(registry.sections())
 KEYS = [key for key in SCHEMA.keys if key.startswith("slurm.")]
-MEANS = Means("/shared/jobtree-doctor-x", "token", "/opt/python3", "$TMPDIR")
 OK = JobEnd(Reason.OK, 0, node="n1")
 T = 1_800_000_000.0
 
@@ -30,6 +37,16 @@ def site(text: str = "") -> Site:
     found, problems = read_sites([Source("/site.toml", "", f"schema = 1\n{text}")], SCHEMA)
     assert problems == []
     return found
+
+
+def context(found: Site | None = None, **changed: Any) -> JudgingContext:
+    given = {
+        "directory": "/shared/jobtree-doctor-x",
+        "token": "token",
+        "python": "/opt/python3",
+        "scratch": "$TMPDIR",
+    } | changed
+    return JudgingContext("slurm", found or site(), KEYS, **given)
 
 
 def failed(status: int | None = None, signal: int | None = None) -> JobEnd:
@@ -51,37 +68,34 @@ VISIT = Visit(HELLO, T + 11.2, T + 11.2, {"seen": T + 11.3}, T + 11.4)
 
 def all_good() -> dict[str, Case]:
     cases = {}
-    for canary in [first_canary(), *canaries(MEANS, Haste())]:
+    for canary in [first_canary(), *canaries(context(), ExaminationOptions())]:
         end = GOOD_ENDS.get(canary.name, OK)
         case = Case(canary, T, T + 0.5, ends=[end] * canary.size, ended=T + 12.3)
         cases[canary.name] = replace(case, tail="token\n" if canary.name == jobs.LOG else "")
     return cases
 
 
-def verdicts(
-    visit: Visit = VISIT, /, around: dict[str, Any] | None = None, **changed: dict[str, Any]
-) -> dict[str, Verdict]:
-    """Return all verdicts, where some cases differ: `array_of_10={"ends": []}`."""
+def results(
+    visit: Visit = VISIT, /, about: dict[str, Any] | None = None, **changed: dict[str, Any]
+) -> dict[str, CheckResult]:
+    """Return all results, where some cases differ: `array_of_10={"ends": []}`."""
     cases = all_good()
     for name, values in changed.items():
         row = name.replace("_", " ")
         cases[row] = replace(cases[row], **values)
-    given: dict[str, Any] = {"system": "slurm", "site": site(), "keys": KEYS, "means": MEANS} | (
-        around or {}
-    )
-    found = judge(cases, visit, Around(**given))
+    found = grade_all(cases, visit, context(**(about or {})))
     assert [each.check for each in found] == sorted((v.check for v in found), key=jobs.ORDER.index)
     for each in found:
         assert bool(each.remedy) == (each.grade in (Grade.FAILED, Grade.WARNING)), each
     return {each.check: each for each in found}
 
 
-def bad(found: dict[str, Verdict]) -> dict[str, Grade]:
+def bad(found: dict[str, CheckResult]) -> dict[str, Grade]:
     return {name: each.grade for name, each in found.items() if each.grade is not Grade.PASSED}
 
 
 def test_all_passed() -> None:
-    found = verdicts()
+    found = results()
     assert list(found) == list(jobs.ORDER)
     assert bad(found) == {}
     assert all_passed(list(found.values()))
@@ -90,9 +104,9 @@ def test_all_passed() -> None:
 # ---- what may happen to any ------------------------------------------------------------------
 
 
-def refused(words: str, text: str = "") -> Verdict:
+def refused(words: str, text: str = "") -> CheckResult:
     cases = {jobs.RUNS: Case(first_canary(), T, refused=Refused(words))}
-    found = judge(cases, Visit(), Around("slurm", site(text), KEYS, MEANS))
+    found = grade_all(cases, Visit(), context(site(text)))
     assert {each.grade for each in found[1:]} == {Grade.SKIPPED}
     assert [each.check for each in found] == list(jobs.ORDER)
     assert not all_passed(found)
@@ -126,7 +140,7 @@ def test_a_refusal_names_the_key_at_fault(words: str, text: str, keys: list[str]
 
 
 def test_a_key_is_not_blamed_for_a_word_within_a_word() -> None:
-    assert blamed("unaccounted for", Suspects("slurm", KEYS, site())).keys == ()
+    assert remedy_against("unaccounted for", context()).keys == ()
 
 
 def test_a_long_value_is_cut() -> None:
@@ -145,27 +159,27 @@ def test_a_long_value_is_cut() -> None:
 )  # fmt: skip
 def test_waiting_for_long_is_explained(why: str, text: str, words: str) -> None:
     waits = {"delay": Delay.WAITED, "waited_s": 600.0, "explained": why, "ends": []}
-    found = verdicts(exit_status=waits, around={"site": site(text)})
+    found = results(exit_status=waits, about={"found": site(text)})
     assert bad(found) == {jobs.STATUS: Grade.FAILED}
     assert why in found[jobs.STATUS].seen
     assert words in found[jobs.STATUS].seen + found[jobs.STATUS].remedy
 
 
 def test_running_for_long_is_said() -> None:
-    found = verdicts(killed={"delay": Delay.RAN, "waited_s": 180.0, "ends": []})
+    found = results(killed={"delay": Delay.RAN, "waited_s": 180.0, "ends": []})
     assert bad(found) == {jobs.KILLED: Grade.FAILED}
     assert "after 180 s" in found[jobs.KILLED].seen
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r not in (Reason.OK, Reason.FAILED)])
 def test_an_end_nobody_asked_for_is_told_with_its_evidence(reason: Reason) -> None:
-    found = verdicts(python={"ends": [JobEnd(reason, node="n7", evidence=("it said so",))]})
+    found = results(python={"ends": [JobEnd(reason, node="n7", evidence=("it said so",))]})
     assert found[jobs.PYTHON].grade is Grade.FAILED
     assert found[jobs.PYTHON].seen == f"{reason.value} on n7: it said so"
 
 
 def test_ends_without_a_verdict_accuse_accounting() -> None:
-    found = verdicts(runs={"ends": [JobEnd(Reason.ENDED)]})
+    found = results(runs={"ends": [JobEnd(Reason.ENDED)]})
     assert found[jobs.RUNS].keys == ("slurm.accounting", "pacing.poll_interval")
 
 
@@ -196,7 +210,7 @@ def test_ends_without_a_verdict_accuse_accounting() -> None:
     ],
 )
 def test_what_passes_and_what_does_not(row: str, end: JobEnd, grade: Grade, key: str) -> None:
-    found = verdicts(**{row.replace(" ", "_"): {"ends": [end]}})
+    found = results(**{row.replace(" ", "_"): {"ends": [end]}})
     assert found[row].grade is grade
     assert key in found[row].keys or not key
     others = {name for name, value in bad(found).items() if value is not Grade.SKIPPED}
@@ -205,22 +219,22 @@ def test_what_passes_and_what_does_not(row: str, end: JobEnd, grade: Grade, key:
 
 def test_limits_that_do_not_hold_fail_nothing() -> None:
     lasts = {"delay": Delay.RAN, "waited_s": 480.0, "ends": []}
-    found = verdicts(time_limit=lasts, memory=lasts)
+    found = results(time_limit=lasts, memory=lasts)
     assert bad(found) == {jobs.TIME: Grade.WARNING, jobs.MEMORY: Grade.WARNING}
     assert all_passed(list(found.values()))
 
 
 def test_an_array_is_judged_by_its_indexes() -> None:
-    found = verdicts(array_of_10={"missing": ("/shared/task.3",)})
+    found = results(array_of_10={"missing": ("/shared/task.3",)})
     assert found[jobs.ARRAY].grade is Grade.FAILED
     assert found[jobs.ARRAY].keys == ("slurm.array_size",)
     assert "1 indexes did not run" in found[jobs.ARRAY].seen
 
 
 def test_a_python_that_a_site_names_is_named_with_its_line() -> None:
-    found = verdicts(
+    found = results(
         python={"ends": [failed(jobs.NO_PYTHON)]},
-        around={"site": site("[worker]\npython = '/opt/python3'")},
+        about={"found": site("[worker]\npython = '/opt/python3'")},
     )
     assert "/site.toml:3 says" in found[jobs.PYTHON].remedy
     assert found[jobs.PYTHON].seen == "there is no /opt/python3 on n1"
@@ -228,16 +242,16 @@ def test_a_python_that_a_site_names_is_named_with_its_line() -> None:
 
 def test_a_worker_that_does_not_start_is_heard() -> None:
     tail = "python3: can't open file '/home/x/jobtree/worker/start.py'\n"
-    found = verdicts(worker={"ends": [failed(2)], "tail": tail})
+    found = results(worker={"ends": [failed(2)], "tail": tail})
     assert "can't open file" in found[jobs.WORKER].seen
     assert "install it on a file system" in found[jobs.WORKER].remedy
 
 
 def test_output_that_is_not_there_is_missed() -> None:
-    found = verdicts(log={"tail": "", "missing": ("/shared/log",)})
+    found = results(log={"tail": "", "missing": ("/shared/log",)})
     assert found[jobs.LOG].grade is Grade.FAILED
     assert "--directory" in found[jobs.LOG].remedy
-    lost = verdicts(directory={"missing": ("/shared/back",)})
+    lost = results(directory={"missing": ("/shared/back",)})
     assert "nothing of it is to be seen here" in lost[jobs.DIRECTORY].seen
 
 
@@ -247,7 +261,7 @@ def test_output_that_is_not_there_is_missed() -> None:
 def test_what_follows_from_a_failure_is_not_judged() -> None:
     nothing = Visit()
     missing = {"ends": [failed(127)]}
-    found = verdicts(
+    found = results(
         nothing, python={"ends": [failed(jobs.NO_PYTHON)]}, worker=missing, visit=missing,
         memory=missing,
     )  # fmt: skip
@@ -256,7 +270,7 @@ def test_what_follows_from_a_failure_is_not_judged() -> None:
 
 
 def test_a_visit_that_fails_by_itself_is_told_once() -> None:
-    found = verdicts(Visit(), visit={"ends": [failed(UNANSWERED)], "tail": "why\n"})
+    found = results(Visit(), visit={"ends": [failed(UNANSWERED)], "tail": "why\n"})
     assert bad(found).pop(jobs.FILES) is Grade.FAILED
     assert "did not see the answer" in found[jobs.FILES].seen
     assert found[jobs.CLOCK].grade is found[jobs.SCRATCH].grade is Grade.SKIPPED
@@ -266,8 +280,8 @@ def test_a_visit_that_fails_by_itself_is_told_once() -> None:
 
 
 def test_scratch_is_judged_by_what_the_node_found() -> None:
-    def with_scratch(**values: object) -> Verdict:
-        return verdicts(VISIT._replace(hello=HELLO | {"scratch": SCRATCH | values}))[jobs.SCRATCH]
+    def with_scratch(**values: object) -> CheckResult:
+        return results(VISIT._replace(hello=HELLO | {"scratch": SCRATCH | values}))[jobs.SCRATCH]
 
     assert with_scratch().seen == "/tmp on n1, 1 GiB free"
     gone = with_scratch(error="No such file or directory: /x")
@@ -279,26 +293,26 @@ def test_scratch_is_judged_by_what_the_node_found() -> None:
 
 def test_clocks_may_differ_by_what_the_site_allows() -> None:
     ahead = VISIT._replace(pong={"seen": T + 11.3 + 40})
-    assert verdicts(ahead)[jobs.CLOCK].grade is Grade.PASSED
-    found = verdicts(ahead, around={"clock_slack_s": 30.0})
+    assert results(ahead)[jobs.CLOCK].grade is Grade.PASSED
+    found = results(ahead, about={"clock_slack_s": 30.0})
     assert bad(found) == {jobs.CLOCK: Grade.FAILED}
     assert found[jobs.CLOCK].keys == ("grace.clock_slack",)
     assert "40.00 s, give or take 0.10 s" in found[jobs.CLOCK].seen
-    doubtful = verdicts(
-        ahead._replace(pong_at=T + 11.4 + 50), around={"clock_slack_s": 30.0}
+    doubtful = results(
+        ahead._replace(pong_at=T + 11.4 + 50), about={"clock_slack_s": 30.0}
     )  # the answer took 50 s, so that the clocks may well agree
     assert doubtful[jobs.CLOCK].grade is Grade.PASSED
 
 
 def test_a_late_word_of_the_end_accuses_what_would_kill() -> None:
-    found = verdicts(around={"published_s": 0.5})
+    found = results(about={"published_s": 0.5})
     assert bad(found) == {jobs.WORD: Grade.FAILED}
     assert "rescue.published" in found[jobs.WORD].keys
     assert "1.0 s" in found[jobs.WORD].seen
 
 
 def test_a_slow_file_system_is_a_warning() -> None:
-    found = verdicts(VISIT._replace(pong_at=T + 30), visit={"ended": T + 31})
+    found = results(VISIT._replace(pong_at=T + 30), visit={"ended": T + 31})
     assert bad(found) == {jobs.FILES: Grade.WARNING}
 
 
@@ -308,8 +322,7 @@ def test_a_slow_file_system_is_a_warning() -> None:
 def test_what_is_left_out_is_said() -> None:
     cases = all_good()
     del cases[jobs.TIME], cases[jobs.MEMORY]
-    around = Around("slurm", site(), KEYS, MEANS._replace(memory=False), quick=True)
-    found = {each.check: each for each in judge(cases, VISIT, around)}
+    found = {each.check: each for each in grade_all(cases, VISIT, context())}
     assert found[jobs.TIME].seen == "left out by --quick"
     assert "slurm.memory" in found[jobs.MEMORY].seen
     assert all_passed(list(found.values()))
@@ -317,7 +330,7 @@ def test_what_is_left_out_is_said() -> None:
 
 def test_canaries_ask_for_little_and_have_names_that_tell() -> None:
     names = set()
-    for canary in [first_canary(), *canaries(MEANS, Haste())]:
+    for canary in [first_canary(), *canaries(context(), ExaminationOptions())]:
         specs = canary.specs("0123456789abcdef")
         assert len(specs) == canary.size
         names |= {spec.name for spec in specs}
@@ -325,6 +338,9 @@ def test_canaries_ask_for_little_and_have_names_that_tell() -> None:
         assert (specs[0].resources.memory_bytes or 0) <= 128 * 2**20
         assert (specs[0].resources.time_s or 0) <= 300
     assert "doctor-array-of-10.0123456789abcdef" in names
-    quick = [canary.name for canary in canaries(MEANS._replace(memory=False), Haste(), quick=True)]
+    quick = [
+        canary.name
+        for canary in canaries(context(asks_memory=False), ExaminationOptions(quick=True))
+    ]
     assert jobs.TIME not in quick
     assert jobs.MEMORY not in quick

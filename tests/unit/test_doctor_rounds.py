@@ -30,18 +30,17 @@ from batchsystems.singlemachine.adapter import SingleMachine
 from batchsystems.site import Site
 from batchsystems.sitefiles import Place, site_at
 from jobtree.doctor import canary as jobs
-from jobtree.doctor.canary import Canary, Haste
-from jobtree.doctor.examination import Report, Wishes, examine
-from jobtree.doctor.model import Grade
-from jobtree.doctor.runner import Limits, Round, place
+from jobtree.doctor.examination import Report, examine
+from jobtree.doctor.model import Canary, ExaminationOptions, Grade
+from jobtree.doctor.runner import CanaryRunner, own_directory
 from jobtree.options import settle
 from tests.unit import sgefake
 from tests.unit.slurmfake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
-USUAL = Limits(late_s=2)
-FAST = Haste(limit_s=0.5, late_s=20, hold_s=5)
+FAST = ExaminationOptions(time_limit_s=0.5, overrun_s=20, hold_memory_s=5, files_s=2)
+FAST_QUICK = FAST._replace(quick=True)
 QUICK = """
 [pacing]
 submits_per_second = 100
@@ -57,23 +56,21 @@ def site(home: Path, text: str) -> Site:
     return site_at([Place(str(path), "--site", True)])
 
 
-def report(
-    home: Path, found: Site, limits: Limits = USUAL, quick: bool = False, haste: Haste = FAST
-) -> Report:
+def report(home: Path, found: Site, options: ExaminationOptions = FAST) -> Report:
     directory = home / "shared"
     directory.mkdir(exist_ok=True)
     complaints: list[str] = []
     settings = settle({}, None, found)[0]
-    wishes = Wishes(str(directory), quick, haste, limits)
+    options = options._replace(directory=str(directory))
     try:
-        return examine(found, settings, wishes, lambda text: None, complaints.append)
+        return examine(found, settings, options, lambda text: None, complaints.append)
     finally:
         assert list(directory.iterdir()) == [], "no file is left"
         assert complaints == []
 
 
 def grades(found: Report) -> dict[str, Grade]:
-    return {v.check: v.grade for v in found.verdicts if v.grade is not Grade.PASSED}
+    return {v.check: v.grade for v in found.results if v.grade is not Grade.PASSED}
 
 
 @pytest.fixture
@@ -96,7 +93,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, kind: type[BatchSystem]) -> Iterato
 def test_this_machine_passes(tmp_path: Path) -> None:
     found = report(tmp_path, site(tmp_path, "batch_system = 'local'\n"))
     assert grades(found) == {}
-    assert [each.check for each in found.verdicts] == list(jobs.ORDER)
+    assert [each.check for each in found.results] == list(jobs.ORDER)
     measured = found.measures
     assert 0 <= measured["submission accepted after"] < 30
     assert abs(measured["the node's clock is ahead by"]) <= measured["known to within"] + 0.01
@@ -127,14 +124,14 @@ class FourMethods(BatchSystem):
 
 def test_four_methods_pass_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with offered(monkeypatch, FourMethods):
-        found = report(tmp_path, site(tmp_path, "batch_system = 'mine'\n"), quick=True)
+        found = report(tmp_path, site(tmp_path, "batch_system = 'mine'\n"), FAST_QUICK)
     assert grades(found) == {jobs.TIME: Grade.SKIPPED}
 
 
 def test_a_fake_slurm_passes_but_for_its_memory(tmp_path: Path, slurm: FakeSlurm) -> None:
-    haste = FAST._replace(hold_s=0.5)
+    options = FAST_QUICK._replace(hold_memory_s=0.5)
     described = site(tmp_path, f"batch_system = 'slurm'\n{QUICK}")
-    found = report(tmp_path, described, USUAL, True, haste)
+    found = report(tmp_path, described, options)
     assert grades(found) == {jobs.TIME: Grade.SKIPPED, jobs.MEMORY: Grade.WARNING}
     names = [job["name"] for job in slurm.submissions()]
     assert len(names) == len({*names}) == 10
@@ -146,9 +143,9 @@ def test_a_fake_grid_engine_passes_but_for_its_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sgefake.use(monkeypatch, tmp_path / "cell")
-    haste = FAST._replace(hold_s=0.5)
+    options = FAST_QUICK._replace(hold_memory_s=0.5)
     described = site(tmp_path, f"batch_system = 'sge'\n{QUICK}[grace]\nabsence = 0.5\n")
-    found = report(tmp_path, described, USUAL, True, haste)
+    found = report(tmp_path, described, options)
     assert grades(found) == {jobs.TIME: Grade.SKIPPED, jobs.MEMORY: Grade.WARNING}
 
 
@@ -156,7 +153,7 @@ def test_memory_that_is_not_asked_for_is_not_tried(tmp_path: Path, slurm: FakeSl
     found = report(
         tmp_path,
         site(tmp_path, f"batch_system = 'slurm'\n[slurm]\nmemory = 'none'\n{QUICK}"),
-        quick=True,
+        FAST_QUICK,
     )
     assert grades(found) == {jobs.TIME: Grade.SKIPPED, jobs.MEMORY: Grade.SKIPPED}
     assert not any("memory" in job["name"] for job in slurm.submissions())
@@ -173,7 +170,7 @@ def python(home: Path, text: str) -> Path:
 
 
 def verdict(found: Report, check: str) -> tuple[Grade, str, tuple[str, ...]]:
-    each = next(v for v in found.verdicts if v.check == check)
+    each = next(v for v in found.results if v.check == check)
     return each.grade, each.seen, each.keys
 
 
@@ -183,7 +180,7 @@ def test_a_python_that_is_missing_old_or_broken(tmp_path: Path) -> None:
         (python(tmp_path, f"exit {jobs.OLD_PYTHON}"), "is older than 3.11"),
         (python(tmp_path, "exit 1"), "does not start"),
     ):
-        found = report(tmp_path, site(tmp_path, f"[worker]\npython = '{made}'\n"), quick=True)
+        found = report(tmp_path, site(tmp_path, f"[worker]\npython = '{made}'\n"), FAST_QUICK)
         grade, seen, keys = verdict(found, jobs.PYTHON)
         assert (grade, keys[0]) == (Grade.FAILED, "worker.python")
         assert said in seen
@@ -198,23 +195,23 @@ def test_a_python_without_jobtree_in_sight(tmp_path: Path) -> None:
         f'for word; do case "$word" in *worker/start.py) echo "cannot open $word" >&2; exit 2;; '
         f'esac; done\nexec {sys.executable} "$@"',
     )
-    found = report(tmp_path, site(tmp_path, f"[worker]\npython = '{made}'\n"), quick=True)
+    found = report(tmp_path, site(tmp_path, f"[worker]\npython = '{made}'\n"), FAST_QUICK)
     grade, seen, _ = verdict(found, jobs.WORKER)
     assert grade is Grade.FAILED
     assert "cannot open" in seen
 
 
 def test_a_scratch_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = report(tmp_path, site(tmp_path, "[worker]\nscratch = '/proc/nowhere'\n"), quick=True)
+    found = report(tmp_path, site(tmp_path, "[worker]\nscratch = '/proc/nowhere'\n"), FAST_QUICK)
     assert verdict(found, jobs.SCRATCH)[0] is Grade.FAILED
     monkeypatch.delenv("NOBODY_SETS_THIS", raising=False)
     text = "[worker]\nscratch = '$NOBODY_SETS_THIS/x'\n"
-    found = report(tmp_path, site(tmp_path, text), quick=True)
+    found = report(tmp_path, site(tmp_path, text), FAST_QUICK)
     assert verdict(found, jobs.SCRATCH)[0] is Grade.WARNING
 
 
 def test_a_setup_that_spoils_jobs(tmp_path: Path) -> None:
-    found = report(tmp_path, site(tmp_path, "[worker]\nsetup = ['exit 0']\n"), quick=True)
+    found = report(tmp_path, site(tmp_path, "[worker]\nsetup = ['exit 0']\n"), FAST_QUICK)
     grade, seen, keys = verdict(found, jobs.RUNS)
     assert (grade, keys) == (Grade.FAILED, ("worker.setup",))
     assert "worker.setup, line 1, ended with status 0: exit 0" in seen
@@ -222,7 +219,7 @@ def test_a_setup_that_spoils_jobs(tmp_path: Path) -> None:
 
 def test_a_setup_with_a_line_that_fails(tmp_path: Path) -> None:
     lines = "setup = ['export A=1', 'nosuch load python']"
-    found = report(tmp_path, site(tmp_path, f"[worker]\n{lines}\n"), quick=True)
+    found = report(tmp_path, site(tmp_path, f"[worker]\n{lines}\n"), FAST_QUICK)
     grade, seen, keys = verdict(found, jobs.RUNS)
     assert (grade, keys) == (Grade.FAILED, ("worker.setup",))
     assert "worker.setup, line 2, ended with status 127: nosuch load python" in seen
@@ -231,9 +228,9 @@ def test_a_setup_with_a_line_that_fails(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     found = site(tmp_path, "")
-    wishes = Wishes(str(tmp_path / "nowhere"))
+    options = ExaminationOptions(str(tmp_path / "nowhere"))
     with pytest.raises(SiteError, match="--directory") as caught:
-        examine(found, settle({}, None, found)[0], wishes, print, print)
+        examine(found, settle({}, None, found)[0], options, print, print)
     assert caught.value.code == "JT127"
 
 
@@ -252,8 +249,8 @@ def test_a_refusal_ends_it_and_names_the_key(tmp_path: Path, slurm: FakeSlurm) -
 
 def test_a_queue_that_does_not_move_is_explained(tmp_path: Path, slurm: FakeSlurm) -> None:
     slurm.configure(slots=0)
-    limits = Limits(queue_s=1.0)
-    found = report(tmp_path, site(tmp_path, f"batch_system = 'slurm'\n{QUICK}"), limits)
+    options = FAST._replace(queue_s=1.0, files_s=15.0)
+    found = report(tmp_path, site(tmp_path, f"batch_system = 'slurm'\n{QUICK}"), options)
     grade, seen, _ = verdict(found, jobs.RUNS)
     assert grade is Grade.FAILED
     assert "still waits" in seen
@@ -268,19 +265,19 @@ def test_a_scheduler_that_does_not_answer_is_said_to_be_out_of_reach(
     slurm.fault("sbatch", "error", times=99, stderr=words)
     text = f"batch_system = 'slurm'\n{QUICK}hold = 0.1\nhold_max = 0.2\n"
     with pytest.raises(Unobtainable, match="took no job within") as caught:
-        report(tmp_path, site(tmp_path, text), Limits(accept_s=5.0))
+        report(tmp_path, site(tmp_path, text), FAST._replace(accept_s=5.0, files_s=15.0))
     assert "connect failure" in caught.value.why
     assert slurm.submissions() == []
 
 
 def test_jobs_that_outlast_their_limits_are_ended(tmp_path: Path) -> None:
     system = SingleMachine()
-    with place(str(tmp_path)) as (own, token):
-        made = Round(system, own, token, Limits(word_s=0.5), lambda text: None)
+    with own_directory(str(tmp_path)) as (own, token):
+        made = CanaryRunner(system, own, token, ExaminationOptions(end_s=0.5), lambda text: None)
         lasting = Canary("lasting", ("/bin/sh", "-c", "exec sleep 60"), run_s=0.1)
         made.run([lasting])
         assert made.cases["lasting"].delay.value == "ran"
-        assert made.leave() == []
+        assert made.kill_rest() == []
     assert system.getIssuedJobIDs() == frozenset()
     system.close()
 
@@ -320,21 +317,21 @@ class Mute(Silent):
 
 
 @pytest.mark.parametrize(
-    ("system", "limits", "words"),
+    ("system", "options", "words"),
     [
-        (Silent(), Limits(accept_s=0.2, leave_s=0.2), "took no job"),
-        (Mute(), Limits(queue_s=0.2, leave_s=0.2), "no longer tells"),
+        (Silent(), ExaminationOptions(accept_s=0.2, kill_s=0.2), "took no job"),
+        (Mute(), ExaminationOptions(queue_s=0.2, kill_s=0.2), "no longer tells"),
     ],
 )
 def test_what_cannot_be_confirmed_is_named(
-    tmp_path: Path, system: Silent, limits: Limits, words: str
+    tmp_path: Path, system: Silent, options: ExaminationOptions, words: str
 ) -> None:
-    with place(str(tmp_path)) as (own, token):
-        made = Round(system, own, token, limits, lambda text: None)
+    with own_directory(str(tmp_path)) as (own, token):
+        made = CanaryRunner(system, own, token, options, lambda text: None)
         with pytest.raises(Unobtainable, match=words) as caught:
             made.run([jobs.first_canary()])
         assert "the line is dead" in caught.value.why
-        (left,) = made.leave()
+        (left,) = made.kill_rest()
     assert left.startswith(f"doctor-runs.{token}")
     assert system.killed == system.issued
     assert list(tmp_path.iterdir()) == []
@@ -355,22 +352,22 @@ def test_news_of_strangers_and_refused_tasks_do_no_harm(tmp_path: Path) -> None:
     end = JobEnd(Reason.OK, 0)
     tasks = Canary("tasks", ("true",), size=2)
     system = Odd({77: end}, {1: Accepted("a")}, {1: end, 2: Refused("no more")}, {2: end})
-    with place(str(tmp_path)) as (own, token):
-        made = Round(system, own, token, Limits(leave_s=0.1), lambda text: None)
+    with own_directory(str(tmp_path)) as (own, token):
+        made = CanaryRunner(system, own, token, ExaminationOptions(kill_s=0.1), lambda text: None)
         made.run([tasks])
         assert made.cases["tasks"].refused == Refused("no more")
         assert made.cases["tasks"].ends == [end]
-        assert made.leave() == []
+        assert made.kill_rest() == []
 
 
 def test_what_is_waited_for_is_told(tmp_path: Path) -> None:
     told: list[str] = []
     system = SingleMachine(max_cpus=1)
-    with place(str(tmp_path)) as (own, token):
-        made = Round(system, own, token, Limits(), told.append)
+    with own_directory(str(tmp_path)) as (own, token):
+        made = CanaryRunner(system, own, token, ExaminationOptions(), told.append)
         first = Canary("first", ("/bin/sh", "-c", "exec sleep 1.5"))
         made.run([first, Canary("second", ("true",))])
-        made.leave()
+        made.kill_rest()
     system.close()
     assert any("first (runs)" in line and "second (is next" in line for line in told)
 
