@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from batchsystems.commandline.closing import leave_unclear, refuse_unsent, sending, unsent, withdraw
 from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.engine import Engine
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.commandline.task import Task
 from batchsystems.common.exit_hook import close_at_exit, forget
 from batchsystems.errors import BatchSystemError, closed
@@ -62,16 +62,16 @@ class MachineClock:
         return time.time()
 
 
-def habits_of(site: Site) -> tuple[Pace, Patience]:
+def habits_of(site: Site) -> tuple[Pace, Timeouts]:
     """Return how often a site wants its scheduler troubled, and how long it is waited for."""
-    return site.make(Pace, "pacing"), site.make(Patience, "pacing", "timeouts", "grace")
+    return site.make(Pace, "pacing"), site.make(Timeouts, "pacing", "timeouts", "grace")
 
 
 class CommandLine(BatchSystem):
     """A batch system that is a dialect: all else is the same for every scheduler.
 
     No method waits for the scheduler, adopt() and close() apart, which wait for so long at most
-    as `patience` says. Commands run one after the other in a thread that starts with the first
+    as `timeouts` says. Commands run one after the other in a thread that starts with the first
     request. transport: how commands are run. clock: where time comes from.
     """
 
@@ -79,17 +79,17 @@ class CommandLine(BatchSystem):
         self,
         dialect: Dialect,
         pace: Pace | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = dialect.name
         self._dialect = dialect
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         self._transport = transport or Local()
         self._clock = clock or MachineClock()
         self._require_programs()
-        self._engine = Engine(dialect, pace or Pace(), self._patience, self._clock.epoch)
+        self._engine = Engine(dialect, pace or Pace(), self._timeouts, self._clock.epoch)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -172,7 +172,7 @@ class CommandLine(BatchSystem):
         """
         if not records:
             return []
-        deadline = self._clock.now() + self._patience.adopt_s
+        deadline = self._clock.now() + self._timeouts.adopt_s
         with self._changed:
             self._engine.inherit(records, self._clock.now())
             self._stir()
@@ -244,10 +244,10 @@ class CommandLine(BatchSystem):
     def close(self) -> None:
         """Send the submissions and kills that were asked for, and let go.
 
-        For so long at most as `patience` says; an interrupt ends the waiting and not the rest.
+        For so long at most as `timeouts` says; an interrupt ends the waiting and not the rest.
         """
         try:
-            self.flush(self._patience.flush_s)
+            self.flush(self._timeouts.flush_s)
         finally:
             self._let_go()
 
@@ -260,10 +260,10 @@ class CommandLine(BatchSystem):
             self._changed.notify_all()
         forget(self)
         if self._thread is not None:
-            self._thread.join(self._patience.close_s)
+            self._thread.join(self._timeouts.close_s)
             if self._thread.is_alive():
                 self._transport.cancel()
-                self._thread.join(self._patience.close_s)
+                self._thread.join(self._timeouts.close_s)
         with self._changed:
             refuse_unsent(self._engine)
             leave_unclear(self._engine)
@@ -343,7 +343,7 @@ class CommandLine(BatchSystem):
         import tenacity  # slow to load, and needed only here
 
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._patience.query_tries),
+            stop=tenacity.stop_after_attempt(self._timeouts.query_tries),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
             retry=tenacity.retry_if_result(lambda answer: task.again(answer) and not self._closing),
             sleep=self._sleep,
@@ -359,7 +359,7 @@ class CommandLine(BatchSystem):
             command = replace(command, env=self._engine.environment())
         if command.private is not None:
             command = self._put_private(command, command.private)
-        ran = self._transport.run(command, self._patience.timeout_s(command.verb))
+        ran = self._transport.run(command, self._timeouts.timeout_s(command.verb))
         log.debug("%s: %.300s -> %s", command.verb, command.argv, ran.status)
         return task.parse(ran)
 

@@ -107,7 +107,7 @@ class Inheritance:
     def _names(self, record: JobRecord, following: Following) -> tuple[str, ...]:
         """Return what the scheduler may call the submission of a record."""
         if not record.native:
-            return candidates(record.name, record.index, following.patience.tasks)
+            return candidates(record.name, record.index, following.timeouts.tasks)
         split = following.dialect.split(record.native)
         task = (split[1] if split else None) or 0
         return (called(record.name, record.index - task),)
@@ -129,8 +129,8 @@ class Inheritance:
 
         age_s: how long ago it was submitted, infinite if a clock that was set hides that.
         """
-        patience, whole = following.patience, following.dialect.submission(record.native)
-        names = candidates(record.name, record.index, patience.tasks)
+        timeouts, whole = following.timeouts, following.dialect.submission(record.native)
+        names = candidates(record.name, record.index, timeouts.tasks)
         if self.queue is None or not self.queue.complete:
             return False
         answers = [each for each in (self.queue, self.history) if each is not None]
@@ -139,5 +139,5 @@ class Inheritance:
         answered = self.history is not None and self.history.complete
         if record.native:
             return answered
-        settled_s = patience.visibility_s + patience.two_looks_s
+        settled_s = timeouts.visibility_s + timeouts.two_looks_s
         return (answered or following.history_off) and settled_s <= age_s < FOREVER

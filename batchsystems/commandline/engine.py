@@ -28,7 +28,7 @@ from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.commandline.history import History
 from batchsystems.commandline.jobs import FOREVER, NEVER, Batch, Job, Roll, Search
 from batchsystems.commandline.kills import Killing
-from batchsystems.commandline.pacing import Gate, Pace, Patience, Rhythm
+from batchsystems.commandline.pacing import Pace, PollSchedule, RateLimits, Timeouts
 from batchsystems.commandline.pending import Reasons
 from batchsystems.commandline.polling import Looking
 from batchsystems.commandline.reconcile import Following
@@ -63,22 +63,22 @@ class Engine:
     """
 
     def __init__(
-        self, dialect: Dialect, pace: Pace, patience: Patience, epoch: Callable[[], float]
+        self, dialect: Dialect, pace: Pace, timeouts: Timeouts, epoch: Callable[[], float]
     ) -> None:
-        self.dialect, self.patience, self._epoch = dialect, patience, epoch
+        self.dialect, self.timeouts, self._epoch = dialect, timeouts, epoch
         self.roll = Roll()
-        self.outbox = Outbox(self.roll, patience, dialect.arrays)
-        self.following = Following(dialect, self.roll, patience, epoch)
+        self.outbox = Outbox(self.roll, timeouts, dialect.arrays)
+        self.following = Following(dialect, self.roll, timeouts, epoch)
         self.limits: Limits = dialect.known
         self.avoid: tuple[str, ...] = ()
-        self.rhythm, self._gate = Rhythm(pace), Gate(pace)
+        self.schedule, self._rates = PollSchedule(pace), RateLimits(pace)
         self.census = Census()
         self._like = LITTLE
         self._asked: set[tuple[str, ...]] = set()
         self._answered_at: float | None = None
         self._outage_since = 0.0
         self.failures, self.outage = 0, ""
-        self._killing = Killing(self.following, self.rhythm.stirred)
+        self._killing = Killing(self.following, self.schedule.stirred)
         self._history = History(self.following)
         self._reasons = Reasons(self.following)
         self._waits = Waits()
@@ -93,7 +93,7 @@ class Engine:
     def expect_ends(self, now: float) -> None:
         """Look at the queue as soon as the pace allows, as jobs are ending by themselves."""
         if self.roll.by_native:
-            self.rhythm.stirred(now)
+            self.schedule.stirred(now)
 
     def kill(self, handles: Iterable[int], now: float) -> None:
         """Request the end of these jobs; unknown ones are nobody's."""
@@ -113,12 +113,12 @@ class Engine:
 
     def _may_kill_again(self, job: Job, now: float) -> bool:
         late = now > (job.killed or 0.0) + KILL_AGAIN_S
-        return late and job.refusals < self.patience.tries
+        return late and job.refusals < self.timeouts.tries
 
     def issued(self, now: float) -> frozenset[int]:
         """Return the handles not ended; raises Unobtainable without a late complete answer."""
         said_at = self._answered_at if self._answered_at is not None else self._outage_since
-        stale_s = max(self.patience.stale_s, 3 * self.rhythm.calm_s)
+        stale_s = max(self.timeouts.stale_s, 3 * self.schedule.calm_s)
         if self.failures and self.roll.by_native and now - said_at > stale_s:
             raise Unobtainable(
                 f"{self.dialect.name} has given no complete answer for {now - said_at:.0f} s",
@@ -163,7 +163,7 @@ class Engine:
         """Begin to take back these jobs: look at the queue at once."""
         self.inheritance = Inheritance(records)
         self._looking.begin_anew()
-        self.rhythm.at_once(now)
+        self.schedule.at_once(now)
 
     def inherited(self) -> bool:
         """Tell whether all that is needed to settle an inheritance was asked."""
@@ -175,7 +175,7 @@ class Engine:
         found, self.inheritance = self.inheritance, None
         assert found is not None
         handles = found.settle(self.following, now)
-        self.rhythm.needed(now)
+        self.schedule.needed(now)
         return handles
 
     # -- what is next ---------------------------------------------------------------------------
@@ -185,13 +185,13 @@ class Engine:
         if self.following.to_reread:
             return self._reread(*self.following.to_reread.pop())
         for kind in self._due(now):
-            if self._gate.wait_s(kind in ("submit", "kill"), now) > 0:
+            if self._rates.wait_s(kind in ("submit", "kill"), now) > 0:
                 continue
             task = self._make(kind, now)
             if task is None:
                 continue
             self._served[kind] = task.begun = now
-            self._gate.take(task.acts)
+            self._rates.take(task.acts)
             return task
         return None
 
@@ -208,14 +208,14 @@ class Engine:
 
     def looked_again(self) -> None:
         """Count a query that was made once more."""
-        self._gate.take(False)
+        self._rates.take(False)
 
     def idle_s(self, now: float) -> float:
         """Return for how long there will be nothing to do, as far as is known."""
         if self.following.to_reread:
             return 0.0
         waits = [
-            max(due - now, self._gate.wait_s(kind in ("submit", "kill"), now), 0.0)
+            max(due - now, self._rates.wait_s(kind in ("submit", "kill"), now), 0.0)
             for kind, due in self._dues().items()
             if due < FOREVER
         ]
@@ -227,7 +227,7 @@ class Engine:
             "submit": FOREVER if self.submitting else self.outbox.due(),
             "history": self._history.due,
             "reasons": self._reasons.due,
-            "queue": NEVER if self._looking.going_on else self.rhythm.due,
+            "queue": NEVER if self._looking.going_on else self.schedule.due,
             "census": self.census.due,
         }
 
@@ -339,11 +339,11 @@ class Engine:
         elif kind in (Kind.UNKNOWN, Kind.STRANGE):
             self._unclear(batch, said, kind is Kind.STRANGE, now)
             return
-        elif kind is Kind.REFUSED and batch.refusals + 1 < self.patience.tries:
+        elif kind is Kind.REFUSED and batch.refusals + 1 < self.timeouts.tries:
             batch.refusals += 1
             self._hold(batch, kind, said, now)
         else:
-            said += f" ({self.patience.tries} times)" if kind is Kind.REFUSED else ""
+            said += f" ({self.timeouts.tries} times)" if kind is Kind.REFUSED else ""
             for job in batch.jobs:
                 self.roll.drop(job, Refused(f"{batch.called} was refused by {said}"))
             return
@@ -358,7 +358,7 @@ class Engine:
             single = len(batch.jobs) == 1
             native = submission if single else self.dialect.join(submission, task)
             self.following.accept(job, batch.called, native, now)
-        self.rhythm.stirred(now)
+        self.schedule.stirred(now)
 
     def _hold(self, batch: Batch, kind: Kind, said: str, now: float) -> None:
         if not self.outbox.held_for:
@@ -378,16 +378,16 @@ class Engine:
             self.roll.tell(job, Ambiguous(said))
         self._strange = self._strange + 1 if strange else 0
         search = Search(batch.jobs, (batch.called,), now, batch.jobs[0].begun)
-        if self._strange >= self.patience.tries:
+        if self._strange >= self.timeouts.tries:
             search.given_up = f"the last {self._strange} submissions were answered so: {said}"
         self.following.search(search)
         self.outbox.pause(said, now)
-        self.rhythm.stirred(now)
+        self.schedule.stirred(now)
 
     # -- the queue --------------------------------------------------------------------------------
 
     def _poll(self, now: float) -> Task | None:
-        self.rhythm.due = FOREVER
+        self.schedule.due = FOREVER
         expected = self.roll.by_native or self.following.searches or self.inheritance
         if not (expected or self._looking.going_on or self.following.disowned.watched(now)):
             return None
@@ -413,7 +413,7 @@ class Engine:
         known, searches = len(self.roll.by_native), len(self.following.searches)
         shown = max(known - len(self.following.absent), min(known, 1))
         watched = int(self.following.disowned.watched(now))
-        self.rhythm.answered(now, shown + searches + watched, ended + len(gone))
+        self.schedule.answered(now, shown + searches + watched, ended + len(gone))
         self._waits.look(self.following, now)
         self._reasons.plan(now)
         sought = any(search.wants_history for search in self.following.searches)
@@ -425,7 +425,7 @@ class Engine:
             self._outage_since = now
             log.warning("%s gives no complete answer: %s; jobs go on", self.dialect.name, why)
         self.failures, self.outage = self.failures + 1, why
-        self.rhythm.failed(now, self.failures)
+        self.schedule.failed(now, self.failures)
 
     # -- the tail of a job's output ---------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class History:
         self._round: Round | None = None
         self._due = FOREVER
         self._pause_s = 0.0
-        dialect, absence_s = following.dialect, following.patience.absence_s
+        dialect, absence_s = following.dialect, following.timeouts.absence_s
         self._records = Records(dialect, absence_s) if dialect.record_file() else None
 
     @property
@@ -69,7 +69,7 @@ class History:
             heir.history = Listing(off=True)
             return
         nameless = [record for record in missing if not record.native]
-        tasks, clock = self._following.patience.tasks, self._following.clock
+        tasks, clock = self._following.timeouts.tasks, self._following.clock
         self._round = self._planned(
             [record.native for record in missing if record.native],
             [name for r in nameless for name in candidates(r.name, r.index, tasks)],
@@ -89,7 +89,7 @@ class History:
         if self._records is not None:
             return self._look(self._records, current, natives, names, now)
         dialect = self._following.dialect
-        slack_s = self._following.patience.clock_slack_s
+        slack_s = self._following.timeouts.clock_slack_s
         command = dialect.history(natives, names, current.since - slack_s)
         if command is None:
             self._end(current, Listing(off=True), now)
@@ -118,7 +118,7 @@ class History:
         wanted = Wanted(
             {*natives, *(submission(native) for native in jobs)},
             {*names, *(name for search in searches for name in search.names)},
-            oldest - following.patience.clock_slack_s,
+            oldest - following.timeouts.clock_slack_s,
         )
 
         def hear(listing: Listing, began: float, now: float) -> None:
@@ -142,7 +142,7 @@ class History:
     def _planned(
         self, natives: Iterable[str], names: Iterable[str], times: list[float], now: float
     ) -> Round:
-        chunk = self._following.patience.history_chunk
+        chunk = self._following.timeouts.history_chunk
         whole = list(dict.fromkeys(map(self._following.dialect.submission, natives)))
         unique = list(dict.fromkeys(names))
         since = min(times, default=self._following.clock.there(now, now))
@@ -170,7 +170,7 @@ class History:
                 )
             following.miss_history(listing, now)
         self._pause_s = min(
-            max(2 * self._pause_s, following.patience.history_pause_s), MOST_PAUSE_S
+            max(2 * self._pause_s, following.timeouts.history_pause_s), MOST_PAUSE_S
         )
         self.plan(now, afresh=False)
 

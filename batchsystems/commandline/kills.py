@@ -44,7 +44,7 @@ class Killing:
         if self._following.names_to_kill:
             return self._named(self._following.names_to_kill.pop())
         by_id = self._whole_arrays()
-        chosen = list(by_id)[: self._following.patience.kill_chunk]
+        chosen = list(by_id)[: self._following.timeouts.kill_chunk]
         jobs = {each: [wanted.pop(native) for native in by_id[each]] for each in chosen}
         if not chosen:
             return None
@@ -70,7 +70,7 @@ class Killing:
                 continue
             job.unkilled = said.words
             job.refusals += said.refused
-            if job.refusals < following.patience.tries:
+            if job.refusals < following.timeouts.tries:
                 following.to_kill[job.native] = job
             else:
                 job.killed = now
@@ -86,7 +86,7 @@ class Killing:
             self._pace(said, now)
             if said is not None and said.refused:
                 self._refused[name] = self._refused.get(name, 0) + 1
-            if said is not None and self._refused.get(name, 0) < self._following.patience.tries:
+            if said is not None and self._refused.get(name, 0) < self._following.timeouts.tries:
                 self._following.names_to_kill.add(name)
 
         return Task(hear, Unkilled, command, dialect.parse_kill)

@@ -1,6 +1,6 @@
 """Pacing: how often a scheduler may be troubled, and how long it is waited for. Pure.
 
-Owns token buckets, the rhythm of polls and the graces; time is always an argument.
+Owns token buckets, the schedule of polls and the time-outs; time is always an argument.
 Read next: engine.py.
 """
 
@@ -37,7 +37,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait before something is believed, and how much is asked at once.
 
     submit_s, query_s, kill_s: time-outs of single commands. query_tries: how often one query is
@@ -86,7 +86,7 @@ class Patience:
         return {"submit": self.submit_s, "kill": self.kill_s}.get(verb, self.query_s)
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: `rate` tokens a second, at most `burst` of them saved up."""
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -106,14 +106,14 @@ class Bucket:
         self._tokens -= 1.0
 
 
-class Gate:
+class RateLimits:
     """All the buckets a command has to pass."""
 
     def __init__(self, pace: Pace) -> None:
-        acts = Bucket(pace.submits_per_s, pace.submits_per_s)
-        looks = Bucket(pace.queries_per_minute / 60, pace.queries_per_minute / 6)
+        acts = TokenBucket(pace.submits_per_s, pace.submits_per_s)
+        looks = TokenBucket(pace.queries_per_minute / 60, pace.queries_per_minute / 6)
         every = pace.commands_per_minute
-        total = [] if every is None else [Bucket(every / 60, every / 4)]
+        total = [] if every is None else [TokenBucket(every / 60, every / 4)]
         self._buckets = {True: [acts, *total], False: [looks, *total]}
 
     def wait_s(self, acts: bool, now: float) -> float:
@@ -126,7 +126,7 @@ class Gate:
             bucket.take()
 
 
-class Rhythm:
+class PollSchedule:
     """When to look at the queue next.
 
     Soon after something was submitted; then when, at the pace at which jobs have ended, the last

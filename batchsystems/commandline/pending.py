@@ -38,22 +38,22 @@ class Reasons:
         if not self._commands:
             return
         self.due = now
-        patience = self._following.patience
+        timeouts = self._following.timeouts
         for submission in wanted[:AT_ONCE]:
-            pause_s = self._pause_s.get(submission, patience.reason_s)
+            pause_s = self._pause_s.get(submission, timeouts.reason_s)
             self._not_before[submission] = now + pause_s
-            self._pause_s[submission] = min(2 * pause_s, patience.reason_most_s)
+            self._pause_s[submission] = min(2 * pause_s, timeouts.reason_most_s)
 
     def _waiting(self, now: float) -> list[str]:
         """Return the submissions that wait as a whole, for long enough; forget those gone.
 
         One of which jobs have ended, or may have, is served: what is left waits its turn.
         """
-        dialect, patience = self._following.dialect, self._following.patience
+        dialect, timeouts = self._following.dialect, self._following.timeouts
         asking: dict[str, int] = {}
         counts: dict[str, int] = {}
         for job in self._following.roll.accepted():
-            waits = job.phase is Phase.WAITING and now - job.accepted_at >= patience.reason_s
+            waits = job.phase is Phase.WAITING and now - job.accepted_at >= timeouts.reason_s
             asks = job.killed is None and job.absences == 0
             submission = dialect.submission(job.native)
             counts[submission] = counts.get(submission, 0) + 1

@@ -109,7 +109,7 @@ class Looking:
         yield portion
 
     def _inherited(self, heirs: Sequence[JobRecord]) -> Collection[str]:
-        split, tasks = self._following.dialect.split, self._following.patience.tasks
+        split, tasks = self._following.dialect.split, self._following.timeouts.tasks
         found: set[str] = set()
         for record in heirs:
             found.update(candidates(record.name, record.index, tasks))

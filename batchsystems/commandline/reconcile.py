@@ -15,7 +15,7 @@ from batchsystems.commandline.clock_offset import SchedulerClock, bounded
 from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
 from batchsystems.commandline.disowning import Disowned
 from batchsystems.commandline.jobs import FOREVER, NEVER, Job, Roll, Search, meanings, newest
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
 
@@ -37,10 +37,10 @@ class Following:
     """Carries answers into the roll of jobs."""
 
     def __init__(
-        self, dialect: Dialect, roll: Roll, patience: Patience, epoch: Callable[[], float]
+        self, dialect: Dialect, roll: Roll, timeouts: Timeouts, epoch: Callable[[], float]
     ) -> None:
-        self.dialect, self.roll, self.patience = dialect, roll, patience
-        self.clock = SchedulerClock(epoch, patience.clock_slack_s)
+        self.dialect, self.roll, self.timeouts = dialect, roll, timeouts
+        self.clock = SchedulerClock(epoch, timeouts.clock_slack_s)
         self.searches: list[Search] = []
         self.to_kill: dict[str, Job | None] = {}
         self.names_to_kill: set[str] = set()
@@ -48,7 +48,7 @@ class Following:
         self.absent: dict[int, Job] = {}
         self.history_off = False
         self.history_failing_since: float | None = None
-        self.disowned = Disowned(patience.kill_again_s)
+        self.disowned = Disowned(timeouts.kill_again_s)
         self._said: set[str] = set()
 
     # -- the queue ----------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class Following:
         """Tell whether what is shown may have been submitted at this moment or later."""
         if sighting.submitted is None:
             return True
-        return sighting.submitted >= self.clock.there(begun, now) - self.patience.clock_slack_s
+        return sighting.submitted >= self.clock.there(begun, now) - self.timeouts.clock_slack_s
 
     def see(self, job: Job, sighting: Sighting, began: float, now: float) -> bool:
         """Note where a job is; return whether it has ended."""
@@ -130,9 +130,9 @@ class Following:
 
     def _kill_again_s(self, job: Job) -> float:
         """Return how long after a kill without effect it is repeated: not for ever."""
-        if job.kills >= MOST_KILLS or job.refusals >= self.patience.tries:
+        if job.kills >= MOST_KILLS or job.refusals >= self.timeouts.tries:
             return FOREVER
-        return self.patience.kill_again_s * 2.0 ** max(0, job.kills - 1)
+        return self.timeouts.kill_again_s * 2.0 ** max(0, job.kills - 1)
 
     def _check_stuck(self, job: Job, now: float) -> None:
         """End a job that can never start; warn of one that waits in vain."""
@@ -141,7 +141,7 @@ class Following:
             self.judge_waiting(job)
             return
         job.stuck_since = now if job.stuck_since is None else job.stuck_since
-        if now - job.stuck_since >= self.patience.held_s and job.killed is None:
+        if now - job.stuck_since >= self.timeouts.held_s and job.killed is None:
             said, remedy = f"{self.dialect.name} held it: {job.why}", self.dialect.remedy(job.why)
             evidence = f"{said}: {remedy}" if remedy else said
             job.verdict = JobEnd(Reason.LAUNCH_FAILED, node=job.node, evidence=(evidence,))
@@ -198,7 +198,7 @@ class Following:
 
         It is ended by name, and again while it is looked for: it may appear late.
         """
-        late = search.killed is None or now - search.killed >= self.patience.kill_again_s
+        late = search.killed is None or now - search.killed >= self.timeouts.kill_again_s
         if late and all(job.killed is not None for job in search.jobs):
             search.killed = now
             self.names_to_kill.update(search.names)
@@ -239,7 +239,7 @@ class Following:
 
     def _history_given_up(self, now: float) -> bool:
         since = self.history_failing_since
-        return since is not None and now - since >= self.patience.history_s
+        return since is not None and now - since >= self.timeouts.history_s
 
     def asks_history(self) -> bool:
         """Tell whether there is anything the history should be asked."""
@@ -256,7 +256,7 @@ class Following:
             killed, nothing = job.killed is not None, job.record == "nothing"
             waited = job.phase in (Phase.WAITING, Phase.STUCK)
             at_once = killed and nothing and waited
-            if job.absences < 2 or (gone_s < self.patience.absence_s and not at_once):
+            if job.absences < 2 or (gone_s < self.timeouts.absence_s and not at_once):
                 continue
             end = self._end_of_absent(job, gone_s, self.history_off or self._history_given_up(now))
             if end is not None:
@@ -278,7 +278,7 @@ class Following:
             said = "accounting is off" if self.history_off else "accounting gives no answer"
         elif nothing:
             reason, said = Reason.LOST, "accounting has no record of it"
-        elif job.record and gone_s >= self.patience.history_s:
+        elif job.record and gone_s >= self.timeouts.history_s:
             reason, said = Reason.LOST, f"accounting still says {job.record}"
         else:
             return None
@@ -340,8 +340,8 @@ class Following:
             return
         search.wants_history = False
         search.absent = now if search.absent is None else search.absent
-        waited = now - search.since >= self.patience.visibility_s
-        if waited and now - search.absent >= self.patience.two_looks_s:
+        waited = now - search.since >= self.timeouts.visibility_s
+        if waited and now - search.absent >= self.timeouts.two_looks_s:
             self.searches.remove(search)
             why = search.given_up or "it got no clear answer, and the scheduler does not know it"
             for job in search.jobs:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from batchsystems.commandline.jobs import Batch, Job, Roll
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.interface import JobEnd, JobSpec, Reason, Update
 
 
@@ -20,7 +20,7 @@ class Outbox:
     """Batches in the order in which they came; arrays False: each job is a submission."""
 
     roll: Roll
-    patience: Patience
+    timeouts: Timeouts
     arrays: bool = True
     held_until: float = float("-inf")
     held_for: str = ""
@@ -94,7 +94,7 @@ class Outbox:
 
     def next(self, tasks: int | None) -> Batch:
         """Return the next batch to submit, no larger than the scheduler's arrays may be."""
-        limits = (tasks or self.patience.tasks, self._size, self._room, None if self.arrays else 1)
+        limits = (tasks or self.timeouts.tasks, self._size, self._room, None if self.arrays else 1)
         most = min(limit for limit in limits if limit is not None)
         first = self.waiting[0].cut_off(max(1, most))
         if not self._batches[0].jobs:
@@ -121,7 +121,7 @@ class Outbox:
 
     def pause(self, why: str, now: float) -> None:
         """Submit nothing for a while: ever longer while the scheduler goes on refusing."""
-        least, most = self.patience.hold_s, self.patience.hold_most_s
+        least, most = self.timeouts.hold_s, self.timeouts.hold_most_s
         self._hold_s = min(max(2 * self._hold_s, least), most)
         self.held_since = now if self.held_since is None else self.held_since
         self.tries += 1

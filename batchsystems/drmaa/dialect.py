@@ -26,7 +26,7 @@ from batchsystems.commandline.dialect import (
     Turned,
     Unkilled,
 )
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
 from batchsystems.drmaa.jobscript import job_script
 from batchsystems.drmaa.parse import read_kill, read_look, read_submission
@@ -173,7 +173,7 @@ class Drmaa(CommandLine):
         sge: SgeSettings | None = None,
         slurm: SlurmSettings | None = None,
         pace: Pace | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         state_dir: str | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -198,7 +198,7 @@ class Drmaa(CommandLine):
         if family.name == "slurm":
             slurm = slurm_defaults.with_wishes(slurm, os.environ)
         dialect = DrmaaDialect(own, family, sge or SgeSettings(), slurm)
-        super().__init__(dialect, pace, patience, self._line, clock)
+        super().__init__(dialect, pace, timeouts, self._line, clock)
         if family.name == "slurm":
             self.tell_wishes(*slurm_defaults.wishes(slurm, os.environ))
 

@@ -27,7 +27,7 @@ from batchsystems.commandline.dialect import (
     Turned,
     Unkilled,
 )
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
 from batchsystems.common.jobscript import NOT_LAUNCHED, private_lines, setup_lines
 from batchsystems.interface import INDEX, Caller, Resources
@@ -213,7 +213,7 @@ class SgeDialect(Dialect):
     ) -> tuple[Command, ...]:
         """Return what asks for array sizes, and for an environment for jobs of several cpus."""
         asks: list[tuple[str, ...]] = []
-        if limits.tasks is None and tasks > Patience().tasks:
+        if limits.tasks is None and tasks > Timeouts().tasks:
             asks.append(("qconf", "-sconf"))
         if asked.cpus > 1 and not self.settings.pe:
             asks.append(("qconf", "-spl"))
@@ -311,7 +311,7 @@ class Sge(CommandLine):
         self,
         settings: SgeSettings | None = None,
         pace: Pace | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -321,7 +321,7 @@ class Sge(CommandLine):
         defaults.require_harmless(requests, listings)
         wishes = defaults.read_wishes(requests)
         dialect = SgeDialect(settings, wishes.options)
-        super().__init__(dialect, pace, patience, transport, clock)
+        super().__init__(dialect, pace, timeouts, transport, clock)
         self.tell_wishes(wishes.followed, wishes.others)
 
     @classmethod

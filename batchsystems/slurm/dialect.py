@@ -25,7 +25,7 @@ from batchsystems.commandline.dialect import (
     Turned,
     Unkilled,
 )
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
 from batchsystems.common.jobscript import NOT_LAUNCHED, setup_lines
 from batchsystems.interface import INDEX, Caller, JobEnd, Reason, Resources
@@ -162,7 +162,7 @@ class SlurmDialect(Dialect):
             if chosen is not None and not chosen.preferred:  # it matters which are open to whom
                 show = ("scontrol", "--oneliner", "show", "partition")
                 asks.append(Command("discover", self._argv(*show)))
-        if limits.tasks is None and tasks > Patience().tasks:
+        if limits.tasks is None and tasks > Timeouts().tasks:
             asks.append(Command("discover", self._argv("scontrol", "show", "config")))
         return tuple(asks)
 
@@ -252,14 +252,14 @@ class Slurm(CommandLine):
         self,
         settings: SlurmSettings | None = None,
         pace: Pace | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
         own = slurm_defaults.with_wishes(settings or SlurmSettings(), os.environ)
         defaults = slurm_defaults.defaults_of(default_files.read([slurm_defaults.FILE]))
         slurm_defaults.require_harmless(defaults)
-        super().__init__(SlurmDialect(own, defaults), pace, patience, transport, clock)
+        super().__init__(SlurmDialect(own, defaults), pace, timeouts, transport, clock)
         self.tell_wishes(*slurm_defaults.wishes(own, os.environ))
 
     @classmethod

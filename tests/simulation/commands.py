@@ -24,7 +24,7 @@ from batchsystems.commandline.dialect import (
     Unkilled,
 )
 from batchsystems.commandline.engine import Engine
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.commandline.task import Task
 from batchsystems.interface import (
     BatchSystem,
@@ -229,9 +229,9 @@ class CommandAdapter(BatchSystem):
         self._world, self._dice = cluster.world, cluster.world.stream("engine")
         self._dialect = VirtualDialect()
         self._commands = VirtualCommands(cluster, self._dialect, our_id)
-        patience = Patience(tasks=self._dice.choice([1, 3, 1000]))
+        timeouts = Timeouts(tasks=self._dice.choice([1, 3, 1000]))
         clock = VirtualClock(self._world)
-        self._engine = Engine(self._dialect, Pace(), patience, clock.epoch)
+        self._engine = Engine(self._dialect, Pace(), timeouts, clock.epoch)
         self._issues: dict[int, str] = {}
         self._adopted: set[int] = set()
         self._given_up: dict[str, float] = {}
@@ -351,7 +351,7 @@ class CommandAdapter(BatchSystem):
         world = self._world
         self._engine.inherit(records, world.now)
         world.after(0.0, self._go_on)
-        deadline = world.now + Patience().adopt_s
+        deadline = world.now + Timeouts().adopt_s
         while not self._engine.inherited() and world.now < deadline:
             world.run_until(world.now + 0.5)
         handles = self._engine.settle_inheritance(world.now)

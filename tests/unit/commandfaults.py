@@ -32,7 +32,7 @@ from batchsystems import (
     Reason,
     Refused,
 )
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, gated, sh, wait_for
 from tests.unit.fakecluster import BRIEF, FakeCluster
 
@@ -91,7 +91,7 @@ class CommandFaults:
     def test_a_submission_that_was_accepted_unnoticed_is_found(
         self, fake: FakeCluster, quick: Quick, do: str, tmp_path: Path
     ):
-        batch = quick(patience=Patience(submit_s=3.0, visibility_s=30, two_looks_s=15))
+        batch = quick(timeouts=Timeouts(submit_s=3.0, visibility_s=30, two_looks_s=15))
         watcher = Watcher(batch)
         fake.fault(self.submitter, do)
         jobs = batch.issueJobs([sh(f"echo >> {tmp_path}/ran; exit 7", index=i) for i in range(3)])
@@ -106,7 +106,7 @@ class CommandFaults:
     def test_a_submission_that_is_nowhere_is_refused_for_now(
         self, fake: FakeCluster, quick: Quick, do: str
     ):
-        watcher = Watcher(quick(patience=replace(BRIEF, submit_s=1.0)))
+        watcher = Watcher(quick(timeouts=replace(BRIEF, submit_s=1.0)))
         fake.fault(self.submitter, do)
         job = watcher.batch.issueJob(sh("exit 0"))
         assert refusal(watcher, job).transient

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.drmaa.dialect import Drmaa
 from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.sge.tables import SgeSettings
@@ -33,11 +33,11 @@ class FakeDrmaa(FakeCluster):
     def quick(
         self,
         settings: DrmaaSettings | None = None,
-        patience: Patience = BRIEF,
+        timeouts: Timeouts = BRIEF,
         sge: SgeSettings | None = None,
     ) -> Drmaa:
         """Return an adapter that does not make a test wait; all have the same records."""
-        return Drmaa(settings, sge, None, QUICK, patience, str(self.records))
+        return Drmaa(settings, sge, None, QUICK, timeouts, str(self.records))
 
     @property
     def asked(self) -> str:

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 
 FAKEBIN = Path(__file__).parents[1] / "fakebin"
 
 QUICK = Pace(submits_per_s=100, queries_per_minute=6000, poll_s=0.5, poll_min_s=0.05)
 """A pace for tests that should not take long."""
 
-BRIEF = Patience(
+BRIEF = Timeouts(
     submit_s=10,
     query_s=10,
     kill_s=10,

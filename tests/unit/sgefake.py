@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.sge.dialect import Sge
 from batchsystems.sge.tables import SgeSettings
 from tests.unit.fakecluster import BRIEF, QUICK, FakeCluster, on_path
@@ -40,6 +40,6 @@ def use(monkeypatch: pytest.MonkeyPatch, top: Path) -> FakeSge:
     return fake
 
 
-def quick(settings: SgeSettings | None = None, patience: Patience = BRIEF) -> Sge:
+def quick(settings: SgeSettings | None = None, timeouts: Timeouts = BRIEF) -> Sge:
     """Return an adapter that does not make a test wait."""
-    return Sge(settings, QUICK, patience)
+    return Sge(settings, QUICK, timeouts)

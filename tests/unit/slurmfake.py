@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.slurm.dialect import Slurm
 from batchsystems.slurm.tables import SlurmSettings
 from tests.unit.fakecluster import BRIEF, QUICK, FakeCluster, on_path
@@ -31,6 +31,6 @@ def use(monkeypatch: pytest.MonkeyPatch, top: Path) -> FakeSlurm:
     return fake
 
 
-def quick(settings: SlurmSettings | None = None, patience: Patience = BRIEF) -> Slurm:
+def quick(settings: SlurmSettings | None = None, timeouts: Timeouts = BRIEF) -> Slurm:
     """Return an adapter that does not make a test wait."""
-    return Slurm(settings, QUICK, patience)
+    return Slurm(settings, QUICK, timeouts)

@@ -23,7 +23,7 @@ from batchsystems import (
 )
 from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Kind
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, sh, wait_for
 from batchsystems.interface import Ambiguous
 from batchsystems.transport.local import Ran
@@ -49,8 +49,8 @@ def transport() -> InMemory:
 
 @pytest.fixture
 def batch(transport: InMemory) -> Iterator[CommandLine]:
-    patience = Patience(flush_s=0.4, close_s=5)
-    made = CommandLine(Toy(), QUICK, patience, transport, Clock())
+    timeouts = Timeouts(flush_s=0.4, close_s=5)
+    made = CommandLine(Toy(), QUICK, timeouts, transport, Clock())
     yield made
     made.close()
 
@@ -97,7 +97,7 @@ def test_closing_says_what_it_could_not_send(
 def test_closing_says_which_submission_got_no_clear_answer(
     transport: InMemory, caplog: pytest.LogCaptureFixture
 ):
-    batch = CommandLine(Toy(), QUICK, Patience(flush_s=0.2, close_s=0.2), transport, Clock())
+    batch = CommandLine(Toy(), QUICK, Timeouts(flush_s=0.2, close_s=0.2), transport, Clock())
     transport.world.broken = {"sub": Ran(None, timed_out=True)}
     transport.gate.clear()
     (job,) = batch.issueJobs(several("alpha"))
@@ -183,9 +183,9 @@ PROGRAM = """
 import os, sys, threading
 from dataclasses import replace
 from batchsystems import JobSpec, SingleMachine
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.slurm.dialect import Slurm
-batch = Slurm(patience=replace(Patience(), flush_s=float(sys.argv[1])))
+batch = Slurm(timeouts=replace(Timeouts(), flush_s=float(sys.argv[1])))
 def issue(name):
     batch.issueJob(JobSpec(name, ("true",)))
 issue("one")

@@ -12,7 +12,7 @@ import pytest
 
 from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Listing
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, wait_for
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
 from batchsystems.transport.local import Command, FileState, Ran
@@ -72,7 +72,7 @@ def dialect() -> Toy:
 
 @pytest.fixture
 def batch(transport: InMemory, dialect: Toy) -> Iterator[CommandLine]:
-    made = CommandLine(dialect, QUICK, Patience(close_s=5), transport, Clock())
+    made = CommandLine(dialect, QUICK, Timeouts(close_s=5), transport, Clock())
     yield made
     made.close()
 
@@ -166,7 +166,7 @@ def test_queries_are_tried_again_and_submissions_are_not(batch: CommandLine, tra
 
 
 def test_closing_ends_even_a_command_that_hangs(transport: InMemory, dialect: Toy):
-    batch = CommandLine(dialect, QUICK, Patience(flush_s=0.2, close_s=0.2), transport, Clock())
+    batch = CommandLine(dialect, QUICK, Timeouts(flush_s=0.2, close_s=0.2), transport, Clock())
     transport.gate.clear()
     batch.issueJob(JobSpec("job", ("true",)))
     began = time.monotonic()

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import JobRecord, JobSpec, Reason
 from batchsystems.transport.local import Ran
@@ -261,7 +261,7 @@ def test_what_was_not_submitted_yet_is_withdrawn(world: World, drive: Drive):
 
 
 def test_kills_go_in_portions_and_name_whole_arrays(world: World):
-    drive = Drive(world, patience=Patience(kill_chunk=3))
+    drive = Drive(world, timeouts=Timeouts(kill_chunk=3))
     first, second = drive.submit(10, "first"), drive.submit(10, "second")
     drive.pass_time(5)
     drive.kill(*first, *second[:5])
@@ -305,12 +305,12 @@ def test_a_kill_that_is_refused_is_tried_a_few_times_and_told(world: World, driv
     drive.kill(mine, other)
     drive.pass_time(3600)
     kills = world.commands("kill")
-    assert len([argv for argv in kills if "1" in argv]) == Patience().tries
+    assert len([argv for argv in kills if "1" in argv]) == Timeouts().tries
     assert len([argv for argv in kills if "2" in argv]) <= 8, "the other was not refused"
     assert "refused 5 times to end it: never" in drive.engine.explain([mine])[mine]
     drive.kill(mine)
     drive.pass_time(3600)
-    assert len([argv for argv in world.commands("kill") if "1" in argv]) == Patience().tries
+    assert len([argv for argv in world.commands("kill") if "1" in argv]) == Timeouts().tries
     world.end("1")
     drive.pass_time(100)
     assert drive.reason(mine) is Reason.OK

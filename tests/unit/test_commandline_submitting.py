@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import JobSpec, Reason, Refused
 from batchsystems.transport.local import Ran
 from tests.unit.toyscheduler import EPOCH, Drive, Toy, World
@@ -137,7 +137,7 @@ def test_a_refusal_in_unknown_words_is_tried_a_few_times_and_told(world: World, 
     world.broken["sub"] = Ran(1, stderr="refused")
     jobs = drive.submit(3)
     drive.pass_time(3600)
-    assert len(world.commands("sub")) == Patience().tries
+    assert len(world.commands("sub")) == Timeouts().tries
     for job in jobs:
         assert drive.kinds(job) == ["Refused"]
         (told,) = drive.news[job]
@@ -186,7 +186,7 @@ def test_answers_nobody_understands_are_looked_for_and_tried_a_few_times(
         assert drive.kinds(job) == ["Ambiguous", "Refused"]
         assert isinstance(told[-1], Refused)
         refusals.append(told[-1])
-    tries = Patience().tries
+    tries = Timeouts().tries
     assert [each.transient for each in refusals] == [True] * (tries - 1) + [False] * (21 - tries)
     assert "strange" in refusals[-1].why
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.pacing import Bucket, Pace
+from batchsystems.commandline.pacing import Pace, TokenBucket
 from batchsystems.transport.local import Command, Local
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -109,7 +109,7 @@ def test_reading_a_file_from_its_end(tmp_path: Path):
 
 
 def test_a_bucket_lets_through_its_rate_and_a_burst():
-    bucket = Bucket(rate=0.5, burst=3)
+    bucket = TokenBucket(rate=0.5, burst=3)
     taken = 0
     for now in range(60):
         while bucket.wait_s(float(now)) == 0:

@@ -244,7 +244,7 @@ def test_a_refusal_ends_it_and_names_the_key(tmp_path: Path, slurm: FakeSlurm) -
     assert slurm.submissions() == []
 
 
-# ---- patience --------------------------------------------------------------------------------
+# ---- timeouts --------------------------------------------------------------------------------
 
 
 def test_a_queue_that_does_not_move_is_explained(tmp_path: Path, slurm: FakeSlurm) -> None:

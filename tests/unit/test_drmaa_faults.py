@@ -38,7 +38,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrmaa:
 
 @pytest.fixture
 def watcher(fake: FakeDrmaa) -> Iterator[Watcher]:
-    batch = fake.quick(patience=SLOW)
+    batch = fake.quick(timeouts=SLOW)
     yield Watcher(batch)
     fake.heal()
     end_all(batch)
@@ -260,7 +260,7 @@ def test_a_private_directory_is_gone_with_its_last_job(
     from tests.unit.fakecluster import QUICK
 
     monkeypatch.chdir(tmp_path)
-    watcher = Watcher(Drmaa(pace=QUICK, patience=BRIEF))
+    watcher = Watcher(Drmaa(pace=QUICK, timeouts=BRIEF))
     assert len(list(tmp_path.glob(".drmaa-*"))) == 1
     watcher.end(watcher.batch.issueJob(sh("exit 0")))
     watcher.batch.close()

@@ -27,7 +27,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrmaa:
 
 @pytest.fixture
 def watcher(fake: FakeDrmaa) -> Iterator[Watcher]:
-    batch = fake.quick(patience=SLOW)
+    batch = fake.quick(timeouts=SLOW)
     yield Watcher(batch)
     fake.heal()
     end_all(batch)
@@ -75,7 +75,7 @@ def test_that_grid_engine_holds_ends_back_after_an_outage_is_said_once(
 ):
     """Whichever process of the library sees it end: one may hang on a master that just returns."""
     fake.configure(drms=drms)
-    watcher = Watcher(fake.quick(patience=SLOW))
+    watcher = Watcher(fake.quick(timeouts=SLOW))
     job = watcher.batch.issueJob(gated(tmp_path / "go", 5))
     watcher.until(lambda: job in watcher.batch.getRunningJobIDs(), "running")
     break_off(fake, "initialize" if process == "is another" else "jobStatus")

@@ -183,7 +183,7 @@ def test_what_cannot_be_launched_is_deleted_and_told_with_the_cause(
 
 def test_a_record_that_comes_late_is_waited_for(fake: FakeSge):
     fake.configure(accounting="late")
-    watcher = Watcher(quick(patience=replace(BRIEF, absence_s=30)))
+    watcher = Watcher(quick(timeouts=replace(BRIEF, absence_s=30)))
     job = watcher.batch.issueJob(sh("exit 4"))
     watcher.until(lambda: fake.states() == ["FAILED"], "its end")
     before = len(fake.calls("qstat"))

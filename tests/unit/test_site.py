@@ -11,7 +11,7 @@ import pytest
 
 from batchsystems import registry
 from batchsystems.commandline.dialect import Queue
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.errors import SiteError
 from batchsystems.sge.tables import SgeSettings
@@ -316,9 +316,9 @@ USERS: Mapping[str, list[Any]] = {
     "batch_system": [],
     "jobs": [Settings],
     "limits": [Settings],
-    "pacing": [Pace, Patience],
-    "timeouts": [Patience],
-    "grace": [Patience],
+    "pacing": [Pace, Timeouts],
+    "timeouts": [Timeouts],
+    "grace": [Timeouts],
     "retry": [Policy],
     "rescue": [Policy],
     "worker": [Settings, SlurmSettings, SgeSettings, DrmaaSettings],

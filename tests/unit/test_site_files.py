@@ -185,7 +185,7 @@ def test_grid_engine_is_made_as_the_site_describes_it(
     assert isinstance(batch, Sge)
     assert batch.capacity().largest.time_s == 7200
     assert batch._dialect.settings.memory == ()  # type: ignore[attr-defined]
-    assert batch._patience.held_s == 5
+    assert batch._timeouts.held_s == 5
     batch.close()
 
 

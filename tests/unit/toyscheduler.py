@@ -25,7 +25,7 @@ from batchsystems.commandline.dialect import (
     Unkilled,
 )
 from batchsystems.commandline.engine import Engine
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
 from batchsystems.transport.local import Command, FileState, Ran
 
@@ -250,14 +250,14 @@ class Drive:
         self,
         world: World,
         pace: Pace | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         dialect: Toy | None = None,
     ) -> None:
         self.world = world
         self.engine = Engine(
             dialect or Toy(),
             pace or Pace(),
-            patience or Patience(),
+            timeouts or Timeouts(),
             lambda: EPOCH + world.now + world.ours,
         )
         self.news: dict[int, list[Update]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Reason, Resources
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.sge.dialect import Sge, SgeDialect
 from batchsystems.sge.tables import SgeSettings
@@ -23,7 +23,7 @@ from tests.live.sge.lab import Lab
 from tests.live.waiting import LIMIT_S
 
 QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3)
-BRIEF = replace(Patience(), absence_s=60.0, history_pause_s=1.0)
+BRIEF = replace(Timeouts(), absence_s=60.0, history_pause_s=1.0)
 
 
 class Doorkeeper(Local):

@@ -23,7 +23,7 @@ from batchsystems import (
     Refused,
     Resources,
 )
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.sge.dialect import Sge
 from batchsystems.sge.tables import SgeSettings
@@ -33,7 +33,7 @@ from tests.unit.commandfaults import kinds, refusal
 
 QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3)
 BRIEF = replace(
-    Patience(),
+    Timeouts(),
     absence_s=8.0,
     history_pause_s=1.0,
     hold_s=1.0,
@@ -56,8 +56,8 @@ def make(sge: Lab, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Return what makes an adapter of the test's cell."""
     sge.lead(monkeypatch)
 
-    def made(settings: SgeSettings | None = None, **patience: float) -> Sge:
-        return Sge(settings, QUICK, replace(BRIEF, **patience))  # type: ignore[arg-type]
+    def made(settings: SgeSettings | None = None, **timeouts: float) -> Sge:
+        return Sge(settings, QUICK, replace(BRIEF, **timeouts))  # type: ignore[arg-type]
 
     return made
 

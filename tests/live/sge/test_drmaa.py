@@ -28,7 +28,7 @@ from batchsystems import (
     Refused,
     Resources,
 )
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.drmaa.dialect import Drmaa
 from batchsystems.drmaa.session.client import Line
@@ -44,7 +44,7 @@ QUICK = Pace(
     submits_per_s=20, queries_per_minute=600, poll_s=1.0, poll_min_s=0.2, poll_backoff_s=3.0
 )
 BRIEF = replace(
-    Patience(),
+    Timeouts(),
     absence_s=5.0,
     hold_s=0.5,
     hold_most_s=1.0,
@@ -65,9 +65,9 @@ def make(sge: Lab, monkeypatch: pytest.MonkeyPatch, open_tmp_path: Path) -> Make
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
 
     def made(
-        settings: DrmaaSettings | None = None, sge: SgeSettings | None = None, **patience: float
+        settings: DrmaaSettings | None = None, sge: SgeSettings | None = None, **timeouts: float
     ) -> Drmaa:
-        waits = replace(BRIEF, **patience)  # type: ignore[arg-type]
+        waits = replace(BRIEF, **timeouts)  # type: ignore[arg-type]
         return Drmaa(settings, sge, None, QUICK, waits, str(open_tmp_path))
 
     return made

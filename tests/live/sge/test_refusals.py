@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import JobEnd, Reason, Refused
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge.dialect import Sge
 from batchsystems.sge.tables import SgeSettings
@@ -66,7 +66,7 @@ def test_a_verifiers_own_words_are_a_refusal_that_is_told(
         assert isinstance(told, Refused), told
         assert not told.transient
         assert "You must ask for memory" in told.why
-        assert f"({Patience().tries} times)" in told.why
+        assert f"({Timeouts().tries} times)" in told.why
         for job in (busy, other):
             end = watcher.end(job)
             assert isinstance(end, JobEnd)

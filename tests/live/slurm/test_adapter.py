@@ -25,7 +25,7 @@ from batchsystems import (
     Refused,
     Resources,
 )
-from batchsystems.commandline.pacing import Pace, Patience
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, sh
 from batchsystems.slurm.dialect import Slurm
 from batchsystems.slurm.tables import SlurmSettings
@@ -34,7 +34,7 @@ from tests.live.thousand import MANY, assert_few_commands
 from tests.live.waiting import eventually
 
 QUICK = Pace(20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3, poll_backoff_s=4.0)
-BRIEF = replace(Patience(), absence_s=5.0, history_pause_s=1.0, hold_s=1.0, hold_most_s=2.0)
+BRIEF = replace(Timeouts(), absence_s=5.0, history_pause_s=1.0, hold_s=1.0, hold_most_s=2.0)
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def make(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slurm]:
     """Return what makes an adapter of the test's cluster."""
     monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
 
-    def made(settings: SlurmSettings | None = None, **patience: float) -> Slurm:
-        return Slurm(settings, QUICK, replace(BRIEF, **patience))  # type: ignore[arg-type]
+    def made(settings: SlurmSettings | None = None, **timeouts: float) -> Slurm:
+        return Slurm(settings, QUICK, replace(BRIEF, **timeouts))  # type: ignore[arg-type]
 
     return made
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from batchsystems import JobSpec, Refused, Resources
-from batchsystems.commandline.pacing import Patience
+from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm.dialect import Slurm
 from batchsystems.slurm.tables import SlurmSettings
@@ -68,7 +68,7 @@ def test_a_plugins_own_words_are_a_refusal_that_is_told(
         assert isinstance(update, Refused), update
         assert not update.transient
         assert "You must name a project, see https://hpc.example.org/memory" in update.why
-        assert f"({Patience().tries} times)" in update.why
+        assert f"({Timeouts().tries} times)" in update.why
         watcher = Watcher(batch)
         watcher.end(batch.issueJob(sh("exit 0", "other")))
         end_all(batch)
