@@ -10,9 +10,9 @@ import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
+Root = str | os.PathLike[str]
+"""Where / is taken to be."""
 
 _UNLIMITED = 1 << 60
 """Version 1 writes a huge number where there is no limit."""
@@ -29,11 +29,11 @@ class Machine:
 
 def read_machine() -> Machine:
     """Return what this process may use of the machine it runs on."""
-    cpus = len(psutil.Process().cpu_affinity())
+    cpus = len(os.sched_getaffinity(0))
     quota = cgroup_cpus()
     if quota is not None:
         cpus = min(cpus, max(1, int(quota)))
-    memory = psutil.virtual_memory().total
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = cgroup_memory_bytes()
     return Machine(cpus, memory if limit is None else min(memory, limit), read_gpus())
 
@@ -52,15 +52,15 @@ def read_gpus() -> tuple[str, ...]:
     return tuple(names)
 
 
-def cgroup_cpus(root: Path = Path("/")) -> float | None:
+def cgroup_cpus(root: Root = "") -> float | None:
     """Return the smallest cpu quota of this process's cgroups, None without one."""
     quotas = []
     for directory in _directories(root, "cpu"):
-        words = _read(directory / "cpu.max").split()  # "150000 100000" or "max 100000"
+        words = _read(f"{directory}/cpu.max").split()  # "150000 100000" or "max 100000"
         if not words:
             words = [
-                _read(directory / "cpu.cfs_quota_us"),
-                _read(directory / "cpu.cfs_period_us"),
+                _read(f"{directory}/cpu.cfs_quota_us"),
+                _read(f"{directory}/cpu.cfs_period_us"),
             ]
         quota, period = (_number(word) for word in (*words, "", "")[:2])
         if quota is not None and period:
@@ -68,34 +68,34 @@ def cgroup_cpus(root: Path = Path("/")) -> float | None:
     return min(quotas, default=None)
 
 
-def cgroup_memory_bytes(root: Path = Path("/")) -> int | None:
+def cgroup_memory_bytes(root: Root = "") -> int | None:
     """Return the smallest memory limit of this process's cgroups, None without one."""
     limits = []
     for directory in _directories(root, "memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
-            limit = _number(_read(directory / name))
+            limit = _number(_read(f"{directory}/{name}"))
             if limit is not None and limit < _UNLIMITED:
                 limits.append(limit)
     return min(limits, default=None)
 
 
-def oom_counter(root: Path = Path("/")) -> str:
+def oom_counter(root: Root = "") -> str:
     """Return the file in which the kernel counts this cgroup's out-of-memory kills."""
     for directory in _directories(root, "memory"):
         for name in ("memory.events", "memory.oom_control"):
-            if "oom_kill " in _read(directory / name):
-                return str(directory / name)
-    return str(root / "proc/vmstat")
+            if "oom_kill " in _read(f"{directory}/{name}"):
+                return f"{directory}/{name}"
+    return f"{root}/proc/vmstat"
 
 
-def _directories(root: Path, controller: str) -> Iterator[Path]:
+def _directories(root: Root, controller: str) -> Iterator[str]:
     """Yield the cgroup directories that bound this process, innermost first.
 
     Inside a container the path in /proc/self/cgroup may not exist below the mount point; the
     mount point itself is then the container's own cgroup.
     """
-    mounts = [line.split() for line in _read(root / "proc/self/mounts").splitlines()]
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    mounts = [line.split() for line in _read(f"{root}/proc/self/mounts").splitlines()]
+    for line in _read(f"{root}/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
@@ -105,18 +105,19 @@ def _directories(root: Path, controller: str) -> Iterator[Path]:
             else:
                 bounding = kind == "cgroup2" and not controllers
             if bounding:
-                top = root / mount.lstrip("/")
-                own = top / ("" if ".." in path else path.strip("/"))
+                top = f"{root}{mount}".rstrip("/")
+                own = top if ".." in path else f"{top}{path}".rstrip("/")
                 while own != top:
-                    if own.is_dir():
+                    if os.path.isdir(own):
                         yield own
-                    own = own.parent
+                    own = own.rpartition("/")[0]
                 yield top
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
     except OSError:
         return ""
 
