@@ -122,15 +122,17 @@ def _fill(queue: deque[Ready], share: int, fair: int, sizes: "_Sizes") -> tuple[
     """
     first = queue.popleft()
     known = sizes.known
-    jobs, expected = [first.job], sizes.expected(first)
+    like, more = first[1:], sizes.expected(first)
+    jobs, expected = [first.job], more
     most, trusted = sizes.most(first), sizes.is_trusted(first)
     brief_s, worth_s = sizes.brief_s(first), WORTH_IT * known.start_s
     asked, is_full = first.needs.time_s or 0.0, expected >= known.job_time_s
     while queue:
         job = queue[0]
-        more = sizes.expected(job)
-        most = min(most, sizes.most(job))
-        trusted = trusted and sizes.is_trusted(job)
+        if job[1:] != like:  # most are as the one before
+            like, more = job[1:], sizes.expected(job)
+            most = min(most, sizes.most(job))
+            trusted = trusted and sizes.is_trusted(job)
         lasts = expected + more
         is_full = lasts > known.job_time_s or known.job_time_s <= 0
         if len(jobs) >= most or is_full:
