@@ -7,7 +7,6 @@ Read next: steps.py. What cannot be known is None: "unknown" beats wrong.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import monotonic, process_time
 
@@ -111,5 +110,7 @@ def _open(path: str, flags: int) -> int:
 
 
 def _pwrite(fd: int, content: bytes) -> None:
-    with suppress(OSError):
+    try:  # noqa: SIM105 - suppress() takes as long as the write
         os.pwrite(fd, content, 0)
+    except OSError:
+        pass
