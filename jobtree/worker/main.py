@@ -212,7 +212,7 @@ def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
     vars(os)["_exit"] = guard_exit(shift, finish)
     longest_s = 0.0
     while shift.waiting:
-        if shift.fence() or shift.tainted or shift.left_s() < TIME_MARGIN * longest_s:
+        if shift.tainted or shift.fence() or shift.left_s() < TIME_MARGIN * longest_s:
             break
         if not shift.waiting:
             return

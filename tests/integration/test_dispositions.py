@@ -18,8 +18,8 @@ import pytest
 from batchsystems import JobSpec, signals
 from batchsystems.transport.local import Command, Local
 from tests.integration.flows import LONGEST_S, ROOT, Workflow
-from tests.unit import drmaafake
-from tests.unit.slurmfake import FakeSlurm, use
+from tests.unit.drmaa import fake as drmaafake
+from tests.unit.slurm.fake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

@@ -20,7 +20,7 @@ from batchsystems.conformance import wait_for
 from jobtree.cli.site_doctor import _ended_by_signals
 from jobtree.doctor.canary import ORDER
 from tests.integration.flows import ROOT
-from tests.unit.slurmfake import FakeSlurm, use
+from tests.unit.slurm.fake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.flows import Workflow
-from tests.unit import sgefake
-from tests.unit.slurmfake import FakeSlurm, use
+from tests.unit.sge import fake
+from tests.unit.slurm.fake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
@@ -122,7 +122,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     """Return the name of a batch system that can be used."""
     name: str = request.param
     if name != "singleMachine":
-        {"slurm": use, "sge": sgefake.use}[name](monkeypatch, tmp_path / "fake")
+        {"slurm": use, "sge": fake.use}[name](monkeypatch, tmp_path / "fake")
     return name
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.flows import Workflow
-from tests.unit.slurmfake import FakeSlurm, use
+from tests.unit.slurm.fake import FakeSlurm, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 

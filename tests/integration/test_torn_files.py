@@ -1,7 +1,7 @@
 """Small files emptied or torn, as by a loss of power: mended at once, or told at once.
 
 Owns every file by which a start can be spoilt, and the ways it can be torn; results are torn in
-tests/crash/test_torn_tails.py, leases' rules in tests/unit/test_lease.py.
+tests/crash/test_torn_tails.py, leases' rules in tests/component/store/test_lease.py.
 """
 
 from __future__ import annotations

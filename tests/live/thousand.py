@@ -22,7 +22,7 @@ they take longer than the first, one more look in each of the second, as where a
 
 UNEVEN = 2
 """Where other tests slow them down towards their end, as they are looked for when they should have
-ended at the pace before. At an even pace there are no such looks: tests/unit/commandfaults.py.
+ended at the pace before. At an even pace there are no such looks: see commandfaults.py.
 """
 
 

@@ -1,6 +1,6 @@
 """The accounting file of a real cell, where text of a field holds the separator, and moved away.
 
-Owns what the adapter reads of it. Read next: lab.py; tests/unit/test_sge_accounting.py.
+Owns what the adapter reads of it. Read next: lab.py; tests/unit/sge/test_accounting.py.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from batchsystems.sge.dialect import Sge
 from batchsystems.sge.tables import SgeSettings
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
-from tests.unit.commandfaults import kinds, refusal
+from tests.unit.commandline.commandfaults import kinds, refusal
 
 QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3)
 BRIEF = replace(

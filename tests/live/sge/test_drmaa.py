@@ -38,7 +38,7 @@ from batchsystems.sge.tables import SgeSettings
 from tests.integration.flows import ROOT
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
-from tests.unit.commandfaults import kinds, refusal
+from tests.unit.commandline.commandfaults import kinds, refusal
 
 QUICK = Pace(
     submits_per_s=20, queries_per_minute=600, poll_s=1.0, poll_min_s=0.2, poll_backoff_s=3.0

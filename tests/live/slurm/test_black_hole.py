@@ -1,6 +1,6 @@
 """A node on which every job dies at once: found, left out, and the tree finished elsewhere.
 
-Owns that one condition. Read next: ../../unit/test_nodes.py, for what makes a node bad.
+Owns that one condition. Read next: ../../unit/core/test_node_health.py, for what makes a node bad.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many jobs run at once, as the real Slurm tells it when it is asked.
 
-Owns that question alone. Read next: ../../unit/test_capacity.py, for answers of other clusters.
+Owns that question alone. Read next: ../../unit/commandline/test_capacity.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,546 @@
+"""The base of all command-line adapters: following jobs, ending them and taking them back."""
+
+from __future__ import annotations
+
+import logging
+import tracemalloc
+
+import pytest
+
+from batchsystems.commandline.pacing import Timeouts
+from batchsystems.errors import Unobtainable
+from batchsystems.interface import JobRecord, JobSpec, Reason
+from batchsystems.transport.local import Ran
+from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
+
+DOWN = Ran(1, stderr="the scheduler is away")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def drive(world: World) -> Drive:
+    return Drive(world)
+
+
+# ---- following -----------------------------------------------------------------------------
+
+
+def test_absence_is_believed_after_two_answers_and_a_minute(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue.clear()
+    drive.pass_time(55)
+    assert drive.kinds(job) == ["Accepted"]
+    assert drive.engine.issued(world.now) == {job}
+    drive.pass_time(120)
+    assert drive.reason(job) is Reason.LOST
+
+
+@pytest.mark.parametrize("mark", ["1", "job"])
+def test_a_row_that_cannot_be_read_costs_its_job_and_no_other(
+    world: World, drive: Drive, mark: str
+):
+    (hidden,) = drive.submit()
+    (other,) = drive.submit(name="other")
+    drive.pass_time(10)
+    world.queue = {"1": mark}
+    drive.pass_time(1000)
+    assert drive.reason(other) is Reason.LOST
+    assert drive.kinds(hidden) == ["Accepted"], "it may be there"
+    assert drive.engine.issued(world.now) == {hidden}
+    world.queue = {}
+    drive.pass_time(200)
+    assert drive.reason(hidden) is Reason.LOST
+
+
+def test_a_record_that_cannot_be_read_is_waited_for_and_not_for_ever(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue, world.past = {}, {"1": "1"}
+    drive.pass_time(500)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(300)
+    assert drive.reason(job) is Reason.LOST
+
+
+def test_a_submission_is_not_given_up_while_a_row_of_its_name_cannot_be_read(
+    world: World, drive: Drive
+):
+    world.deaf = True
+    (job,) = drive.submit()
+    drive.pass_time(2)
+    row = world.queue["1"]
+    world.queue = {"1": "job"}
+    drive.pass_time(600)
+    assert drive.kinds(job) == ["Ambiguous"]
+    world.queue = {"1": row}
+    drive.pass_time(100)
+    assert drive.natives(job) == ["1"]
+
+
+def test_what_cannot_be_read_may_be_adopted_later(world: World, drive: Drive):
+    world.queue = {"1": "1"}
+    drive.engine.inherit([JobRecord("job", 0, "1", EPOCH)], world.now)
+    drive.pass_time(10)
+    (handle,) = drive.engine.settle_inheritance(world.now)
+    assert handle is not None
+
+
+def test_the_history_s_word_on_an_absent_job_counts(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue.clear()
+    world.past["1"] = ["1", "job", "ended", "", EPOCH, 3]
+    drive.pass_time(40)
+    assert drive.reason(job) is Reason.FAILED
+
+
+def test_an_absent_job_that_comes_back_was_never_gone(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    row = world.queue.pop("1")
+    drive.pass_time(35)
+    world.queue["1"] = row
+    drive.pass_time(300)
+    assert drive.kinds(job) == ["Accepted"]
+
+
+def test_what_the_history_says_runs_is_given_up_only_late(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue.clear()
+    world.past["1"] = ["1", "job", "running", "", EPOCH, None]
+    drive.pass_time(500)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(300)
+    assert drive.reason(job) is Reason.LOST
+
+
+def test_without_a_history_what_is_gone_has_ended_somehow(world: World):
+    drive = Drive(world, dialect=Toy(history=False))
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue.clear()
+    drive.pass_time(120)
+    assert drive.reason(job) is Reason.ENDED
+
+
+def test_a_silent_history_is_waited_for(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue.clear()
+    world.broken["hist"] = DOWN
+    drive.pass_time(500)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(300)
+    assert drive.reason(job) is Reason.ENDED
+
+
+def test_an_outage_is_told_once_and_backed_off_from(world: World, drive: Drive, caplog):
+    caplog.set_level(logging.INFO)
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.broken["q"] = DOWN
+    before = len(world.commands("q"))
+    drive.pass_time(3600)
+    assert len(world.commands("q")) - before <= 3600 / 300 + 8
+    with pytest.raises(Unobtainable, match="the scheduler is away"):
+        drive.engine.issued(world.now)
+    assert len([r for r in caplog.records if "no complete answer" in r.message]) == 1
+    world.broken.clear()
+    drive.pass_time(300)
+    assert drive.engine.issued(world.now) == {job}
+    assert drive.kinds(job) == ["Accepted"]
+
+
+def test_an_unknown_state_is_said_once_and_harms_nobody(world: World, drive: Drive, caplog):
+    jobs = drive.submit(2)
+    drive.pass_time(10)
+    for row in world.queue.values():
+        row[2] = "dancing"
+    drive.pass_time(600)
+    assert drive.engine.issued(world.now) == set(jobs)
+    assert len([r for r in caplog.records if "'dancing'" in r.message]) == 1
+
+
+def test_a_job_that_is_stuck_is_ended_as_not_launched(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue["1"][2:4] = ["stuck", "launch failed requeued held"]
+    drive.pass_time(100)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(150)
+    assert drive.reason(job) is Reason.LAUNCH_FAILED
+
+
+def test_a_job_that_waits_in_vain_is_warned_of_once(world: World, drive: Drive, caplog):
+    jobs = drive.submit(5)
+    drive.pass_time(1)
+    for row in world.queue.values():
+        row[3] = "never"
+    drive.pass_time(600)
+    assert len([r for r in caplog.records if "will not start by itself" in r.message]) == 1
+    assert "never" in drive.engine.explain(jobs)[jobs[0]]
+
+
+def test_a_job_given_up_that_leaves_without_a_trace_ends_as_it_was_judged(
+    world: World, drive: Drive
+):
+    (job,) = drive.submit()
+    drive.pass_time(10)
+    world.queue["1"][2:4] = ["stuck", "its shell is missing"]
+    drive.pass_time(200)
+    world.broken["kill"] = Ran(0)
+    world.queue.clear()
+    drive.pass_time(200)
+    assert drive.reason(job) is Reason.LAUNCH_FAILED
+    assert "its shell is missing" in str(drive.news[job][-1])
+
+
+def test_a_submission_that_waits_is_asked_about_ever_more_rarely(world: World):
+    drive = Drive(world, dialect=Toy(curious=True))
+    waiting, running = drive.submit(5, "waiting"), drive.submit(2, "running")
+    drive.submit(3, "served")
+    drive.pass_time(5)
+    world.queue["2.0"][2] = "running"
+    world.end("3.0")
+    drive.pass_time(600)
+    assert set(world.commands("why")) == {("why", "1")}, "the other submissions have begun"
+    assert 3 <= len(world.commands("why")) <= 5
+    explained = drive.engine.explain([*waiting, *running])
+    assert {explained[job] for job in waiting} == {"toy says: resting"}
+    assert "resting" not in explained[running[1]]
+
+
+def test_a_scheduler_whose_queue_gives_the_reasons_is_asked_nothing(world: World, drive: Drive):
+    drive.submit(5)
+    drive.pass_time(600)
+    assert not world.commands("why")
+
+
+# ---- kills -----------------------------------------------------------------------------------
+
+
+def test_a_job_killed_while_it_waited_needs_no_record(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(1)
+    world.queue.clear()
+    drive.pass_time(15)
+    assert drive.reason(job) is Reason.CANCELLED
+
+
+def test_a_job_killed_while_it_ran_is_given_time_for_its_record(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.queue["1"][2] = "running"
+    drive.pass_time(10)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(1)
+    world.queue.clear()
+    drive.pass_time(40)
+    assert drive.kinds(job) == ["Accepted"]
+    drive.pass_time(100)
+    assert drive.reason(job) is Reason.CANCELLED
+
+
+def test_what_was_not_submitted_yet_is_withdrawn(world: World, drive: Drive):
+    jobs = drive.submit(10)
+    drive.kill(*jobs[2:5])
+    drive.pass_time(5)
+    assert [argv[1:] for argv in world.commands("sub")] == [("job", "2"), ("job.5", "5")]
+    assert [drive.reason(job) for job in jobs[2:5]] == [Reason.CANCELLED] * 3
+    assert drive.natives(jobs[5]) == ["2.0"]
+
+
+def test_kills_go_in_portions_and_name_whole_arrays(world: World):
+    drive = Drive(world, timeouts=Timeouts(kill_chunk=3))
+    first, second = drive.submit(10, "first"), drive.submit(10, "second")
+    drive.pass_time(5)
+    drive.kill(*first, *second[:5])
+    drive.pass_time(5)
+    assert world.commands("kill") == [
+        ("kill", "1", "2.0", "2.1"),
+        ("kill", "2.2", "2.3", "2.4"),
+    ]
+    drive.pass_time(60)
+    assert {drive.reason(job) for job in (*first, *second[:5])} == {Reason.CANCELLED}
+
+
+def test_a_kill_without_effect_is_repeated(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(300)
+    assert 3 <= len(world.commands("kill")) <= 6
+    world.broken.clear()
+    drive.pass_time(300)
+    assert drive.reason(job) is Reason.CANCELLED
+
+
+def test_a_kill_without_effect_is_not_repeated_for_ever_and_told(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(86400)
+    assert len(world.commands("kill")) == 8
+    assert "asked for 8 times" in drive.engine.explain([job])[job]
+
+
+def test_a_kill_that_is_refused_is_tried_a_few_times_and_told(world: World, drive: Drive):
+    """As for a job that a wrapper has submitted for somebody else, or an unknown option."""
+    (mine,) = drive.submit()
+    (other,) = drive.submit(name="other")
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(1, "1", "never")
+    drive.kill(mine, other)
+    drive.pass_time(3600)
+    kills = world.commands("kill")
+    assert len([argv for argv in kills if "1" in argv]) == Timeouts().tries
+    assert len([argv for argv in kills if "2" in argv]) <= 8, "the other was not refused"
+    assert "refused 5 times to end it: never" in drive.engine.explain([mine])[mine]
+    drive.kill(mine)
+    drive.pass_time(3600)
+    assert len([argv for argv in world.commands("kill") if "1" in argv]) == Timeouts().tries
+    world.end("1")
+    drive.pass_time(100)
+    assert drive.reason(mine) is Reason.OK
+
+
+def test_a_kill_that_does_not_arrive_is_made_until_it_does(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = DOWN
+    drive.kill(job)
+    drive.pass_time(7200)
+    assert 100 <= len(world.commands("kill")) <= 130, "once a minute in the end"
+    world.broken.clear()
+    drive.pass_time(100)
+    assert drive.reason(job) is Reason.CANCELLED
+
+
+# ---- adoption --------------------------------------------------------------------------------
+
+
+def adopt(drive: Drive, *records: JobRecord) -> list[int | None]:
+    drive.engine.inherit(records, drive.world.now)
+    for _ in range(5):
+        if not drive.engine.inherited():
+            drive.pass_time(0.5)
+    return drive.engine.settle_inheritance(drive.world.now)
+
+
+def test_each_record_gets_what_is_known_of_it(world: World, drive: Drive):
+    world.queue |= {
+        "1.0": ["1.0", "a", "running", "", EPOCH, None],
+        "1.1": ["1.1", "a", "ended", "", EPOCH, 4],
+        "3.2": ["3.2", "b.1000", "waiting", "", EPOCH, None],
+    }
+    world.past["2"] = ["2", "c", "ended", "", EPOCH, 0]
+    told = adopt(
+        drive,
+        JobRecord("a", 0, "1.0", EPOCH),
+        JobRecord("a", 1, "1.1", EPOCH),
+        JobRecord("b", 1002, "", EPOCH),
+        JobRecord("c", 0, "2", EPOCH),
+        JobRecord("a", 5, "1.5", EPOCH),
+        JobRecord("foreign", 0, "not of this scheduler", EPOCH),
+        JobRecord("d", 0, "", EPOCH - 1000),
+        JobRecord("e", 0, "", EPOCH - 10),
+    )
+    running, ended, nameless, past, gone, foreign, never, fresh = told
+    assert (gone, foreign, never) == (None, None, None)
+    drive.pass_time(1)
+    assert drive.engine.issued(world.now) == {running, nameless, fresh}
+    assert nameless is not None
+    assert ended is not None
+    assert past is not None
+    assert drive.kinds(nameless) == ["Accepted"]
+    assert drive.natives(nameless) == ["3.2"]
+    assert drive.reason(ended) is Reason.FAILED
+    assert drive.reason(past) is Reason.OK
+    drive.pass_time(400)
+    assert fresh is not None
+    assert drive.kinds(fresh) == ["Refused"], "a submission that never came about"
+
+
+def test_adopted_jobs_are_followed_to_their_end(world: World, drive: Drive):
+    world.queue["1"] = ["1", "a", "running", "", EPOCH, None]
+    (job,) = adopt(drive, JobRecord("a", 0, "1", EPOCH))
+    assert job is not None
+    world.end("1", 6)
+    drive.pass_time(60)
+    assert drive.kinds(job) == ["JobEnd"]
+
+
+# ---- size --------------------------------------------------------------------------------------
+
+
+def test_a_live_job_takes_less_than_a_kilobyte(world: World, drive: Drive):
+    drive.submit(10)
+    drive.pass_time(1)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    specs = [JobSpec("many", ("true",), index=index) for index in range(20_000)]
+    drive.engine.outbox.post(specs, "/")
+    del specs
+    drive.pass_time(10)
+    world.queue.clear()
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    print(f"{used / 20_000:.0f} bytes a job")
+    assert used / 20_000 < 1000
+
+
+# ---- what is told while it lasts ---------------------------------------------------------------
+
+
+def test_since_when_there_was_no_complete_answer_is_told(world: World, drive: Drive):
+    drive.submit()
+    drive.pass_time(30)
+    assert drive.engine.troubles(world.now) == []
+    last = max(at for at, argv in world.ran if argv == ("q",))
+    world.broken["q"] = DOWN
+    drive.pass_time(3600)
+    (told,) = drive.engine.troubles(world.now)
+    assert told.since == EPOCH + last
+    assert "no complete answer" in told.what
+    assert "the scheduler is away" in told.what
+    world.broken.clear()
+    drive.pass_time(400)
+    assert drive.engine.troubles(world.now) == []
+
+
+def test_submissions_that_wait_are_told_with_the_number_of_tries(world: World, drive: Drive):
+    world.broken["sub"] = Ran(1, stderr="full")
+    drive.submit()
+    drive.pass_time(600)
+    (told,) = drive.engine.troubles(world.now)
+    assert told.since == EPOCH
+    assert f"tried {len(world.commands('sub'))} times" in told.what
+    world.broken.clear()
+    drive.pass_time(400)
+    assert drive.engine.troubles(world.now) == []
+
+
+def test_jobs_that_wait_in_vain_or_are_not_ended_are_told(world: World, drive: Drive):
+    drive.submit()
+    (other,) = drive.submit(name="other")
+    drive.pass_time(5)
+    world.queue["1"][3] = "never"
+    world.broken["kill"] = Ran(1, "2", "never")
+    drive.kill(other)
+    drive.pass_time(600)
+    told = {each.what for each in drive.engine.troubles(world.now)}
+    assert told == {
+        "1 job(s) that will not start by themselves: never",
+        "1 job(s) that it refuses to end: never",
+    }
+    world.queue["1"][2] = "running"
+    world.end("2")
+    drive.pass_time(60)
+    assert drive.engine.troubles(world.now) == []
+
+
+def test_a_submission_that_is_looked_for_and_a_job_that_does_not_end_are_told(
+    world: World, drive: Drive
+):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = Ran(0)
+    drive.kill(job)
+    drive.pass_time(600)
+    (told,) = drive.engine.troubles(world.now)
+    assert "1 job(s) that do not end" in told.what
+    world.broken["sub"] = Ran(1, stderr="unknown")
+    drive.submit(name="deaf")
+    drive.pass_time(60)
+    (first, _) = drive.engine.troubles(world.now)
+    assert "no submission was taken (tried once): unknown" in first.what.replace("toy: ", "")
+
+
+def test_kills_that_do_not_arrive_are_told(world: World, drive: Drive):
+    (job,) = drive.submit()
+    drive.pass_time(5)
+    world.broken["kill"] = DOWN
+    drive.kill(job)
+    drive.pass_time(600)
+    (told,) = drive.engine.troubles(world.now)
+    assert told.since == EPOCH + 5
+    assert "the scheduler is away" in told.what
+
+
+# ---- more rows than an answer may have ------------------------------------------------------
+
+
+def others(count: int) -> dict[str, list[object]]:
+    ids = map(str, range(10**6, 10**6 + count))
+    return {native: [native, "theirs", "waiting", "", EPOCH, None] for native in ids}
+
+
+def test_among_very_many_jobs_of_others_it_asks_for_its_own(world: World, drive: Drive):
+    """As where another tree of the same user has 200,000 jobs in the queue."""
+    jobs = drive.submit(10)
+    world.queue |= others(25_000)
+    drive.pass_time(60)
+    looks = world.commands("q")
+    assert looks[0] == ("q",)
+    assert set(looks[1:]) == {("q", "job")}, "one command a look"
+    for task in range(10):
+        world.end(f"1.{task}")
+    drive.pass_time(60)
+    assert all(drive.kinds(job) == ["Accepted", "JobEnd"] for job in jobs)
+
+
+def test_an_answer_that_is_too_long_is_asked_for_in_pieces(world: World, drive: Drive):
+    world.cap = 12
+    jobs = [job for number in range(4) for job in drive.submit(5, f"wave{number}")]
+    drive.pass_time(60)
+    assert drive.engine.troubles(world.now) == []
+    pieces = set(world.commands("q")) - {("q",)}
+    assert ("q", "wave0", "wave1") in pieces
+    for native in list(world.queue)[:7]:
+        world.end(native)
+    del world.queue["3.1"]
+    world.past["3.1"] = ["3.1", "wave2", "ended", "", EPOCH, 3]
+    drive.pass_time(200)
+    ended = [job for job in jobs if drive.kinds(job)[-1] == "JobEnd"]
+    assert len(ended) == 8
+    assert drive.engine.issued(world.now) == frozenset(jobs) - set(ended)
+
+
+def test_a_history_that_is_too_long_is_asked_for_in_pieces(world: World, drive: Drive):
+    jobs = [job for number in range(4) for job in drive.submit(5, f"wave{number}")]
+    drive.pass_time(5)
+    world.past = {native: [*row[:2], "ended", "", EPOCH, 0] for native, row in world.queue.items()}
+    world.queue, world.cap = {}, 12
+    drive.pass_time(200)
+    assert all(drive.reason(job) is Reason.OK for job in jobs)
+    assert {argv[1].count(",") for argv in world.commands("hist")} == {3, 1}
+
+
+def test_a_search_and_an_heir_are_found_by_name_among_very_many(world: World, drive: Drive):
+    world.queue |= others(25_000)
+    drive.submit(1, "first")
+    drive.pass_time(60)
+    world.deaf = True
+    (job,) = drive.submit(1, "deaf")
+    drive.pass_time(60)
+    assert drive.natives(job) == ["2"]
+    world.queue["77"] = ["77", "left", "running", "", EPOCH, None]
+    drive.engine.inherit([JobRecord("left", 0, "77", EPOCH)], world.now)
+    drive.pass_time(30)
+    (heir,) = drive.engine.settle_inheritance(world.now)
+    assert heir is not None
+    assert ("q", "deaf", "first", "left") in world.commands("q")
+    drive.pass_time(300)
+    assert {job, heir} <= drive.engine.issued(world.now)

@@ -1,0 +1,307 @@
+"""A scheduler that exists in memory, its dialect, and an engine driven in virtual time.
+
+Owns no process, thread or clock: for tests of engine.py. Read next: test_submitting.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchsystems.commandline.dialect import (
+    Check,
+    Dialect,
+    Kind,
+    Limits,
+    Listing,
+    Phase,
+    RecordKey,
+    Request,
+    Sighting,
+    Taken,
+    Turned,
+    Unkilled,
+)
+from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.pacing import Pace, Timeouts
+from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
+from batchsystems.transport.local import Command, FileState, Ran
+
+EPOCH = 1_800_000_000.0
+PHASES = {phase.value: phase for phase in Phase}
+
+
+class Toy(Dialect):
+    """Its answers are JSON: rows of native, name, phase, why, submitted, exit status.
+
+    A word in place of a row is the mark of a row that cannot be read.
+    records: a file with such a row in each line is its history. curious: it asks for reasons.
+    """
+
+    name = "toy"
+    by_name = True
+    scrubbed = ("TOY_",)
+
+    def __init__(
+        self, arrays: bool = True, history: bool = True, records: str = "", curious: bool = False
+    ) -> None:
+        self.arrays, self._history, self._records = arrays, history, records
+        self.tells_reasons = curious
+
+    def submit(self, request: Request, limits: Limits) -> Command:
+        verb = {Check.ON: "sub", Check.WHY: "try", Check.OFF: "force"}[request.check]
+        return Command("submit", (verb, request.name, str(request.size or 0), *request.avoid))
+
+    def parse_submit(self, ran: Ran) -> Taken | Turned:
+        if ran.status == 0:
+            return Taken(ran.stdout)
+        return Turned(Kind(ran.stderr) if ran.stderr else Kind.UNKNOWN, ran.words())
+
+    def queue(self, names: Sequence[str] = ()) -> Command:
+        return Command("queue", ("q", *names))
+
+    def parse_queue(self, ran: Ran) -> Listing:
+        if ran.status != 0:
+            return Listing(why=ran.words())
+        if ran.cut:
+            return Listing(why=ran.words())
+        rows = json.loads(ran.stdout)
+        broken = {row for row in rows if isinstance(row, str)}
+        seen = [self._sighting(row) for row in rows if not isinstance(row, str)]
+        return Listing(seen, complete=True, broken=broken)
+
+    def _sighting(self, row: list[Any]) -> Sighting:
+        native, name, word, why, submitted, status = row
+        phase = PHASES.get(word, Phase.UNKNOWN)
+        end = None
+        if phase is Phase.ENDED:
+            reason = {None: Reason.CANCELLED, 0: Reason.OK}.get(status, Reason.FAILED)
+            end = JobEnd(reason, exit_status=status)
+        return Sighting(native, name, phase, word, why, submitted, end=end)
+
+    def kill(self, natives: Sequence[str]) -> Command:
+        return Command("kill", ("kill", *natives))
+
+    def kill_named(self, name: str) -> Command | None:
+        return Command("kill", ("kill", f"name={name}"))
+
+    def parse_kill(self, ran: Ran) -> Unkilled | None:
+        if ran.status == 0:
+            return None
+        return Unkilled(ran.words(), ran.stderr == "never", frozenset(ran.stdout.split()))
+
+    def split(self, native: str) -> tuple[str, int | None] | None:
+        number, _, task = native.partition(".")
+        return (number, int(task) if task else None) if number.isdigit() else None
+
+    def join(self, submission: str, task: int) -> str:
+        return f"{submission}.{task}"
+
+    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+        words = ("hist", ",".join(natives), ",".join(names))
+        return Command("history", words) if self._history else None
+
+    def parse_history(self, ran: Ran) -> Listing:
+        return self.parse_queue(ran)
+
+    def record_file(self) -> str:
+        return self._records
+
+    def record_key(self, line: str) -> RecordKey | None:
+        try:
+            native, name, _, _, at, _ = json.loads(line)
+        except ValueError:
+            return None
+        return RecordKey(self.submission(native), name, at)
+
+    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
+        return [self._sighting(json.loads(line)) for line in lines]
+
+    def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
+        return (Command("queue", ("why", *natives)),) if natives else ()
+
+    def parse_reasons(self, command: Command, ran: Ran) -> dict[str, str]:
+        return dict.fromkeys(command.argv[1:], ran.stdout)
+
+    def hopeless(self, why: str) -> bool:
+        return why == "never"
+
+
+def _whole(native: str) -> str:
+    return native.partition(".")[0]
+
+
+@dataclass
+class World:
+    """The scheduler. queue, past: native -> row. broken: command -> what it answers instead."""
+
+    queue: dict[str, Any] = field(default_factory=dict)
+    past: dict[str, Any] = field(default_factory=dict)
+    broken: dict[str, Ran] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    inodes: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, float] = field(default_factory=dict)
+    looks: list[tuple[str, int, int]] = field(default_factory=list)
+    deaf: bool = False
+    """Submissions are accepted, and nobody is told."""
+    limit: int = 10**9
+    cap: int = 10**9
+    """How many rows an answer may have."""
+    ran: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
+    last: int = 0
+    now: float = 0.0
+    ahead: float = 0.0
+    """By how much its clock is ahead of what is right."""
+    ours: float = 0.0
+    """By how much the adapter's machine's is."""
+
+    def clock(self) -> float:
+        """Return what its clock shows."""
+        return EPOCH + self.now + self.ahead
+
+    def run(self, command: Command, timeout_s: float = 0.0) -> Ran:
+        self.ran.append((self.now, command.argv))
+        verb, *words = command.argv
+        if verb in self.broken:
+            return self.broken[verb]
+        if verb == "why":
+            return Ran(0, "resting")
+        return {"sub": self._submit, "force": self._submit, "kill": self._kill}.get(
+            verb, self._list
+        )(verb, words)
+
+    def _submit(self, verb: str, words: list[str]) -> Ran:
+        name, size = words[0], int(words[1])
+        if size > self.limit:
+            return Ran(1, stderr=Kind.FULL.value)
+        self.last += 1
+        for task in range(max(1, size)):
+            native = f"{self.last}.{task}" if size else str(self.last)
+            self.queue[native] = [native, name, "waiting", "", self.clock(), None]
+        return Ran(1, stderr="") if self.deaf else Ran(0, str(self.last))
+
+    def _kill(self, verb: str, words: list[str]) -> Ran:
+        for native, row in self.queue.items():
+            if native in words or native.partition(".")[0] in words or f"name={row[1]}" in words:
+                row[2] = "ended"
+        return Ran(0)
+
+    def _list(self, verb: str, words: list[str]) -> Ran:
+        rows = list((self.queue if verb == "q" else self.past).values())
+        if verb == "q" and words:
+            rows = [row for row in rows if isinstance(row, str) or row[1] in words]
+        if verb == "hist" and words[0]:
+            wanted = words[0].split(",")
+            rows = [row for row in rows if isinstance(row, str) or _whole(row[0]) in wanted]
+        return Ran(0, json.dumps(rows[: self.cap]), cut=len(rows) > self.cap)
+
+    def read(self, path: str, offset: int, limit: int) -> bytes:
+        """Return a part of one of the files."""
+        self.looks.append((path, offset, limit))
+        return self.files[path][offset : offset + limit]
+
+    def state(self, path: str) -> FileState:
+        """Return the state of one of the files."""
+        if path not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        inode = self.inodes.setdefault(path, len(self.inodes) + 1)
+        return FileState(path, len(self.files[path]), inode, EPOCH + self.changed.get(path, 0.0))
+
+    def put(self, path: str, content: str | None) -> None:
+        raise NotImplementedError
+
+    def beside(self, path: str) -> list[FileState]:
+        """Return the files that are called like one of them, and more."""
+        return [self.state(each) for each in self.files if each.startswith(path) and each != path]
+
+    def rotate(self, path: str, to: str) -> None:
+        """Rename a file of records, as is done from time to time."""
+        self.files[to] = self.files.pop(path)
+        self.inodes[to] = self.inodes.pop(path, 0) or -len(self.files)
+        self.inodes[path] = self.inodes[to] + 1000
+        self.changed[to] = self.now
+
+    def missing(self, programs: object) -> list[str]:
+        """Return nothing: all programs are there."""
+        return []
+
+    def cancel(self) -> None:
+        """Do nothing: no command takes time."""
+
+    def record(self, path: str, *row: object) -> None:
+        """Append a row to a file of records."""
+        self.files[path] = self.files.get(path, b"") + f"{json.dumps(row)}\n".encode()
+
+    def end(self, native: str, status: int | None = 0) -> None:
+        """End a job; the queue shows it."""
+        self.queue[native][2], self.queue[native][5] = "ended", status
+
+    def commands(self, verb: str) -> list[tuple[str, ...]]:
+        """Return the commands of this kind run so far."""
+        return [argv for _, argv in self.ran if argv[0] == verb]
+
+
+class Drive:
+    """An engine over a world, in time that passes only here."""
+
+    def __init__(
+        self,
+        world: World,
+        pace: Pace | None = None,
+        timeouts: Timeouts | None = None,
+        dialect: Toy | None = None,
+    ) -> None:
+        self.world = world
+        self.engine = Engine(
+            dialect or Toy(),
+            pace or Pace(),
+            timeouts or Timeouts(),
+            lambda: EPOCH + world.now + world.ours,
+        )
+        self.news: dict[int, list[Update]] = {}
+
+    def submit(self, count: int = 1, name: str = "job") -> list[int]:
+        specs = [JobSpec(name, ("true",), index=index) for index in range(count)]
+        return self.engine.outbox.post(specs, "/")
+
+    def kill(self, *jobs: int) -> None:
+        self.engine.kill(jobs, self.world.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, doing what falls due."""
+        until = self.world.now + seconds
+        while True:
+            task = self.engine.next_task(self.world.now)
+            if task is not None:
+                if task.look is not None:
+                    answer = task.look(self.world)
+                else:
+                    assert task.command is not None
+                    answer = task.parse(self.world.run(task.command))
+                task.hear(answer, task.begun, self.world.now)
+                continue
+            idle_s = self.engine.idle_s(self.world.now)
+            assert idle_s > 0, "nothing to do, and no time to wait"
+            if self.world.now + idle_s > until:
+                break
+            self.world.now += idle_s
+        self.world.now = until
+        while updates := self.engine.roll.take_news():
+            for job, update in updates.items():
+                self.news.setdefault(job, []).append(update)
+
+    def kinds(self, job: int) -> list[str]:
+        """Return the names of the updates told of a job."""
+        return [type(update).__name__ for update in self.news.get(job, [])]
+
+    def natives(self, job: int) -> list[str]:
+        """Return the ids told of a job."""
+        return [each.native for each in self.news[job] if isinstance(each, Accepted)]
+
+    def reason(self, job: int) -> Reason:
+        """Return the reason of a job's end."""
+        end = self.news[job][-1]
+        assert isinstance(end, JobEnd), end
+        return end.reason

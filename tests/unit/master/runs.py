@@ -1,0 +1,78 @@
+"""A run with one job, as reports see it, and what happens to it at a test's word.
+
+Owns the run and its clock; must not check anything. Read next: ../report/test_progress.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from jobtree import options
+from jobtree.core.issue_states import State
+from jobtree.core.job import Colour, Command, Kind, Requirements
+from jobtree.core.job_states import Budgets, first_job
+from jobtree.mailbox.results import Start
+from jobtree.master.run_state import Issue, Live
+from jobtree.store.rows import Record
+from jobtree.store.store import Store
+
+NOW = 1_763_802_842.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def epoch(self) -> float:
+        return NOW + self.time
+
+
+@contextmanager
+def living(directory: Path) -> Iterator[Live]:
+    """Make a run of one job, whose clock stands until it is told otherwise."""
+    command = Command(Kind.SHELL, "Sort", "sort", Requirements())
+    root = first_job(1, 0, command, Budgets(0, 0))
+    store = Store.create(f"{directory}/tree.db", root, {"started": NOW, "options": "{}"})
+    settings, _ = options.settle({})
+    mailbox: Any = SimpleNamespace(running=lambda _: Start(1, 1, 0, 2.0))
+    try:
+        yield Live(str(directory), store, mailbox, settings, 3, Clock(), {})
+    finally:
+        store.close()
+
+
+def ours() -> bool:
+    """Tell that the tree is still this master's."""
+    return True
+
+
+def paint(live: Live, colour: Colour) -> None:
+    job = live.store.get(1)
+    assert job is not None
+    live.store.put(job, job._replace(colour=colour))
+    live.store.commit()
+
+
+def fail(live: Live, why: str = "exit status 1") -> None:
+    live.store.record(Record(NOW, 1, 0, 1, "Sort", "failed", why=why))
+    paint(live, Colour.RED)
+
+
+def later(live: Live, seconds: float) -> None:
+    clock = live.clock
+    assert isinstance(clock, Clock)
+    clock.time += seconds
+
+
+def add_issue(live: Live, state: State) -> Issue:
+    issue = Issue("s1", 0, "singleMachine", Requirements(), [(1, 1, 0)], NOW, live.clock.now())
+    issue.state, issue.node, issue.started_at = state, "node007", live.clock.now()
+    live.add_issue(issue)
+    return issue

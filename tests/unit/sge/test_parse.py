@@ -1,0 +1,490 @@
+"""What Grid Engine prints is read rightly, and never wrongly: captured outputs, cut and mutated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchsystems.commandline.dialect import Kind, Limits, Listing, Phase, Sighting, Taken, Turned
+from batchsystems.interface import Resources
+from batchsystems.sge.dialect import SgeDialect
+from batchsystems.sge.parse import (
+    read_checks,
+    read_details,
+    read_queue,
+    read_records,
+    read_submission,
+    record_key,
+)
+from batchsystems.sge.tables import NEVER
+from batchsystems.transport.local import Command, Ran
+from tests.unit.core.mutations import mutated
+
+DATA = Path(__file__).parents[2] / "data" / "sge"
+QSTAT = (DATA / "qstat.xml").read_text()
+DETAILS = (DATA / "qstat-j.txt").read_text()
+CHECKS = (DATA / "qalter.txt").read_text()
+ANSWERS = json.loads((DATA / "answers.json").read_text())
+
+
+def ran(stdout: str, stderr: str = "", status: int | None = 0) -> Ran:
+    return Ran(status, stdout, stderr)
+
+
+def queue() -> dict[str, list[Sighting]]:
+    listing = read_queue(ran(QSTAT))
+    assert listing.complete
+    found: dict[str, list[Sighting]] = {}
+    for sighting in listing.sightings:
+        found.setdefault(sighting.name, []).append(sighting)
+    return found
+
+
+# ---- the queue -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "phase", "node"),
+    [
+        ("j-runsingle", "r", Phase.RUNNING, "node1"),
+        ("j-susp", "s", Phase.SUSPENDED, "node1"),
+        ("j-dead", "dr", Phase.RUNNING, "node3"),
+        ("j-rerun", "Rr", Phase.RUNNING, "node1"),
+        ("j-reshep", "Rq", Phase.WAITING, ""),
+        ("j-pe", "qw", Phase.WAITING, ""),
+        ("j-dep", "hqw", Phase.WAITING, ""),
+        ("j-noout", "Eqw", Phase.STUCK, ""),
+        ("j-exit100", "Eqw", Phase.STUCK, ""),
+    ],
+)
+def test_the_queue_tells_where_jobs_are(name: str, word: str, phase: Phase, node: str):
+    (sighting,) = queue()[name]
+    assert (sighting.word, sighting.phase, sighting.node) == (word, phase, node)
+    assert "." not in sighting.native
+    assert sighting.end is None
+
+
+@given(text=st.text(st.sampled_from("|:,@-.<>&;'\" ab1"), min_size=1, max_size=20))
+def test_a_separator_in_a_field_moves_no_other(text: str):
+    entry = f"<job_list><JB_job_number>9</JB_job_number><JB_name>{escape(text)}</JB_name>"
+    entry += f"<JB_owner>{escape(text)}</JB_owner><state>qw</state>"
+    entry += "<JB_submission_time>2026-11-22T11:56:07</JB_submission_time><slots>1</slots>"
+    told = QSTAT.replace("  </job_info>", f"{entry}</job_list>  </job_info>")
+    listing = read_queue(ran(told))
+    assert listing.complete
+    others = [each for each in listing.sightings if each.native != "9"]
+    assert others == list(read_queue(ran(QSTAT)).sightings)
+    (found,) = (each for each in listing.sightings if each.native == "9")
+    assert (found.name, found.phase) == (text, Phase.WAITING)
+
+
+def test_tasks_of_arrays_are_unfolded():
+    jobs = queue()
+    assert [task.native.partition(".")[2] for task in jobs["j-hold"]] == ["4", "6", "9", "10"]
+    assert [task.native.partition(".")[2] for task in jobs["j-errarr"]] == ["1", "2", "3"]
+    assert [(t.native.partition(".")[2], t.phase) for t in jobs["j-run"]] == [
+        ("1", Phase.SUSPENDED),
+        ("2", Phase.RUNNING),
+    ]
+    waiting = [task for task in jobs["j-wait"] if task.phase is Phase.WAITING]
+    assert [task.native.partition(".")[2] for task in waiting] == ["3", "4", "5", "6", "7"]
+
+
+def test_times_are_those_of_the_scheduler_s_clock():
+    (waiting,), (running,) = queue()["j-pe"], queue()["j-runsingle"]
+    assert (waiting.submitted, waiting.started) == (1795627092.0, None)
+    assert (running.submitted, running.started) == (None, 1795627092.0)
+
+
+@pytest.mark.parametrize(
+    ("word", "phase"),
+    [
+        *((word, Phase.WAITING) for word in ("qw", "hqw", "hRwq", "Rq")),
+        *((word, Phase.RUNNING) for word in ("r", "hr", "Rr", "dr", "dRr", "t", "Rt", "dt")),
+        *((word, Phase.SUSPENDED) for word in ("s", "ts", "S", "tS", "T", "RtT", "dS", "P")),
+        *((word, Phase.STUCK) for word in ("Eqw", "Ehqw", "EhRqw", "dEqw")),
+        *((word, Phase.UNKNOWN) for word in ("z", "x", "rz", "d", "7")),
+    ],
+)
+def test_the_letters_of_a_state_are_read_together(word: str, phase: Phase):
+    (sighting,) = [
+        each
+        for each in read_queue(ran(QSTAT.replace("<state>dr<", f"<state>{word}<"))).sightings
+        if each.name == "j-dead"
+    ]
+    assert (sighting.phase, sighting.word) == (phase, word)
+
+
+def test_held_jobs_say_so():
+    assert "held" in queue()["j-dep"][0].why
+
+
+def test_no_jobs_are_a_complete_answer():
+    text = QSTAT[: QSTAT.index("    <job_list")] + "  </queue_info><job_info></job_info></job_info>"
+    listing = read_queue(ran(text))
+    assert listing.complete
+    assert not listing.sightings
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ran(""),
+        ran("x\n"),
+        ran("<?xml version='1.0'?><job_info><queue_info></queue_info></job_info>"),
+        ran("<?xml version='1.0'?><unknown_jobs ><ST_name>9</ST_name></unknown_jobs>"),
+        ran(QSTAT, "error: commlib error: got select error (Connection refused)"),
+        ran(QSTAT, status=1),
+        ran(QSTAT.replace("</job_list>", "", 1)),
+        ran(QSTAT.replace("<job_list", "<job", 1)),
+        ran(QSTAT.replace("<JB_name>j-pe<", "<JB_name>j&pe<").replace("queue_info>", "queue>")),
+        ran('<!DOCTYPE x [<!ENTITY a "b">]>' + QSTAT.partition("\n")[2]),
+        Ran(None, timed_out=True),
+        Ran(0, QSTAT, cut=True),
+        *(Ran(**answer) for name, answer in ANSWERS.items() if name.startswith("queue:")),
+    ],
+)
+def test_what_is_no_list_of_jobs_is_no_complete_answer(bad: Ran):
+    listing = read_queue(bad)
+    assert not listing.complete
+    assert listing.why
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hidden"),
+    [
+        ("<tasks>2<", "<tasks>1-x<", "j-run"),
+        ("<tasks>2<", "<tasks>1-999999999<", "j-run"),
+        ("<JB_job_number>155<", "<JB_job_number>18+0<", "j-pe"),
+        ("<JB_name>j-pe<", "<JB_name><", "155"),
+        ("<JB_name>j-pe<", "<JB_name>a & b<", "155"),
+        ("<JB_name>j-pe<", "<JB_name>a < b<", "155"),
+    ],
+)
+def test_an_entry_that_cannot_be_read_hides_its_job_alone(old: str, new: str, hidden: str):
+    assert old in QSTAT
+    whole = read_queue(ran(QSTAT))
+    listing = read_queue(ran(QSTAT.replace(old, new, 1)))
+    assert listing.complete
+    assert listing.hides(hidden)
+    assert not listing.hides("j-susp", "j-dead", "999", "")
+    lost = [each for each in whole.sightings if each not in listing.sightings]
+    assert len(lost) == 1
+    assert listing.hides(lost[0].name, lost[0].native)
+
+
+@given(st.data())
+def test_entries_of_others_of_any_shape_never_blind_it(data):
+    """What a job may be called and what may be shown of it is not jobTree's to say."""
+    entry = (
+        '<job_list state="running"><JB_job_number>{}</JB_job_number><JAT_prio>0.5</JAT_prio>'
+        "<JB_name>{}</JB_name><JB_owner>me</JB_owner><state>{}</state><{}>{}</{}></job_list>"
+    )
+    cell = st.one_of(st.text(max_size=20), st.sampled_from(["18+0", "a&b", "<", "\x01", "&#1;"]))
+    cell = cell.filter(lambda text: "job_list" not in text)
+    tags = st.sampled_from(["tasks", "JB_submission_time", "JAT_start_time", "other"])
+    text = QSTAT
+    for _ in range(data.draw(st.integers(1, 3))):
+        tag = data.draw(tags)
+        shown = entry.format(data.draw(cell), data.draw(cell), data.draw(cell), tag, "{}", tag)
+        at = text.index("</job_list>") + len("</job_list>")
+        text = text[:at] + shown.replace("{}", data.draw(cell)) + text[at:]
+    listing = read_queue(ran(text))
+    assert listing.complete, listing.why
+    ours = {each.native: each for each in read_queue(ran(QSTAT)).sightings}
+    seen = {each.native: each for each in listing.sightings}
+    assert {native: seen.get(native) for native in ours} == ours
+    assert not listing.hides(*(each.name for each in ours.values()), *ours)
+
+
+def test_an_answer_cut_at_any_byte_is_incomplete():
+    end = QSTAT.rindex("</job_info>") + len("</job_info>")
+    for at in range(end):
+        assert not read_queue(ran(QSTAT[:at])).complete, at
+
+
+# ---- submissions ---------------------------------------------------------------------------
+
+REFUSED = {
+    "accepted": None,
+    "accepted array": None,
+    "accepted with check": None,
+    "check: found": Kind.UNCHECKED,
+    "check: memory": Kind.UNFIT,
+    "check: not judged": Kind.UNFIT,
+    "reasons: memory": Kind.PERMANENT,
+    "reasons: slots": Kind.PERMANENT,
+    "reasons: not judged": Kind.UNCHECKED,
+    "unknown queue": Kind.PERMANENT,
+    "unknown environment": Kind.PERMANENT,
+    "unknown resource": Kind.PERMANENT,
+    "bad time": Kind.PERMANENT,
+    "bad memory": Kind.PERMANENT,
+    "unknown project": Kind.PERMANENT,
+    "unknown host": Kind.NODES,
+    "bad option": Kind.PERMANENT,
+    "missing argument": Kind.PERMANENT,
+    "bad name": Kind.PERMANENT,
+    "bad name, digit": Kind.PERMANENT,
+    "no task": Kind.PERMANENT,
+    "array too large": Kind.SIZE,
+    "empty script": Kind.PERMANENT,
+    "unknown calendar": Kind.PERMANENT,
+    "no SGE_ROOT": Kind.PERMANENT,
+    "unknown cell": Kind.OUTAGE,
+    "no such root": Kind.OUTAGE,
+    "no cell set up": Kind.OUTAGE,
+    "wrong port": Kind.OUTAGE,
+    "not a submit host": Kind.PERMANENT,
+    "limit of jobs of a user": Kind.CROWDED,
+    "limit of jobs": Kind.CROWDED,
+    "master frozen": Kind.UNKNOWN,
+    "master stopped": Kind.OUTAGE,
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), REFUSED.items())
+def test_what_qsub_said_is_told_apart(name: str, kind: Kind | None):
+    answer = read_submission(Ran(**ANSWERS[name]))
+    if kind is None:
+        assert isinstance(answer, Taken)
+    else:
+        assert isinstance(answer, Turned)
+        assert answer.kind is kind
+        assert len(answer.words) > 10
+
+
+def test_every_captured_answer_of_qsub_is_looked_at():
+    others = ("queue: ", "kill: ")
+    assert {name for name in ANSWERS if not name.startswith(others)} == set(REFUSED)
+
+
+def test_reasons_are_given_in_sge_s_words_with_the_remedy():
+    told = read_submission(Ran(**ANSWERS["reasons: memory"]))
+    assert isinstance(told, Turned)
+    assert told.words.startswith(NEVER)
+    assert 'cannot run at host "node1" because it offers only hc:h_vmem=16.000G' in told.words
+    assert "lower what it asks for" in told.words
+    queue = read_submission(Ran(**ANSWERS["unknown queue"]))
+    assert isinstance(queue, Turned)
+    assert "qconf -sql" in queue.words
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Ran(None, "", "", timed_out=True),
+        Ran(None, "12\n", "", timed_out=True),
+        Ran(-9, "", "unknown queue"),
+        Ran(1, "", "Unable to run job: got read error: the answer is lost"),
+    ],
+)
+def test_whatever_is_not_clear_may_have_been_accepted(answer: Ran):
+    told = read_submission(answer)
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Ran(1, "12\n", 'Unable to run job: unknown resource "gpu"'),
+        Ran(0, "12", ""),
+        Ran(0, "12\n13\n", ""),
+        Ran(0, "", ""),
+        Ran(0, "Your job 12 has been submitted\n", ""),
+        Ran(1, "", "something never heard of"),
+    ],
+)
+def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: Ran):
+    told = read_submission(answer)
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.STRANGE
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "kind"),
+    [
+        ("You must ask for memory", 1, Kind.REFUSED),
+        ("job was not accepted by the verifier", 1, Kind.REFUSED),
+        ('start of JSV "/etc/jsv.sh" failed', 1, Kind.REFUSED),
+        ("You must ask for memory", 25, Kind.CROWDED),
+        ('job rejected: project "p" is not allowed to submit jobs', 1, Kind.PERMANENT),
+        ("job 7 was rejected because it can't be written: No space", 1, Kind.CROWDED),
+    ],
+)
+def test_a_clear_no_is_a_refusal_in_whatever_words(words: str, status: int, kind: Kind):
+    told = read_submission(Ran(status, "", f"Unable to run job: {words}\nExiting.\n"))
+    assert isinstance(told, Turned)
+    assert told.kind is kind
+    assert words in told.words
+
+
+def test_a_command_that_never_ran_accepted_nothing():
+    told = read_submission(Ran(None, stderr="qsub: not found", started=False))
+    assert isinstance(told, Turned)
+    assert told.kind is Kind.OUTAGE
+
+
+@pytest.mark.parametrize(
+    ("name", "arrived"),
+    [
+        ("kill: running", True),
+        ("kill: again", True),
+        ("kill: missing", True),
+        ("kill: one missing", True),
+        ("kill: another user's", False),
+        ("kill: name missing", True),
+        ("kill: master frozen", False),
+        ("kill: master stopped", False),
+    ],
+)
+def test_a_kill_that_did_not_arrive_is_told_from_one_in_vain(name: str, arrived: bool):
+    assert (SgeDialect().parse_kill(Ran(**ANSWERS[name])) is None) == arrived
+
+
+@pytest.mark.parametrize(
+    ("words", "refused", "natives"),
+    [
+        (ANSWERS["kill: another user's"]["stdout"], True, {"173"}),
+        (
+            'user has deleted job 5\nno - you do not have the privileges to delete the job "7"',
+            True,
+            {"7"},
+        ),
+        ('ERROR! invalid option argument "-frobnicate"', True, set()),
+        ("error: commlib error: got select error (Connection refused)", False, set()),
+    ],
+)
+def test_a_kill_that_is_refused_is_told_from_one_that_did_not_arrive(words, refused, natives):
+    told = SgeDialect().parse_kill(Ran(1, words + "\n", ""))
+    assert told is not None
+    assert (told.refused, set(told.natives)) == (refused, natives)
+
+
+def test_what_is_said_at_every_call_spoils_no_answer():
+    words = "error: something of a wrapper's\n/bin/bash: error importing function definition\n"
+    assert read_queue(ran(QSTAT, words)) == read_queue(ran(QSTAT))
+
+
+# ---- reasons for waiting -------------------------------------------------------------------
+
+
+def job_number(name: str) -> str:
+    return queue()[name][0].native.partition(".")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "remedy"),
+    [
+        ("j-big", "offers only hc:h_vmem", "waits for jobs to end"),
+        ("j-pe", 'cannot run in PE "smp"', "waits for jobs to end"),
+        ("j-noout", 'can\'t open output file "/no/such/place/x"', "writable"),
+        ("j-nocwd", "can't chdir to /no/such/place", "must be there"),
+        ("j-exit100", "exit_status of job start = 100", "ended with 100"),
+        ("j-errarr", "can't open output file", "writable"),
+        ("j-dep", "job dependencies", "another job"),
+        ("j-time", "execution time not reached", "before a set time"),
+    ],
+)
+def test_the_scheduler_s_reasons_are_read_and_have_a_remedy(name: str, part: str, remedy: str):
+    told = read_details(ran(DETAILS))[job_number(name)]
+    assert part in told
+    assert "\n" not in told
+    assert remedy in SgeDialect().remedy(told)
+    assert not SgeDialect().hopeless(told)
+
+
+def test_what_could_never_run_is_told_from_what_only_waits():
+    told = read_checks(ran(CHECKS, status=1))
+    assert set(told) == {job_number("j-big"), job_number("j-pe")}
+    assert all(SgeDialect().hopeless(why) for why in told.values())
+    assert "hc:h_vmem=16.000G" in told[job_number("j-big")]
+    assert "lower what it asks for" in SgeDialect().remedy(told[job_number("j-big")])
+
+
+def test_a_scheduler_that_keeps_its_reasons_to_itself_gives_none():
+    text = "=====\njob_number:                 12\nscheduling info:            "
+    off = "(Collecting of scheduler job information is turned off)\n"
+    assert read_details(ran(text + off)) == {}
+
+
+# ---- limits --------------------------------------------------------------------------------
+
+
+def test_array_sizes_are_asked_for_before_a_large_array():
+    dialect = SgeDialect()
+    assert dialect.discover(Limits(), 1000) == ()
+    (config,) = dialect.discover(Limits(), 5000)
+    answer = ran((DATA / "qconf-sconf.txt").read_text())
+    assert dialect.parse_limits(config, answer, Limits()).tasks == 75000
+
+
+def test_an_environment_that_keeps_a_job_on_one_host_is_looked_for():
+    dialect, several = SgeDialect(), Resources(cpus=4)
+    (names,) = dialect.discover(Limits(), 1, several)
+    dialect.parse_limits(names, ran("mpi\nsmp\nthreads\n"), Limits())
+    asks = dialect.discover(Limits(), 1, several)
+    assert [ask.argv[-1] for ask in asks] == ["-spl", "smp", "threads", "mpi"], "likely ones first"
+    dialect.parse_limits(asks[1], ran((DATA / "qconf-sp.txt").read_text()), Limits())
+    assert dialect.discover(Limits(), 1, several) == (names,), "it need not look further"
+    assert dialect.impossible(several, Limits()) == ""
+
+
+def test_environments_that_spread_a_job_over_hosts_are_none():
+    dialect, several = SgeDialect(), Resources(cpus=4)
+    (names,) = dialect.discover(Limits(), 1, several)
+    assert dialect.impossible(several, Limits()) == "", "as long as nothing is known"
+    dialect.parse_limits(names, ran("mpi\n"), Limits())
+    assert dialect.impossible(several, Limits()) == ""
+    asks = dialect.discover(Limits(), 1, several)
+    dialect.parse_limits(asks[1], ran("pe_name mpi\nallocation_rule    $fill_up\n"), Limits())
+    assert "allocation_rule $pe_slots" in dialect.impossible(several, Limits())
+    assert dialect.impossible(Resources(cpus=1), Limits()) == ""
+
+
+# ---- mutated ---------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_a_mutated_queue_never_raises_and_never_shows_an_end(data):
+    listing = read_queue(ran(data.draw(mutated(QSTAT))))
+    assert listing.complete or listing.why
+    assert all(sighting.end is None for sighting in listing.sightings)
+
+
+@given(st.data())
+def test_mutated_reasons_never_raise(data):
+    for text in (DETAILS, CHECKS):
+        answer = ran(data.draw(mutated(text)))
+        for told in (read_details(answer), read_checks(answer)):
+            assert all(number.isdigit() and why for number, why in told.items())
+
+
+@given(st.data(), st.sampled_from(sorted(REFUSED)))
+def test_a_mutated_answer_to_a_submission_is_never_taken_for_an_acceptance(data, name: str):
+    answer = dict(ANSWERS[name])
+    answer["stderr"] = data.draw(mutated(answer["stderr"]))
+    told = read_submission(Ran(**answer))
+    assert isinstance(told, Taken) == (REFUSED[name] is None)
+
+
+@given(st.text(max_size=200), st.text(max_size=200), st.integers(-20, 255) | st.none())
+def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
+    answer = Ran(status, stdout, stderr)
+    read_submission(answer)
+    assert not read_queue(answer).complete
+    assert read_records(stdout.split("\n"), True) == []
+    record_key(stdout)
+    read_details(answer), read_checks(answer)
+    dialect = SgeDialect()
+    dialect.parse_kill(answer)
+    for words in (("qconf", "-sconf"), ("qconf", "-spl"), ("qconf", "-sp", "x")):
+        dialect.parse_limits(Command("discover", words), answer, Limits())
+    listing: Listing = dialect.parse_queue(answer)
+    assert listing.why
