@@ -28,7 +28,7 @@ from jobtree.mailbox.results import (
     Done,
     End,
     Hello,
-    Log,
+    LogRange,
     Start,
     Synced,
     Usage,
@@ -108,7 +108,7 @@ class Workers(BatchSystem):
             while here := list(islice(rest, CHILDREN_PER_LINE)):
                 file.write(encode_line(Children(given.job, here)))
                 count += len(here)
-        used, log = Usage(self.step_s, 0.01, 30_000_000), Log(0, 0)
+        used, log = Usage(self.step_s, 0.01, 30_000_000), LogRange(0, 0)
         what = (used, count or len(here), here, at, None, False, [], [], log, False, "")
         return Done(given.job, given.attempt, given.step, *what)
 

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobtree.errors import JobTreeError
-from jobtree.payload.context import Process
+from jobtree.payload.context import ThisProcess
 from jobtree.target import Target, adopt
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Stack:
 
     def startJobTree(self, options: Namespace) -> int:
         """Run the workflow; return how many jobs are not done: 0 when all is complete."""
-        if Process.in_worker or _is_being_imported():
+        if ThisProcess.in_worker or _is_being_imported():
             raise JobTreeError(
                 "a worker imported the script, and the script started its workflow again",
                 code="JT402",

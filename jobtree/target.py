@@ -222,10 +222,10 @@ class FunctionTarget(Target):
 def _opened(target: Target) -> Node:
     """Return the node of a Target, all that hangs on it being Targets again."""
     node = node_of(target)
-    if node.sealed is not None:
-        from jobtree.payload.serialize import open_sealed
+    if node.pickled_links is not None:
+        from jobtree.payload.serialize import unpickle_links
 
-        open_sealed(node)
+        unpickle_links(node)
     return node
 
 

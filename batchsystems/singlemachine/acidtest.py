@@ -1,6 +1,6 @@
 """AcidTest: this machine, on which jobs die without warning. For testing what runs the jobs.
 
-Owns nothing but the dice; the launcher does the killing. Read next: singlemachine.
+Owns nothing but the rng; the launcher does the killing. Read next: singlemachine.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class AcidTest(SingleMachine):
     ) -> None:
         super().__init__(state_dir, max_cpus, max_memory_bytes, max_gpus, grace_s, setup, shell)
         self._kill_probability, self._max_delay_s = kill_probability, max_delay_s
-        self._dice = random.Random(seed)  # noqa: S311 - dice, not keys
+        self._rng = random.Random(seed)  # noqa: S311 - rng, not keys
 
     def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
         order = super()._order(spec, gpus)
-        delay_s = self._dice.uniform(0.0, self._max_delay_s)
-        if self._dice.random() < self._kill_probability:
-            order["doom"] = f"{delay_s:.3f}"
+        delay_s = self._rng.uniform(0.0, self._max_delay_s)
+        if self._rng.random() < self._kill_probability:
+            order["kill_after_s"] = f"{delay_s:.3f}"
         return order

@@ -5,8 +5,8 @@ must import only the standard library. Read next: `SingleMachine`, which starts 
 
 What the order means: job (name.index), state (the directory of records), time (limit, s),
 grace (s between SIGTERM and SIGKILL), cwd, output, oom (the kernel's file that counts
-out-of-memory kills), doom (s after which the tree is killed, for AcidTest). cpus, memory and gpus
-stand there for adopt(), which reads a living launcher's order.
+out-of-memory kills), kill_after_s (after which the tree is killed, for AcidTest). cpus, memory and
+gpus stand there for adopt(), which reads a living launcher's order.
 
 Exit status: 0 the end is recorded; 70 nothing was started, as its end could not have been
 recorded; 71 the end could not be recorded.
@@ -118,9 +118,9 @@ class Job:
         self.status: int | None = None
         self.reason, self.evidence = "", list[str]()
         self.started = self.ended = time.monotonic()
-        self.time_limit_at = self.doom_at = self.kill_at = NEVER
+        self.time_limit_at = self.planned_kill_at = self.kill_at = NEVER
         self.left_behind = 0
-        self.doomed = False
+        self.killed_as_planned = False
         self.asked = set[tuple[int, int]]()
 
     def run(self) -> int:
@@ -162,8 +162,8 @@ class Job:
             self.reason, self.evidence = "LAUNCH_FAILED", [failure]
         if "time" in self.order:
             self.time_limit_at = self.started + float(self.order["time"])
-        if "doom" in self.order:
-            self.doom_at = self.started + float(self.order["doom"])
+        if "kill_after_s" in self.order:
+            self.planned_kill_at = self.started + float(self.order["kill_after_s"])
 
     def _become_command(self, failures: int, launcher: int) -> None:
         """Turn this forked child into the command; on failure say why and exit."""
@@ -205,14 +205,14 @@ class Job:
                 signal.sigtimedwait((signal.SIGCHLD,), pause_s)
                 pause_s = min(2 * pause_s, 0.1)
                 continue
-            if now >= self.doom_at:
-                self.kill_at, self.doomed = now, True
+            if now >= self.planned_kill_at:
+                self.kill_at, self.killed_as_planned = now, True
                 self.evidence.append(f"AcidTest killed it after {now - self.started:.3f} s")
                 continue
             if now >= self.time_limit_at:
                 self.time_limit_at = NEVER
                 self._request_end("TIME_LIMIT", f"it ran longer than {self.order['time']} s")
-            wait_s = min(self.kill_at, self.time_limit_at, self.doom_at) - time.monotonic()
+            wait_s = min(self.kill_at, self.time_limit_at, self.planned_kill_at) - time.monotonic()
             news = signal.sigtimedwait(WATCHED, min(max(wait_s, 0.0), 3600.0))
             if news is not None and news.si_signo == signal.SIGCHLD and self.asked:
                 self._ask_all()
@@ -288,7 +288,11 @@ class Job:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         code = os.waitstatus_to_exitcode(self.status) if self.status is not None else None
         reason = self.reason or ("OK" if code == 0 else "FAILED")
-        if not self.reason and code in (-signal.SIGKILL, 128 + signal.SIGKILL) and not self.doomed:
+        if (
+            not self.reason
+            and code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+            and not self.killed_as_planned
+        ):
             kills = count_oom_kills(self.order.get("oom", "")) - oom_kills
             if kills > 0:
                 reason = "OUT_OF_MEMORY"

@@ -23,7 +23,7 @@ from jobtree.doctor.node_script import HELLO, PING, PONG
 from jobtree.mailbox.files import exists_after_listing, random_name, remove_tree, write_file
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT
 from jobtree.payload.environment import capture, write_setup
-from jobtree.payload.setup_environment import with_submission
+from jobtree.payload.shell_environment import with_submission
 
 POLL_S = 0.05
 TAIL_BYTES = 4096

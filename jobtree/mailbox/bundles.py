@@ -12,7 +12,7 @@ from _blake2 import blake2b  # hashlib is slower to import
 
 from jobtree.core.job import Pickle
 from jobtree.errors import StoreError
-from jobtree.mailbox.descriptors import identity, leads_to, lift
+from jobtree.mailbox.descriptors import identity, leads_to, move_high
 from jobtree.mailbox.files import read_private_range, write_all
 from jobtree.mailbox.layout import bundle_path
 
@@ -42,7 +42,7 @@ class BundleWriter:
         """Append one pickle; return where it lies. On disk only after sync()."""
         if self._fd < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = lift(os.open(self._path, flags, 0o600))
+            self._fd = move_high(os.open(self._path, flags, 0o600))
             self._identity = identity(self._fd)
             self._size = os.fstat(self._fd).st_size
         where = Pickle(self._name, self._size, len(pickled), digest(pickled))
@@ -54,11 +54,11 @@ class BundleWriter:
 
     def look_again(self) -> None:
         """Note that another process may have appended: the next pickle goes after that."""
-        if self.mend() and self._fd >= 0:
+        if self.repair() and self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Forget a descriptor that a step has closed or replaced; tell whether it was intact."""
         if self._fd < 0 or leads_to(self._fd, self._identity):
             return True

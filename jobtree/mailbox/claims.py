@@ -132,10 +132,10 @@ class Fence:
         first, *more = (word or "").split() or [""]
         if first != Fence.RECALL:
             return waiting
-        return kept_of(int(more[0]), waiting) if more else 0
+        return count_kept(int(more[0]), waiting) if more else 0
 
 
-def kept_of(parts: int, waiting: int) -> int:
+def count_kept(parts: int, waiting: int) -> int:
     """Return how many of so many jobs are one of so many parts; 0 parts: none."""
     return -(-waiting // parts) if parts else 0
 
@@ -158,7 +158,7 @@ def read_fence(tree: str, issue: str) -> str | None:
     return said.decode() if whole else Fence.STOP
 
 
-def heed_fence(tree: str, issue: str) -> str | None:
+def check_fence(tree: str, issue: str) -> str | None:
     """Return what the holder of a claim is told.
 
     A claim that is gone means STOP: its issue is settled, and all its files were removed, the

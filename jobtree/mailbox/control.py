@@ -19,7 +19,7 @@ POLL_S = 0.02
 LOOK_S = 0.5
 
 
-class Request(NamedTuple):
+class ControlRequest(NamedTuple):
     """One question to the master. name: of its file; arguments: as the verb wants them."""
 
     name: str
@@ -86,7 +86,7 @@ def _taken(path: str) -> dict[str, Any] | None:
     return said if isinstance(said, dict) else None
 
 
-def waiting_requests(tree: str) -> list[Request]:
+def waiting_requests(tree: str) -> list[ControlRequest]:
     """Return the questions not yet answered, oldest first; unreadable ones are dropped."""
     folder = f"{tree}/{CONTROL}"
     found = []
@@ -94,13 +94,13 @@ def waiting_requests(tree: str) -> list[Request]:
         if name.endswith(".ask"):
             try:
                 said = json.loads(read_file(f"{folder}/{name}"))
-                found.append(Request(name, str(said["verb"]), dict(said["arguments"])))
+                found.append(ControlRequest(name, str(said["verb"]), dict(said["arguments"])))
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 remove_file(f"{folder}/{name}")
     return found
 
 
-def answer(tree: str, request: Request, said: dict[str, Any]) -> None:
+def answer(tree: str, request: ControlRequest, said: dict[str, Any]) -> None:
     """Answer a request."""
     path = f"{tree}/{CONTROL}/{request.name}"
     write_file(f"{path.removesuffix('.ask')}.answer", json.dumps(said).encode(), sync=False)

@@ -21,10 +21,10 @@ Identity = tuple[int, int]
 """Device and inode."""
 
 
-class Owner(Protocol):
+class DescriptorOwner(Protocol):
     """Who holds descriptors."""
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Open again what a step has closed or replaced; tell whether all was as it should be."""
 
 
@@ -35,14 +35,14 @@ class Descriptors:
     while one of those is closed gets its number.
     """
 
-    def __init__(self, owners: Sequence[Owner]) -> None:
+    def __init__(self, owners: Sequence[DescriptorOwner]) -> None:
         self.owners = list(owners)
         self.lost = False
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Open again what a step has closed or replaced. Raises OSError if that cannot be."""
         for owner in self.owners:
-            if not owner.mend():
+            if not owner.repair():
                 self.lost = True
 
 
@@ -52,7 +52,7 @@ class StandardInput:
     def __init__(self) -> None:
         self._lead()
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Lead it to /dev/null again; that it was closed harms nobody."""
         if not leads_to(0, self._identity):
             self._lead()
@@ -66,7 +66,7 @@ class StandardInput:
         self._identity = identity(0)
 
 
-def lift(fd: int) -> int:
+def move_high(fd: int) -> int:
     """Return a descriptor of the same open file with a high number; `fd` is closed."""
     floor = min(HIGHEST_FLOOR, getrlimit(RLIMIT_NOFILE)[0] // 2)
     for least in (floor, 3):

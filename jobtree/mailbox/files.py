@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from jobtree.errors import StoreError
-from jobtree.mailbox.keepalive import Between, nothing
+from jobtree.mailbox.keepalive import KeepAlive, nothing
 
 STALE_RETRIES = 5
 STALE_WAIT_S = 0.2
@@ -137,12 +137,12 @@ def remove_file(path: str) -> None:
             raise
 
 
-def remove_tree(path: str, between: Between = nothing) -> None:
+def remove_tree(path: str, keep_alive: KeepAlive = nothing) -> None:
     """Remove a directory and all in it, following no symlink; it may be gone already.
 
     Directories a job left without write permission are opened up first. What cannot be
     removed is left for `clean`; NFS's own `.nfs*` files go when their last user does.
-    between: called before each file; what it raises ends the removal.
+    keep_alive: called before each file; what it raises ends the removal.
     """
     folder, name = os.path.split(path.rstrip("/"))
     try:
@@ -150,7 +150,7 @@ def remove_tree(path: str, between: Between = nothing) -> None:
     except OSError:
         return
     try:
-        _remove(name, parent, parent, 0, between)
+        _remove(name, parent, parent, 0, keep_alive)
     finally:
         os.close(parent)
 
@@ -160,9 +160,9 @@ DEEPEST = 100
 """A directory so deep in what is removed is moved up first: descriptors and calls are few."""
 
 
-def _remove(name: str, fd: int, top: int, depth: int, between: Between) -> bool:
+def _remove(name: str, fd: int, top: int, depth: int, keep_alive: KeepAlive) -> bool:
     """Remove an entry of the directory `fd`, and what is below it; tell whether it is gone."""
-    between()
+    keep_alive()
     try:
         if not stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
             return _removed(os.unlink, name, fd, depth)
@@ -174,13 +174,13 @@ def _remove(name: str, fd: int, top: int, depth: int, between: Between) -> bool:
     except OSError:
         return False
     try:
-        _empty(own, own if depth == 0 else top, depth, between)
+        _empty(own, own if depth == 0 else top, depth, keep_alive)
     finally:
         os.close(own)
     return _removed(os.rmdir, name, fd, depth)
 
 
-def _empty(fd: int, top: int, depth: int, between: Between) -> None:
+def _empty(fd: int, top: int, depth: int, keep_alive: KeepAlive) -> None:
     """Remove what is in a directory, listing it until no more can be removed."""
     gone = True
     while gone:
@@ -188,7 +188,7 @@ def _empty(fd: int, top: int, depth: int, between: Between) -> None:
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
-                    gone = _remove(entry.name, fd, top, depth + 1, between) or gone
+                    gone = _remove(entry.name, fd, top, depth + 1, keep_alive) or gone
         except OSError:
             return
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 LOOK_S = 1.0
 
-Between = Callable[[], object]
+KeepAlive = Callable[[], object]
 Result = TypeVar("Result")
 
 
@@ -19,10 +19,10 @@ def nothing() -> None:
     """Do nothing between two pieces of work."""
 
 
-def meanwhile(call: Callable[[], Result], between: Between) -> Result:
-    """Return what a call that nothing can interrupt returns; `between` is called until it does.
+def keep_alive_during(call: Callable[[], Result], keep_alive: KeepAlive) -> Result:
+    """Return what a call that nothing can interrupt returns; `keep_alive` is called until it does.
 
-    The call is made in another thread. Raises what either raises; if that is `between`, the call
+    The call is made in another thread. Raises what either raises; if that is `keep_alive`, the call
     goes on, and nobody hears of it.
     """
     import threading
@@ -40,7 +40,7 @@ def meanwhile(call: Callable[[], Result], between: Between) -> Result:
     thread.start()
     thread.join(LOOK_S)
     while thread.is_alive():
-        between()
+        keep_alive()
         thread.join(LOOK_S)
     if errors:
         raise errors[0]

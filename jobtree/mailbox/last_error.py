@@ -10,18 +10,18 @@ import re
 
 from jobtree.core.rescue import UNEXPECTED
 
-GAVE_UP = "jobtree worker: "
+PREFIX = "jobtree worker: "
 
-_LINE = re.compile(rf"^{re.escape(GAVE_UP)}(?:task (\d+): )?(.*)$", re.M)
+_LINE = re.compile(rf"^{re.escape(PREFIX)}(?:task (\d+): )?(.*)$", re.M)
 
 
-def give_up_words(index: int, error: BaseException, expected: bool) -> str:
+def format_error(index: int, error: BaseException, expected: bool) -> str:
     """Return what the worker of a task of an order says, for its error; of the first line."""
     said = str(error) if expected else f"{UNEXPECTED}{type(error).__name__}: {error}"
-    return f"{GAVE_UP}task {index}: {said}\n"
+    return f"{PREFIX}task {index}: {said}\n"
 
 
-def last_words(printed: str, index: int) -> str:
+def last_error(printed: str, index: int) -> str:
     """Return the first line of what the worker of a task said as it gave up, "" if nothing."""
     mine = [said for task, said in _LINE.findall(printed) if not task or int(task) == index]
     return mine[-1].strip() if mine else ""

@@ -23,7 +23,7 @@ from jobtree.mailbox.files import (
     sync_directory,
     sync_file,
 )
-from jobtree.mailbox.keepalive import Between, meanwhile, nothing
+from jobtree.mailbox.keepalive import KeepAlive, keep_alive_during, nothing
 from jobtree.mailbox.layout import (
     BUNDLES,
     CLAIMS,
@@ -45,7 +45,7 @@ from jobtree.mailbox.layout import (
     output_path,
     result_path,
 )
-from jobtree.mailbox.results import Done, Hello, Line, ResultReader, Start, read_children
+from jobtree.mailbox.results import Done, Hello, ResultLine, ResultReader, Start, read_children
 
 TAIL_BYTES = 4096
 
@@ -61,11 +61,11 @@ class Mailbox:
     """Orders out, results in.
 
     here: all workers run on this machine. If it crashes they are gone too, so their orders need
-    not survive it; their jobs are then issued again, under new names. between: called between the
-    pieces of whatever may take long, so that the lease is renewed; it may raise.
+    not survive it; their jobs are then issued again, under new names. keep_alive: called between
+    the pieces of whatever may take long, so that the lease is renewed; it may raise.
     """
 
-    between: Between = staticmethod(nothing)
+    keep_alive: KeepAlive = staticmethod(nothing)
 
     def __init__(self, tree: str, bell_host: str | None, here: bool = False) -> None:
         self._tree, self._here = tree, here
@@ -87,7 +87,7 @@ class Mailbox:
                 fix="free some space (or quota), then restart the tree",
             ) from error
 
-    def read(self, issue: str, final: bool = False) -> list[Line]:
+    def read(self, issue: str, final: bool = False) -> list[ResultLine]:
         """Return what is new and safe in an issue's results; all there is, if `final`.
 
         What its worker had no time to make durable is made so first; a step whose children
@@ -139,7 +139,7 @@ class Mailbox:
         names = set(issues)
         remove_file(order_path(self._tree, submission))
         for issue in names:
-            self.between()
+            self.keep_alive()
             claims.remove_claim(self._tree, issue)
             self._readers.pop(issue, None)
             remove_file(result_path(self._tree, issue))
@@ -159,7 +159,7 @@ class Mailbox:
     def forget_bundles(self, names: Iterable[str]) -> None:
         """Remove bundles no living job needs."""
         for name in names:
-            self.between()
+            self.keep_alive()
             remove_file(bundle_path(self._tree, name))
 
     def sweep(
@@ -172,20 +172,20 @@ class Mailbox:
         """
         for folder in (ORDERS, CLAIMS, FENCES, RESULTS):
             for name in os.listdir(f"{self._tree}/{folder}"):
-                self.between()
+                self.keep_alive()
                 issue = name.partition("~")[0]
                 submission = issue if folder == ORDERS else issue.rpartition(".")[0]
                 if submission not in submissions:
                     remove_file(f"{self._tree}/{folder}/{name}")
         self._sweep_drafts()
         for name in os.listdir(f"{self._tree}/{BUNDLES}"):
-            self.between()
+            self.keep_alive()
             if name not in bundles and name.rpartition(".")[0] not in submissions:
                 remove_file(f"{self._tree}/{BUNDLES}/{name}")
         for group in os.listdir(f"{self._tree}/{DIRECTORIES}"):
             for job in os.listdir(f"{self._tree}/{DIRECTORIES}/{group}"):
                 if not is_live(int(job)):
-                    remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}", self.between)
+                    remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}", self.keep_alive)
 
     def _sweep_drafts(self) -> None:
         """Remove what a master was writing when it was killed."""
@@ -197,11 +197,11 @@ class Mailbox:
 
     def remove_job_directory(self, job: int) -> None:
         """Remove what a finished job had on the shared file system."""
-        remove_tree(job_directory(self._tree, job), self.between)
+        remove_tree(job_directory(self._tree, job), self.keep_alive)
 
     def move(self, source: str, destination: str) -> None:
         """Move a published output into place."""
-        move(source, destination, self.between)
+        move(source, destination, self.keep_alive)
 
     def remove_local(self, hello: Hello) -> None:
         """Remove the local temp dir of a dead worker, if it ran on this host."""
@@ -212,17 +212,17 @@ class Mailbox:
             except OSError:
                 return
             if ours:
-                remove_tree(hello.local, self.between)
+                remove_tree(hello.local, self.keep_alive)
 
     def rung(self) -> set[str]:
         """Return the issues whose workers have rung."""
         return self.bell.answer()
 
-    def requests(self) -> list[control.Request]:
+    def requests(self) -> list[control.ControlRequest]:
         """Return what other commands ask."""
         return control.waiting_requests(self._tree)
 
-    def answer(self, request: control.Request, said: dict[str, Any]) -> None:
+    def answer(self, request: control.ControlRequest, said: dict[str, Any]) -> None:
         """Answer one of them."""
         control.answer(self._tree, request, said)
 
@@ -269,72 +269,72 @@ class Mailbox:
         return reader
 
 
-def move(source: str, destination: str, between: Between = nothing) -> None:
+def move(source: str, destination: str, keep_alive: KeepAlive = nothing) -> None:
     """Move a file or directory into place, durably; done before is done.
 
     Across file systems it is copied beside the destination first, so that the destination
-    appears whole. between: called between pieces of the work. Raises OSError if it cannot be.
+    appears whole. keep_alive: called between pieces of the work. Raises OSError if it cannot be.
     """
     if not os.path.lexists(source):
         if os.path.lexists(destination):
             return
         raise FileNotFoundError(f"published {source} is gone, and {destination} is not there")
     try:
-        _sync_contents(source, between)
+        _sync_contents(source, keep_alive)
         os.rename(source, destination)
     except OSError as error:
         if error.errno != 18:  # EXDEV: another file system
             raise
         draft = f"{destination}~publishing"
-        remove_tree(draft, between) if os.path.isdir(draft) else remove_file(draft)
+        remove_tree(draft, keep_alive) if os.path.isdir(draft) else remove_file(draft)
 
         def copy(one: str, other: str) -> None:
-            _copy(one, other, between)
+            _copy(one, other, keep_alive)
 
         if os.path.isdir(source) and not os.path.islink(source):
             shutil.copytree(source, draft, symlinks=True, copy_function=copy)
         else:
             copy(source, draft)
-        _sync_contents(draft, between)
+        _sync_contents(draft, keep_alive)
         os.rename(draft, destination)
-        remove_tree(source, between) if os.path.isdir(source) else remove_file(source)
+        remove_tree(source, keep_alive) if os.path.isdir(source) else remove_file(source)
     sync_directory(os.path.dirname(os.path.abspath(destination)))
 
 
-def _copy(source: str, target: str, between: Between) -> None:
+def _copy(source: str, target: str, keep_alive: KeepAlive) -> None:
     """Copy a file with its times and mode, in pieces that are written out one by one."""
     if os.path.islink(source) or os.path.getsize(source) <= PIECE_BYTES:
-        between()
+        keep_alive()
         shutil.copy2(source, target, follow_symlinks=False)
         return
     with open(source, "rb", buffering=0) as one, open(target, "wb", buffering=0) as other:
         while os.sendfile(other.fileno(), one.fileno(), None, PIECE_BYTES):
             os.fsync(other.fileno())
-            between()
+            keep_alive()
     shutil.copystat(source, target)
 
 
-def _sync_contents(path: str, between: Between) -> None:
+def _sync_contents(path: str, keep_alive: KeepAlive) -> None:
     """Make a file, or all files of a directory, durable: what is adopted must not be lost."""
     if os.path.isfile(path) and not os.path.islink(path):
-        _sync(path, between)
+        _sync(path, keep_alive)
     for folder, _, names in os.walk(path):
         for name in names:
             if os.path.isfile(f"{folder}/{name}") and not os.path.islink(f"{folder}/{name}"):
-                _sync(f"{folder}/{name}", between)
+                _sync(f"{folder}/{name}", keep_alive)
         sync_directory(folder)
 
 
-def _sync(path: str, between: Between) -> None:
+def _sync(path: str, keep_alive: KeepAlive) -> None:
     """Make a file durable. That of a large one is one call, and may take minutes: meanwhile, too.
 
     Raises OSError.
     """
-    between()
+    keep_alive()
     if os.path.getsize(path) <= PIECE_BYTES:
         sync_file(path)
         return
-    meanwhile(lambda: sync_file(path), between)
+    keep_alive_during(lambda: sync_file(path), keep_alive)
 
 
 def _remove_if_empty(path: str) -> None:

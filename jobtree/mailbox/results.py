@@ -49,7 +49,7 @@ class Children(NamedTuple):
     children: list[Command]
 
 
-class Log(NamedTuple):
+class LogRange(NamedTuple):
     """Where a step's output lies in the worker's log, after cutting."""
 
     offset: int
@@ -83,7 +83,7 @@ class Done(NamedTuple):
     goes_on: bool
     messages: list[str]
     publish: list[list[str]]
-    log: Log
+    log: LogRange
     has_directory: bool
     said: str
 
@@ -129,7 +129,7 @@ class End(NamedTuple):
     wall_s: float
 
 
-Line = Hello | Start | Children | Done | Failed | Returned | Synced | End
+ResultLine = Hello | Start | Children | Done | Failed | Returned | Synced | End
 
 _KINDS: dict[str, type[Any]] = {
     "hello": Hello,
@@ -146,13 +146,13 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _decode = json.JSONDecoder().raw_decode
 
 
-def encode_line(line: Line) -> bytes:
+def encode_line(line: ResultLine) -> bytes:
     """Return a line as the bytes to append."""
     body = _encode([_NAMES[type(line)], *line]).encode()
     return b"%08x %s\n" % (crc32(body), body)
 
 
-def decode_line(raw: bytes) -> Line:
+def decode_line(raw: bytes) -> ResultLine:
     """Return what encode_line was given. Raises ValueError for damage of any kind."""
     body = _checked(raw)
     try:
@@ -161,12 +161,12 @@ def decode_line(raw: bytes) -> Line:
         if kind is Done:
             fields[5] = [command_from_wire(wire) for wire in fields[5]]
             fields[7] = None if fields[7] is None else command_from_wire(fields[7])
-            fields[11] = Log(*fields[11])
+            fields[11] = LogRange(*fields[11])
         if kind is Done or kind is Failed:
             fields[3] = Usage(*fields[3])
         elif kind is Children:
             fields[1] = [command_from_wire(wire) for wire in fields[1]]
-        found: Line = kind(*fields)
+        found: ResultLine = kind(*fields)
         return found
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a result line: {error}") from error
@@ -180,7 +180,7 @@ def _checked(raw: bytes) -> bytes:
     return body
 
 
-def append_line(fd: int, line: Line) -> None:
+def append_line(fd: int, line: ResultLine) -> None:
     """Append a line with one write(), so that it is torn only if the disk is full."""
     write_all(fd, encode_line(line))
 
@@ -208,9 +208,9 @@ class ResultReader:
         self.doubtful = 0
         self._read_to = 0
         self._synced = 0
-        self._held: list[tuple[int, Line]] = []
+        self._held: list[tuple[int, ResultLine]] = []
 
-    def read(self, final: bool = False) -> list[Line]:
+    def read(self, final: bool = False) -> list[ResultLine]:
         """Return the lines now known to be safe; with `final`, every whole line.
 
         `final` is for workers known to have ended: nothing more will be written, and what can
@@ -251,7 +251,7 @@ class ResultReader:
             size = CHUNK_BYTES if taken else 4 * size  # a line may be longer than a chunk
         return synced
 
-    def _take(self, line: Line, end: int) -> int:
+    def _take(self, line: ResultLine, end: int) -> int:
         if isinstance(line, Synced):
             return line.size
         if isinstance(line, Start):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 
 from jobtree.core.job import Command
-from jobtree.mailbox.descriptors import identity, leads_to, lift
+from jobtree.mailbox.descriptors import identity, leads_to, move_high
 from jobtree.mailbox.files import write_all
 from jobtree.mailbox.layout import bundle_path, result_path
-from jobtree.mailbox.results import CHILDREN_PER_LINE, Children, Line, Synced, encode_line
+from jobtree.mailbox.results import CHILDREN_PER_LINE, Children, ResultLine, Synced, encode_line
 
 
-class Ledger:
+class ResultWriter:
     """Appends to results/ISSUE, which must not exist: a worker writes one file once."""
 
     def __init__(self, tree: str, issue: str) -> None:
@@ -26,9 +26,9 @@ class Ledger:
 
     def _open(self, more: int = 0) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return lift(os.open(self._path, flags | more, 0o600))
+        return move_high(os.open(self._path, flags | more, 0o600))
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Open the results file again if the descriptor is not it any more; tell whether it is.
 
         Raises OSError if what is there now is another file: nothing may be told in it.
@@ -40,14 +40,14 @@ class Ledger:
             raise OSError(f"{self._path} was replaced while this worker wrote it")
         return False
 
-    def append(self, line: Line) -> None:
+    def append(self, line: ResultLine) -> None:
         """Append a line with one write(). Raises OSError."""
         write_all(self._fd, encode_line(line))
 
     def append_children(self, job: int, children: list[Command]) -> int:
         """Append many children in several lines; return the offset of the first one.
 
-        The companion appends too, so only the write itself tells where a line has gone.
+        The sidecar appends too, so only the write itself tells where a line has gone.
         """
         first = encode_line(Children(job, children[:CHILDREN_PER_LINE]))
         write_all(self._fd, first)

@@ -22,7 +22,7 @@ from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
 from jobtree.master.issue_events import give_up
 from jobtree.master.recall import recall
 from jobtree.master.run_state import Issue, Live
-from jobtree.payload.setup_environment import with_submission
+from jobtree.payload.shell_environment import with_submission
 
 WORKER = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker/start.py"

@@ -25,7 +25,7 @@ from jobtree.core.rescue import (
     judge_unclaimed,
 )
 from jobtree.mailbox.claims import Fence
-from jobtree.mailbox.last_error import last_words
+from jobtree.mailbox.last_error import last_error
 from jobtree.mailbox.results import Hello
 from jobtree.master.node_exclusion import blame, note_end
 from jobtree.master.result_events import adopt, current, hand_back, tell_loss
@@ -170,7 +170,7 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
         _charge(live, issue, running.job, _judge_running(live, issue, running.job, ending))
     elif not ended and not damage:
         _slow_down(live, ending)
-        _charge(live, issue, victim, Verdict(Charge.FAULT, _last_words(live, issue)))
+        _charge(live, issue, victim, Verdict(Charge.FAULT, _last_error(live, issue)))
     elif damage:
         _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
     for job_id in list(issue.open):
@@ -180,7 +180,7 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
 def _judge_running(live: Live, issue: Issue, job_id: int, ending: Ending) -> Verdict:
     """Return who pays for the step that was running when its worker ended like this."""
     if ending.exit_status == WORKER_FAILED:
-        words = last_words(live.mailbox.worker_tail(issue.name), issue.task)
+        words = last_error(live.mailbox.worker_tail(issue.name), issue.task)
         ending = ending._replace(said=words)
     return judge(ending, issue.granted, live.policy_now(), _losses(live, job_id))
 
@@ -224,12 +224,12 @@ def _release(live: Live, issue: Issue) -> None:
 def _launch_words(live: Live, issue: Issue) -> str:
     """Return why no step was begun, as far as the batch job could say."""
     printed = live.mailbox.launch_tail(issue.submission)
-    return last_words(printed, issue.task) or launch_words(printed, issue.task)
+    return last_error(printed, issue.task) or launch_words(printed, issue.task)
 
 
-def _last_words(live: Live, issue: Issue) -> str:
+def _last_error(live: Live, issue: Issue) -> str:
     """Return why a worker ended between two steps, as far as it could say."""
-    words = last_words(live.mailbox.worker_tail(issue.name), issue.task)
+    words = last_error(live.mailbox.worker_tail(issue.name), issue.task)
     return f"its worker gave up: {words}" if words else "its worker ended between two steps"
 
 

@@ -21,7 +21,7 @@ from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
-from jobtree.mailbox.keepalive import meanwhile
+from jobtree.mailbox.keepalive import keep_alive_during
 from jobtree.master.dispatch import issue_ready
 from jobtree.master.issue_events import kill, take_lines, take_news, take_update, tidy_submission
 from jobtree.master.node_exclusion import resume, take_back
@@ -73,7 +73,7 @@ class Master:
 
     def __init__(self, live: Live, lease: Lease, watcher: Watcher) -> None:
         self.live, self.lease, self.watcher = live, lease, watcher
-        live.mailbox.between = lease.keep
+        live.mailbox.keep_alive = lease.keep
         self.name_of_tree = os.path.basename(live.directory)
         self.leaving = False
         self._swept_at = self._looked_at = self._controlled_at = live.clock.now()
@@ -243,7 +243,7 @@ class Master:
         records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
         handles: list[int | None] = []
         if records:  # a scheduler may be slow to answer
-            handles = meanwhile(lambda: live.systems[name].adopt(records), self.lease.keep)
+            handles = keep_alive_during(lambda: live.systems[name].adopt(records), self.lease.keep)
         for issue, handle in zip(alive, handles, strict=True):
             if handle is not None:
                 issue.handle = handle

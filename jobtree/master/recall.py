@@ -15,7 +15,7 @@ from math import ceil
 
 from jobtree.core.issue_states import State
 from jobtree.core.kin_estimates import kind_of
-from jobtree.mailbox.claims import Fence, kept_of
+from jobtree.mailbox.claims import Fence, count_kept
 from jobtree.master.issue_events import take_lines
 from jobtree.master.result_events import hand_back
 from jobtree.master.run_state import Issue, Live
@@ -98,7 +98,7 @@ def _take_back(live: Live, issue: Issue) -> int:
         issue.recalled_at = recalled_at
         return 0
     waiting = held[held.index(begun.job) + 1 :]  # what came before has results on their way
-    tail = waiting[kept_of(issue.recall_parts, len(waiting)) :]
+    tail = waiting[count_kept(issue.recall_parts, len(waiting)) :]
     for job in tail:
         hand_back(live, issue, job)
     return len(tail)

@@ -19,7 +19,7 @@ from jobtree.mailbox.results import (
     Done,
     End,
     Failed,
-    Line,
+    ResultLine,
     Returned,
     decode_line,
     encode_line,
@@ -33,7 +33,7 @@ SHOWN_LINES = 20
 FILE_SYSTEM_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
 
 
-def adopt(live: Live, issue: Issue, lines: list[Line]) -> bool:
+def adopt(live: Live, issue: Issue, lines: list[ResultLine]) -> bool:
     """Carry the lines of an issue into the tree; True if the last of them was read."""
     ended = False
     for line in lines:

@@ -27,7 +27,7 @@ def look(live: Live) -> None:
         listed[name] = _listed(live, name)
         running[name] = system.getRunningJobIDs()
     for issue in list(live.issues.values()):
-        live.mailbox.between()
+        live.mailbox.keep_alive()
         if issue.state == State.ENDED:
             continue
         ids = listed.get(issue.batch_system)

@@ -16,7 +16,7 @@ MOST_MESSAGE_BYTES = 64 * 1024
 """What one step may tell the master in all; the rest is dropped, saying so."""
 
 
-class Process:
+class ThisProcess:
     """What kind of process this is. in_worker: a worker, where no workflow may be started.
 
     used: a Target has run in it, and may have left anything.

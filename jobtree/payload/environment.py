@@ -14,7 +14,7 @@ from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.files import read_file, read_private_range, remove_file, write_file
 from jobtree.mailbox.layout import ENVIRONMENT, SETUP_ENVIRONMENT
-from jobtree.payload.setup_environment import MARK, SHELL_S_OWN, is_plain, shell_lines
+from jobtree.payload.shell_environment import SETUP_MARK, SHELL_S_OWN, is_plain, shell_lines
 
 MOST_BYTES = 64 * 1024 * 1024
 
@@ -48,7 +48,7 @@ class Environment(NamedTuple):
 
 def capture() -> Environment:
     """Return the environment of this process, as it is now."""
-    from jobtree.payload.python_site import site_code
+    from jobtree.payload.python_startup import site_code
 
     directory = os.getcwd()
     umask = os.umask(0o077)
@@ -242,10 +242,10 @@ def step_environ(saved: Mapping[str, str], node: Mapping[str, str]) -> dict[str,
     Where the site's setup of jobs has run it began with the saved one: what it made of that wins.
     Raises ValueError if it began with a part of it.
     """
-    if node.get(MARK, "whole") != "whole":
+    if node.get(SETUP_MARK, "whole") != "whole":
         raise ValueError(f"{SETUP_ENVIRONMENT} is damaged: the setup of jobs had not all of it")
-    if MARK in node:
-        own = {n: v for n, v in node.items() if n != MARK and n not in SHELL_S_OWN}
+    if SETUP_MARK in node:
+        own = {n: v for n, v in node.items() if n != SETUP_MARK and n not in SHELL_S_OWN}
         lost = {n: v for n, v in saved.items() if not (is_plain(n) or belongs_to_node(n))}
         return lost | own
     mixed = {name: value for name, value in saved.items() if not belongs_to_node(name)}

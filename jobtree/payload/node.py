@@ -31,7 +31,7 @@ class TargetBase:
 class Node:
     """What jobTree keeps of one Target. Only its requirements are pickled with it.
 
-    sealed: what opens those of its children and follow-on that are pickled already, if any is.
+    pickled_links: restores those of its children and follow-on that are pickled already, if any.
     """
 
     __slots__ = (
@@ -42,7 +42,7 @@ class Node:
         "isolate",
         "owner",
         "requirements",
-        "sealed",
+        "pickled_links",
     )
 
     def __init__(self, requirements: Requirements, isolate: bool, owner: Any = None) -> None:
@@ -50,7 +50,7 @@ class Node:
         self.owner = owner
         self.children: list[TargetBase | Command] = []
         self.follow_on: TargetBase | Command | None = None
-        self.sealed: Any = None
+        self.pickled_links: Any = None
         self.adopted = False
         self.context: StepContext | None = None
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobtree.core.job import Command, Kind, Pickle, command_from_wire
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.payload.context import Process
+from jobtree.payload.context import ThisProcess
 from jobtree.payload.environment import main_script
 from jobtree.payload.main_script import Script
 from jobtree.payload.node import Node, TargetBase, node_of
 from jobtree.payload.pickling import dump, explain, load, refuse_without_script
 
 if TYPE_CHECKING:
-    from jobtree.payload.shared_parts import Shared
+    from jobtree.payload.shared_objects import SharedObjects
 
 _PLAIN = (str, int, float, bool, bytes, type(None), Node)
 
@@ -31,7 +31,7 @@ class Unreadable(Exception):
     """A pickle that the tree has on record cannot be read."""
 
 
-class Sealed(NamedTuple):
+class PickledLinks(NamedTuple):
     """What opens the children and the follow-on of a restored Target that are pickled already.
 
     shared: what they have in common with it, as it has it. before: that pickled, before it ran.
@@ -72,9 +72,9 @@ def _command(target: TargetBase, where: Pickle) -> Command:
     return Command(Kind.TARGET, target._jobtree_label(), "", node.requirements, where, node.isolate)
 
 
-def _shared(targets: list[TargetBase]) -> "Shared | None":
+def _shared(targets: list[TargetBase]) -> "SharedObjects | None":
     """Return what Targets have in common; None if one has another, or cannot be pickled."""
-    from jobtree.payload.shared_parts import shared_by
+    from jobtree.payload.shared_objects import shared_by
 
     try:
         shared = shared_by(targets)
@@ -84,10 +84,13 @@ def _shared(targets: list[TargetBase]) -> "Shared | None":
 
 
 def _apart(
-    targets: list[TargetBase], links: list[tuple[Any, ...]], shared: "Shared", bundle: BundleWriter
+    targets: list[TargetBase],
+    links: list[tuple[Any, ...]],
+    shared: "SharedObjects",
+    bundle: BundleWriter,
 ) -> Command:
     """Pickle Targets, the last first: what hangs on one is pickled before it."""
-    from jobtree.payload.shared_parts import dump_apart
+    from jobtree.payload.shared_objects import dump_apart
 
     common = bundle.add(_pickled(targets[0], shared.things)) if shared.things else None
     made: dict[int, list[object]] = {}
@@ -142,7 +145,7 @@ def _restore(tree: str, pickled: bytes, script: Script, shared: list[Any] | None
         node.follow_on = None if follow_on is None else added(follow_on)
         if any(isinstance(c, Command) and c.pickle for c in (*node.children, node.follow_on)):
             common = shared or []
-            node.sealed = Sealed(tree, script, common, dump(common))
+            node.pickled_links = PickledLinks(tree, script, common, dump(common))
     return targets[0]
 
 
@@ -153,19 +156,21 @@ def _read(tree: str, where: Pickle) -> bytes:
         raise Unreadable(str(error)) from error
 
 
-def open_sealed(node: Node) -> None:
+def unpickle_links(node: Node) -> None:
     """Make Targets again of a node's children and follow-on that are pickled, and of all below."""
     nodes = [node]
     for each in nodes:  # grows as it goes
-        sealed, each.sealed = each.sealed, None
-        if sealed is None:
+        pickled_links, each.pickled_links = each.pickled_links, None
+        if pickled_links is None:
             continue
 
-        def opened(thing: Any, sealed: Sealed = sealed) -> Any:
+        def opened(thing: Any, pickled_links: PickledLinks = pickled_links) -> Any:
             if not isinstance(thing, Command) or thing.pickle is None:
                 return thing
-            pickled = _read(sealed.tree, thing.pickle)
-            target = _restore(sealed.tree, pickled, sealed.script, sealed.shared)
+            pickled = _read(pickled_links.tree, thing.pickle)
+            target = _restore(
+                pickled_links.tree, pickled, pickled_links.script, pickled_links.shared
+            )
             node_of(target).adopted = True
             nodes.append(node_of(target))
             return target
@@ -180,8 +185,8 @@ def handed_over(target: TargetBase, bundle: BundleWriter) -> tuple[list[Command]
     Raises as target_command() does, and Unreadable.
     """
     node = node_of(target)
-    if node.sealed is not None and node.sealed.is_stale():
-        open_sealed(node)
+    if node.pickled_links is not None and node.pickled_links.is_stale():
+        unpickle_links(node)
     children = [
         child if isinstance(child, Command) else target_command(child, bundle)
         for child in node.children
@@ -195,7 +200,7 @@ def handed_over(target: TargetBase, bundle: BundleWriter) -> tuple[list[Command]
 def check_picklable(target: TargetBase) -> None:
     """Refuse a Target that cannot be pickled, at the line that adds it (JT401, JT404)."""
     where = type(target).__module__
-    by_name = where != "builtins" and (where != "__main__" or Process.in_worker)
+    by_name = where != "builtins" and (where != "__main__" or ThisProcess.in_worker)
     if by_name and _is_plain(target):
         return
     _pickled(target, ([target], []))
@@ -259,7 +264,7 @@ def _checked(target: TargetBase, pickle: Callable[[], bytes]) -> bytes:
         pickled = pickle()
     except Exception as error:
         raise _refusal(target, error) from error
-    if b"__main__" in pickled and not Process.in_worker:
+    if b"__main__" in pickled and not ThisProcess.in_worker:
         refuse_without_script(pickled, main_script()[0])
     return pickled
 

@@ -98,11 +98,11 @@ def _check_length(db: sqlite3.Connection, path: str) -> None:
         raise _damaged(path, "it is cut short")
 
 
-def copy_database(old: str, new: str, between: Callable[[], object] = lambda: None) -> None:
+def copy_database(old: str, new: str, keep_alive: Callable[[], object] = lambda: None) -> None:
     """Copy a database that a lost master may still have open, without opening it; check it.
 
     The copy gets its name only when it is whole, so that what is called so can be relied on.
-    between: called between pieces of the work. Raises StoreError JT315 if it keeps changing,
+    keep_alive: called between pieces of the work. Raises StoreError JT315 if it keeps changing,
     JT310 if the copy is damaged.
     """
     draft = f"{new}{DRAFT}"
@@ -110,7 +110,7 @@ def copy_database(old: str, new: str, between: Callable[[], object] = lambda: No
         for _ in range(COPY_TRIES):
             before = _fingerprint(old)
             for suffix in ("", "-wal"):
-                _copy(old + suffix, draft + suffix, between)
+                _copy(old + suffix, draft + suffix, keep_alive)
             if _fingerprint(old) == before:
                 _settle(draft, new)
                 return
@@ -125,7 +125,7 @@ def copy_database(old: str, new: str, between: Callable[[], object] = lambda: No
     )
 
 
-def _copy(old: str, new: str, between: Callable[[], object]) -> None:
+def _copy(old: str, new: str, keep_alive: Callable[[], object]) -> None:
     """Copy one file, durably; one that is not there leaves none."""
     remove_file(new)
     try:
@@ -139,7 +139,7 @@ def _copy(old: str, new: str, between: Callable[[], object]) -> None:
         while piece := os.read(source, COPY_BYTES):
             write_all(target, piece)
             os.fsync(target)
-            between()
+            keep_alive()
     finally:
         os.close(source)
         os.close(target)

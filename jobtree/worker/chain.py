@@ -12,26 +12,26 @@ from time import monotonic, sleep
 from typing import NoReturn
 
 from jobtree.core.job import Command, Kind, Requirements
-from jobtree.mailbox.claims import Fence, heed_fence
+from jobtree.mailbox.claims import Fence, check_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import (
     CHILDREN_PER_LINE,
     Done,
     Failed,
-    Log,
+    LogRange,
     Returned,
     Start,
     Usage,
 )
-from jobtree.mailbox.worker_side import Ledger
+from jobtree.mailbox.worker_side import ResultWriter
 from jobtree.payload.context import LocalDirectory, StepContext
 from jobtree.worker.oom import KillCount
-from jobtree.worker.shell import Outcome, seems_killed
-from jobtree.worker.sidecar import Companion
+from jobtree.worker.shell import StepOutcome, seems_killed
+from jobtree.worker.sidecar import Sidecar
 from jobtree.worker.steplog import StepLog
 from jobtree.worker.steps import run_step
-from jobtree.worker.targets import Desk, leave_process, regain
+from jobtree.worker.targets import StepTools, leave_process, restore_worker
 
 FENCE_EVERY_S = 0.1
 FENCED_OFF = 75
@@ -39,7 +39,7 @@ LINGER_S = 1.0
 """Who ends a batch job signals its processes one after the other, on a busy node not at once."""
 
 
-class Left(BaseException):
+class Fenced(BaseException):
     """This worker's work is void: leave at once, publishing nothing more."""
 
     def __init__(self, status: int = FENCED_OFF) -> None:
@@ -47,7 +47,7 @@ class Left(BaseException):
         self.status = status
 
 
-class Shift:
+class WorkerRun:
     """One worker's time at work: what it works with, and how far it is.
 
     began: on the monotonic clock. waiting: jobs not started, the next one last. tainted: the
@@ -57,17 +57,17 @@ class Shift:
 
     def __init__(
         self,
-        desk: Desk,
+        tools: StepTools,
         terms: Terms,
-        ledger: Ledger,
+        results: ResultWriter,
         log: StepLog,
         local: LocalDirectory,
-        companion: Companion,
+        sidecar: Sidecar,
         issue: str,
         began: float,
     ) -> None:
-        self.desk, self.terms, self.ledger, self.log = desk, terms, ledger, log
-        self.local, self.companion, self.issue, self.began = local, companion, issue, began
+        self.tools, self.terms, self.results, self.log = tools, terms, results, log
+        self.local, self.sidecar, self.issue, self.began = local, sidecar, issue, began
         self.tainted = self.last = False
         self.waiting: list[Assignment] = []
         self.kills = KillCount()
@@ -75,40 +75,40 @@ class Shift:
         self._looked_at = 0.0
         self._said: str | None = None
 
-    def fence(self) -> bool:
-        """Heed the fence: tell whether this worker is recalled. Raises Left if it is to stop.
+    def check_fence(self) -> bool:
+        """Check the fence: tell whether this worker is recalled. Raises Fenced if it is to stop.
 
         One that is recalled in part hands that back here, and goes on.
         """
         now = monotonic()
         if now - self._looked_at > FENCE_EVERY_S:
-            said, before = heed_fence(self.desk.tree, self.issue), self._said
+            said, before = check_fence(self.tools.tree, self.issue), self._said
             self._said, self._looked_at = said, now
             if said == Fence.STOP:
-                raise Left
+                raise Fenced
             if said != before and said is not None:
                 self.hand_back(Fence.kept(said, len(self.waiting)))
-                self.companion.sync()
+                self.sidecar.sync()
         return self._said == Fence.RECALL
 
     def hand_back(self, kept: int) -> None:
         """Publish which jobs are not started here: all but those next, so many."""
         count = len(self.waiting) - kept
         given, self.waiting = self.waiting[:count], self.waiting[count:]
-        self.ledger.append(Returned([each.job for each in reversed(given)]))
+        self.results.append(Returned([each.job for each in reversed(given)]))
         self.last = not self.waiting
 
-    def published(self, goes_on: bool) -> None:
-        """Have the companion sync a step's result, unless that is what this worker does next."""
+    def request_sync(self, goes_on: bool) -> None:
+        """Have the sidecar sync a step's result, unless that is what this worker does next."""
         if goes_on or not self.last:
-            self.companion.sync()
+            self.sidecar.sync()
 
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         """Return how much of the granted time is left."""
         granted = self.terms.granted.time_s
         return float("inf") if granted is None else granted - (monotonic() - self.began)
 
-    def settle(self, ran_here: bool = True) -> Log:
+    def end_step(self, ran_here: bool = True) -> LogRange:
         """Put this process back as it was before a step; return the step's output.
 
         ran_here: the step ran in this process; a command cannot have changed anything in it.
@@ -116,38 +116,38 @@ class Shift:
         if not ran_here:
             self.running = None
             return self.log.end_step()
-        surroundings = self.desk.surroundings
-        surroundings.flush()
-        unfit = surroundings.restore(self.desk.meter.seen or self.desk.meter.status())
-        if self.desk.descriptors.lost:
+        process_state = self.tools.process_state
+        process_state.flush()
+        unfit = process_state.restore(self.tools.meter.seen or self.tools.meter.status())
+        if self.tools.descriptors.lost:
             unfit = unfit or "it closed descriptors that were not its own"
         if unfit and not (self.tainted or self.last):
-            surroundings.tell(f"this batch job runs no further Target after this one: {unfit}")
+            process_state.tell(f"this batch job runs no further Target after this one: {unfit}")
         self.tainted = self.tainted or bool(unfit)
         self.running = None
         return self.log.end_step()
 
 
-def run_job(shift: Shift, assignment: Assignment) -> None:
+def run_job(run: WorkerRun, assignment: Assignment) -> None:
     """Run a job's steps here until it fails, ends, or must be handed back.
 
-    Raises Left when fenced off; OSError and WorkerFailure for this worker's own failures.
+    Raises Fenced when fenced off; OSError and WorkerFailure for this worker's own failures.
     """
     stack, step, isolated = list(assignment.stack), assignment.step, assignment.isolate
     goes_on = True
     while goes_on:
-        shift.fence()
+        run.check_fence()
         depth = assignment.depth + len(stack) - 1
-        job, attempt, granted = assignment.job, assignment.attempt, shift.terms.granted
-        context = StepContext(shift.desk.tree, job, attempt, step, depth, granted, shift.local)
-        shift.ledger.append(Start(job, attempt, step, round(monotonic() - shift.began, 6)))
-        shift.companion.begins_step(shift.log.begin_step())
-        shift.running = context
-        outcome, usage = run_step(shift.desk, stack[-1], context, isolated)
-        log = shift.settle(stack[-1].kind == Kind.TARGET)
-        shift.local.next_step()
+        job, attempt, granted = assignment.job, assignment.attempt, run.terms.granted
+        context = StepContext(run.tools.tree, job, attempt, step, depth, granted, run.local)
+        run.results.append(Start(job, attempt, step, round(monotonic() - run.began, 6)))
+        run.sidecar.begins_step(run.log.begin_step())
+        run.running = context
+        outcome, usage = run_step(run.tools, stack[-1], context, isolated)
+        log = run.end_step(stack[-1].kind == Kind.TARGET)
+        run.local.next_step()
         if outcome.why:
-            publish_failure(shift, context, outcome, usage, log)
+            publish_failure(run, context, outcome, usage, log)
             return
         stack.pop()
         if outcome.follow_on is not None:
@@ -155,42 +155,49 @@ def run_job(shift: Shift, assignment: Assignment) -> None:
         if len(outcome.children) == 1:
             stack.append(outcome.children[0])
         try:
-            goes_on = _goes_on(shift, stack, outcome, context)
-            _publish_success(shift, context, outcome, usage, log, goes_on)
+            goes_on = _goes_on(run, stack, outcome, context)
+            _publish_success(run, context, outcome, usage, log, goes_on)
         except (TypeError, ValueError, RecursionError) as error:
             # of what the step has made: nothing of it is written yet
             why = f"what the step hands on cannot be written down: {error}"
-            publish_failure(shift, context, Outcome(why[:1000]), usage, log)
+            publish_failure(run, context, StepOutcome(why[:1000]), usage, log)
             return
         step, isolated = step + 1, False
 
 
-def _goes_on(shift: Shift, stack: list[Command], outcome: Outcome, context: StepContext) -> bool:
+def _goes_on(
+    run: WorkerRun, stack: list[Command], outcome: StepOutcome, context: StepContext
+) -> bool:
     """Tell whether this worker runs the job's next step; else the master decides about it."""
     if not stack or len(outcome.children) > 1:
         return False
-    if context.publish or shift.tainted or shift.fence():
+    if context.publish or run.tainted or run.check_fence():
         return False
-    return _fits(stack[-1].requirements.resolve(shift.terms.defaults), shift)
+    return _fits(stack[-1].requirements.resolve(run.terms.defaults), run)
 
 
-def _fits(wanted: Requirements, shift: Shift) -> bool:
+def _fits(wanted: Requirements, run: WorkerRun) -> bool:
     """Tell whether a step can be had with what this issue was granted, and has left."""
-    pairs = zip(wanted[:3], shift.terms.granted[:3], strict=True)
+    pairs = zip(wanted[:3], run.terms.granted[:3], strict=True)
     for asked, granted in pairs:
         if asked is not None and granted is not None and asked > granted:
             return False
-    return (wanted.time_s or 0) <= shift.left_s()
+    return (wanted.time_s or 0) <= run.remaining_s()
 
 
 def _publish_success(
-    shift: Shift, context: StepContext, outcome: Outcome, usage: Usage, log: Log, goes_on: bool
+    run: WorkerRun,
+    context: StepContext,
+    outcome: StepOutcome,
+    usage: Usage,
+    log: LogRange,
+    goes_on: bool,
 ) -> None:
     children, at = outcome.children, -1
     if len(children) > CHILDREN_PER_LINE:
-        at = shift.ledger.append_children(context.job, children)
+        at = run.results.append_children(context.job, children)
         children = []
-    shift.ledger.append(
+    run.results.append(
         Done(
             context.job,
             context.attempt,
@@ -208,11 +215,11 @@ def _publish_success(
             outcome.said,
         )
     )
-    shift.published(goes_on)
+    run.request_sync(goes_on)
 
 
 def publish_failure(
-    shift: Shift, context: StepContext, outcome: Outcome, usage: Usage, log: Log
+    run: WorkerRun, context: StepContext, outcome: StepOutcome, usage: Usage, log: LogRange
 ) -> None:
     """Publish a failed step, keeping a copy of what it printed.
 
@@ -221,9 +228,9 @@ def publish_failure(
     """
     if outcome.killed:
         sleep(LINGER_S)
-    kept = failed_log_path(shift.desk.tree, context.job, context.step, context.attempt)
-    log_kept = shift.log.copy(log, kept)
-    shift.ledger.append(
+    kept = failed_log_path(run.tools.tree, context.job, context.step, context.attempt)
+    log_kept = run.log.copy(log, kept)
+    run.results.append(
         Failed(
             context.job,
             context.attempt,
@@ -237,13 +244,13 @@ def publish_failure(
             context.messages,
             log_kept,
             context.has_directory,
-            shift.kills.has_grown(),
+            run.kills.has_grown(),
         )
     )
-    shift.published(goes_on=False)
+    run.request_sync(goes_on=False)
 
 
-def guard_exit(shift: Shift, finish: Callable[[], NoReturn]) -> Callable[[int], NoReturn]:
+def guard_exit(run: WorkerRun, finish: Callable[[], NoReturn]) -> Callable[[int], NoReturn]:
     """Return an os._exit that, called by a Target in this process, costs only that Target.
 
     Its step has failed, the rest is handed back by `finish`: published, with our own status.
@@ -252,15 +259,15 @@ def guard_exit(shift: Shift, finish: Callable[[], NoReturn]) -> Callable[[int], 
     worker = os.getpid()
 
     def guarded_exit(status: int) -> NoReturn:
-        context = shift.running
+        context = run.running
         if context is None or os.getpid() != worker:
             leave_process(status)
-        usage = shift.desk.meter.stop()
-        regain(shift.desk)
-        log = shift.settle()
+        usage = run.tools.meter.stop()
+        restore_worker(run.tools)
+        log = run.end_step()
         why = f"the Target ended its own process with exit status {status}"
-        outcome = Outcome(why, exit_status=status, crashed=True, killed=seems_killed(status))
-        publish_failure(shift, context, outcome, usage, log)
+        outcome = StepOutcome(why, exit_status=status, crashed=True, killed=seems_killed(status))
+        publish_failure(run, context, outcome, usage, log)
         finish()
 
     return guarded_exit

@@ -19,7 +19,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from jobtree.mailbox.descriptors import lift
+from jobtree.mailbox.descriptors import move_high
 
 _LIMITS = [
     (name, getattr(resource, name))
@@ -120,7 +120,7 @@ class _Calls:
         vars(module)[name] = noticed
 
 
-class ProcessState:
+class InterpreterState:
     """What this process was like when it was last noted."""
 
     def __init__(self) -> None:
@@ -202,7 +202,9 @@ def draw_anew() -> None:
 
 def _root() -> tuple[int, tuple[int, ...]]:
     """Return a descriptor of the root directory, for who may change it (else -1), and its inode."""
-    fd = -1 if os.geteuid() else lift(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    fd = (
+        -1 if os.geteuid() else move_high(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    )
     return fd, os.stat("/")[1:3]
 
 

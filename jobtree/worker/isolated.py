@@ -23,51 +23,59 @@ from jobtree.mailbox.descriptors import (
     StandardInput,
     identity,
     leads_to,
-    lift,
+    move_high,
 )
 from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
-from jobtree.payload.context import LocalDirectory, Process, StepContext
+from jobtree.payload.context import LocalDirectory, StepContext, ThisProcess
 from jobtree.payload.environment import Environment
 from jobtree.worker.interpreter_state import draw_anew
 from jobtree.worker.shell import (
     BACK_TO_DEFAULT,
-    Outcome,
-    Terms,
-    hold_back,
-    let_go,
+    StepOutcome,
+    StepSettings,
+    block_signals,
+    restore_signals,
     seems_killed,
     signal_name,
     wait_for_group,
 )
-from jobtree.worker.targets import Desk, WorkerFailure, leave_process, make_desk, run_target
+from jobtree.worker.targets import (
+    StepTools,
+    WorkerFailure,
+    leave_process,
+    make_step_tools,
+    run_target,
+)
 from jobtree.worker.usage import usage_of_child
 
-PAPER = 3
+REPORT_FD = 3
 """The descriptor by which a fresh interpreter is told what to run, and on which it reports."""
 
 
-def run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[Outcome, Usage]:
+def run_isolated(
+    tools: StepTools, command: Command, context: StepContext
+) -> tuple[StepOutcome, Usage]:
     """Run a Target in a process of its own: whatever it does, only that process suffers.
 
     Raises OSError if there can be none.
     """
-    paper = _paper(desk)
-    desk.surroundings.flush()
-    desk.meter.start()
-    mask = hold_back()
+    report_fd = _open_report(tools)
+    tools.process_state.flush()
+    tools.meter.start()
+    mask = block_signals()
     try:
-        start = _start_interpreter if Process.used else _fork
-        pid = start(desk, command, context, paper)
+        start = _start_interpreter if ThisProcess.used else _fork
+        pid = start(tools, command, context, report_fd)
     except OSError:
-        let_go(mask)
+        restore_signals(mask)
         raise
-    status, used = wait_for_group(pid, desk.terms.on_group, mask)
-    desk.bundle.look_again()
+    status, used = wait_for_group(pid, tools.settings.on_group, mask)
+    tools.bundle.look_again()
     context.local.look_again()
-    usage = usage_of_child(desk.meter.stop().wall_s, used)._replace(memory_bytes=None)
-    told = _read_report(paper, context)
-    os.close(paper)
+    usage = usage_of_child(tools.meter.stop().wall_s, used)._replace(memory_bytes=None)
+    told = _read_report(report_fd, context)
+    os.close(report_fd)
     if told is not None:
         outcome, own_usage = told
         return outcome, usage._replace(memory_bytes=own_usage.memory_bytes)
@@ -75,28 +83,28 @@ def run_isolated(desk: Desk, command: Command, context: StepContext) -> tuple[Ou
     return _crash(os.waitstatus_to_exitcode(status)), usage
 
 
-def _crash(code: int) -> Outcome:
+def _crash(code: int) -> StepOutcome:
     killed = seems_killed(code)
     if code < 0:
         why = f"killed by {signal_name(-code)}"
-        return Outcome(why, signal=-code, crashed=True, killed=killed)
+        return StepOutcome(why, signal=-code, crashed=True, killed=killed)
     why = f"the Target ended its own process with exit status {code}"
-    return Outcome(why, exit_status=code, crashed=True, killed=killed)
+    return StepOutcome(why, exit_status=code, crashed=True, killed=killed)
 
 
 # ---- two ways to have such a process -----------------------------------------------------
 
 
-def _fork(desk: Desk, command: Command, context: StepContext, paper: int) -> int:
+def _fork(tools: StepTools, command: Command, context: StepContext, report_fd: int) -> int:
     """Start the step in a copy of this process; return its pid."""
-    what, worker = identity(paper), os.getpid()
+    what, worker = identity(report_fd), os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
             os.setpgid(0, 0)
-            let_go(())
-            desk.meter.reopen()
-            _run_and_report(desk, command, context, (paper, what, worker))
+            restore_signals(())
+            tools.meter.reopen()
+            _run_and_report(tools, command, context, (report_fd, what, worker))
         finally:
             leave_process(70)
     with suppress(OSError):  # it has done so itself, or is gone
@@ -104,13 +112,15 @@ def _fork(desk: Desk, command: Command, context: StepContext, paper: int) -> int
     return pid
 
 
-def _start_interpreter(desk: Desk, command: Command, context: StepContext, paper: int) -> int:
+def _start_interpreter(
+    tools: StepTools, command: Command, context: StepContext, report_fd: int
+) -> int:
     """Start the step in a fresh interpreter; return its pid."""
-    terms, local = desk.terms, context.local
+    settings, local = tools.settings, context.local
     told = {
-        "environment": desk.surroundings.saved._asdict(),
-        "terms": [terms.log_level, terms.job_time_s],
-        "issue": desk.issue,
+        "environment": tools.process_state.saved._asdict(),
+        "settings": [settings.log_level, settings.job_time_s],
+        "issue": tools.issue,
         "command": command,
         "local": [local.path, local.steps],
         "context": [
@@ -118,15 +128,15 @@ def _start_interpreter(desk: Desk, command: Command, context: StepContext, paper
             *(context.depth, context.granted),
         ],
     }
-    with open(paper, "wb", closefd=False) as file:
+    with open(report_fd, "wb", closefd=False) as file:
         file.write(json.dumps(told).encode())
-    os.lseek(paper, 0, os.SEEK_SET)
+    os.lseek(report_fd, 0, os.SEEK_SET)
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", "-X", "utf8", start, "--step"],
-        terms.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, paper, PAPER)],
+        settings.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, report_fd, REPORT_FD)],
         setpgroup=0,
         setsigmask=(),
         setsigdef=BACK_TO_DEFAULT,
@@ -135,36 +145,38 @@ def _start_interpreter(desk: Desk, command: Command, context: StepContext, paper
 
 def main() -> None:
     """Be the fresh interpreter."""
-    os.closerange(PAPER + 1, 65536)  # Targets of the worker may have let others have their files
-    with open(PAPER, "rb", closefd=False) as file:
+    os.closerange(
+        REPORT_FD + 1, 65536
+    )  # Targets of the worker may have let others have their files
+    with open(REPORT_FD, "rb", closefd=False) as file:
         told: dict[str, Any] = json.loads(file.read())
-    paper = lift(PAPER)
-    os.lseek(paper, 0, os.SEEK_SET)
-    os.ftruncate(paper, 0)
+    report_fd = move_high(REPORT_FD)
+    os.lseek(report_fd, 0, os.SEEK_SET)
+    os.ftruncate(report_fd, 0)
     tree, job, attempt, step, depth, granted = told["context"]
     local = LocalDirectory(*told["local"])
     context = StepContext(tree, job, attempt, step, depth, Requirements(*granted), local)
     saved = Environment(**told["environment"])
     descriptors = Descriptors((StandardInput(), _Output()))
-    desk = make_desk(tree, told["issue"], saved, descriptors)
-    log_level, job_time_s = told["terms"]
-    desk = desk._replace(
-        terms=Terms(desk.surroundings.environ, log_level, job_time_s, lambda _: None)
+    tools = make_step_tools(tree, told["issue"], saved, descriptors)
+    log_level, job_time_s = told["settings"]
+    tools = tools._replace(
+        settings=StepSettings(tools.process_state.environ, log_level, job_time_s, lambda _: None)
     )
     gc.freeze()
     gc.enable()
     command = command_from_wire(told["command"])
-    _run_and_report(desk, command, context, (paper, identity(paper), os.getppid()))
+    _run_and_report(tools, command, context, (report_fd, identity(report_fd), os.getppid()))
 
 
 class _Output:
     """The worker's log, as a step's own process has it: descriptors 1 and 2."""
 
     def __init__(self) -> None:
-        self._fd = lift(os.dup(1))
+        self._fd = move_high(os.dup(1))
         self._identity = identity(self._fd)
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         if not leads_to(self._fd, self._identity):
             return False
         os.dup2(self._fd, 1)
@@ -173,23 +185,23 @@ class _Output:
 
 
 def _run_and_report(
-    desk: Desk, command: Command, context: StepContext, paper: tuple[int, Identity, int]
+    tools: StepTools, command: Command, context: StepContext, report_fd: tuple[int, Identity, int]
 ) -> None:
     """Run the Target, report how it went, and end this process.
 
-    paper: the descriptor to report on, what it leads to, and which process has it too.
+    report_fd: the descriptor to report on, what it leads to, and which process has it too.
     """
     try:
         draw_anew()
-        desk.surroundings.start_site(desk.meter.status)
-        desk.meter.start()
-        outcome = run_target(desk, command, context)
-        fd, what, worker = paper
+        tools.process_state.start_site(tools.meter.status)
+        tools.meter.start()
+        outcome = run_target(tools, command, context)
+        fd, what, worker = report_fd
         if not leads_to(fd, what):
             fd = os.open(f"/proc/{worker}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-        _report(fd, outcome, context, desk.meter.stop())
-        desk.surroundings.run_exit_functions()
-        desk.surroundings.flush()
+        _write_report(fd, outcome, context, tools.meter.stop())
+        tools.process_state.run_exit_functions()
+        tools.process_state.flush()
     except BaseException as error:  # noqa: BLE001 - nothing may return into the worker
         os.write(2, f"the isolated Target's process failed: {error}\n".encode())
         leave_process(70)
@@ -199,25 +211,25 @@ def _run_and_report(
 # ---- its report --------------------------------------------------------------------------
 
 
-def _paper(desk: Desk) -> int:
+def _open_report(tools: StepTools) -> int:
     """Return a descriptor of an unnamed file, for a child process to report on."""
     try:
-        return lift(os.memfd_create("jobtree-report"))
+        return move_high(os.memfd_create("jobtree-report"))
     except (AttributeError, OSError):
         flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-        return lift(os.open(f"{desk.tree}/results", flags, 0o600))
+        return move_high(os.open(f"{tools.tree}/results", flags, 0o600))
 
 
-def _report(paper: int, outcome: Outcome, context: StepContext, usage: Usage) -> None:
+def _write_report(report_fd: int, outcome: StepOutcome, context: StepContext, usage: Usage) -> None:
     told = [outcome, usage, context.messages, context.publish, context.has_directory]
-    with open(paper, "wb", closefd=False) as file:
+    with open(report_fd, "wb", closefd=False) as file:
         file.write(json.dumps(told).encode())
 
 
-def _read_report(paper: int, context: StepContext) -> tuple[Outcome, Usage] | None:
+def _read_report(report_fd: int, context: StepContext) -> tuple[StepOutcome, Usage] | None:
     """Return what the child reported; None if it did not live to."""
-    os.lseek(paper, 0, os.SEEK_SET)
-    with open(paper, "rb", closefd=False) as file:
+    os.lseek(report_fd, 0, os.SEEK_SET)
+    with open(report_fd, "rb", closefd=False) as file:
         content = file.read()
     if content.startswith(b"{"):
         raise WorkerFailure("an interpreter for an isolated step did not start")
@@ -228,6 +240,6 @@ def _read_report(paper: int, context: StepContext) -> tuple[Outcome, Usage] | No
     context.messages, context.publish, context.has_directory = messages, publish, has_directory
     why, children, follow_on, *rest = outcome
     then = None if follow_on is None else command_from_wire(follow_on)
-    return Outcome(why, [command_from_wire(child) for child in children], then, *rest), Usage(
+    return StepOutcome(why, [command_from_wire(child) for child in children], then, *rest), Usage(
         *usage
     )

@@ -16,7 +16,7 @@ QUIET_S = 0.1
 """What ends so soon is not worth a word."""
 
 
-def wait_for_stragglers(threads_before: int, tell: Callable[[str], object]) -> str:
+def wait_for_leftovers(threads_before: int, tell: Callable[[str], object]) -> str:
     """Wait for threads that are no daemons, and such processes; return what is unfit for use after.
 
     Daemons are left alone, as Python leaves them: it is for the caller to see that there are some.

@@ -50,7 +50,7 @@ def _write_at(fd: int, content: bytes, at: int) -> int:
     return at
 
 
-class Bound:
+class OutputLimit:
     """Keeps a running step's output small on disk. path: the log; most: bytes kept of a step."""
 
     def __init__(self, path: str, most: int) -> None:

@@ -27,21 +27,21 @@ from jobtree.mailbox.descriptors import (
     StandardInput,
     identity,
     leads_to,
-    lift,
+    move_high,
 )
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.files import exists_after_listing, remove_file
 from jobtree.mailbox.layout import claim_path, issue_name, log_path, result_path
 from jobtree.mailbox.orders import Assignment, Terms, read_order
 from jobtree.mailbox.results import End, Hello
-from jobtree.mailbox.worker_side import Ledger
+from jobtree.mailbox.worker_side import ResultWriter
 from jobtree.payload.context import LocalDirectory, scratch_on_node
 from jobtree.payload.environment import load
-from jobtree.worker.chain import Left, Shift, guard_exit, run_job
-from jobtree.worker.shell import Terms as ShellTerms
-from jobtree.worker.sidecar import MARK, Charge, Companion
+from jobtree.worker.chain import Fenced, WorkerRun, guard_exit, run_job
+from jobtree.worker.shell import StepSettings
+from jobtree.worker.sidecar import WORKER_MARK, Sidecar, SidecarConfig
 from jobtree.worker.steplog import StepLog
-from jobtree.worker.targets import Desk, WorkerFailure, leave_process, make_desk
+from jobtree.worker.targets import StepTools, WorkerFailure, leave_process, make_step_tools
 
 RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
@@ -53,14 +53,14 @@ TIME_MARGIN = 1.5
 def main(argv: list[str]) -> NoReturn:
     """Be a worker; end the process with the status that says how it went."""
     signals.reset()
-    errors = lift(os.dup(2))  # the log takes its place, and may be what fails
+    errors = move_high(os.dup(2))  # the log takes its place, and may be what fails
     what = identity(errors)
     os.register_at_fork(after_in_child=partial(_close, errors, what))
     try:
         order_path, index = argv
         status = _work(os.path.abspath(order_path), int(index))
-    except Left as left:
-        status = left.status
+    except Fenced as fenced:
+        status = fenced.status
     except BaseException as error:  # noqa: BLE001 - the outermost boundary
         _explain({errors, 2} if leads_to(errors, what) else {2}, int(argv[-1]), error)
         status = OWN_FAILURE
@@ -77,10 +77,10 @@ def _explain(errors: set[int], index: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
     from traceback import format_exception
 
-    from jobtree.mailbox.last_error import give_up_words
+    from jobtree.mailbox.last_error import format_error
 
     expected = isinstance(error, WorkerFailure | ReportableError)
-    text = give_up_words(index, error, expected or isinstance(error, OSError))
+    text = format_error(index, error, expected or isinstance(error, OSError))
     if not expected:
         text += "".join(format_exception(error))
     for fd in errors:
@@ -110,13 +110,13 @@ def _work(order: str, index: int) -> int:
     claim = take_claim(tree, issue, Claim(host, os.getpid(), nonce, started, 0))
     if claim is None:
         return _yield(tree, issue, nonce, order)
-    ledger = Ledger(tree, issue)
+    results = ResultWriter(tree, issue)
     if not exists_after_listing(order):  # withdrawn meanwhile, and a twin's claim may be with it
-        return _leave_again(tree, issue, claim, ledger)
+        return _leave_again(tree, issue, claim, results)
     local = LocalDirectory(f"{scratch_on_node(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
     kept_log = log_path(tree, issue)
     running_log = f"{local.claim()}/{RUNNING_LOG}" if terms.local_logs else ""
-    charge = Charge(
+    config = SidecarConfig(
         tree,
         issue,
         claim,
@@ -128,20 +128,20 @@ def _work(order: str, index: int) -> int:
         terms.max_log_bytes,
         nonce,
     )
-    companion = Companion(charge)
+    sidecar = Sidecar(config)
     os.close(claim)
     nothing = StandardInput()
-    ledger.append(Hello(host, os.getpid(), nonce, started, local.path))
+    results.append(Hello(host, os.getpid(), nonce, started, local.path))
     log = StepLog(kept_log, terms.max_log_bytes, running_log)
     try:
-        descriptors = Descriptors((nothing, log, ledger, companion))
-        desk = _desk(tree, terms, charge, companion, descriptors)
-        shift = Shift(desk, terms, ledger, log, local, companion, issue, began)
-        _run_pack(shift, pack)
-        _publish_end(shift)
+        descriptors = Descriptors((nothing, log, results, sidecar))
+        tools = _step_tools(tree, terms, config, sidecar, descriptors)
+        run = WorkerRun(tools, terms, results, log, local, sidecar, issue, began)
+        _run_pack(run, pack)
+        _publish_end(run)
     finally:
         local.remove()
-    _leave_behind(shift)
+    _leave_behind(run)
     return PUBLISHED
 
 
@@ -170,88 +170,88 @@ def _yield(tree: str, issue: str, nonce: str, order: str) -> int:
     return NOT_OURS
 
 
-def _leave_again(tree: str, issue: str, claim: int, ledger: Ledger) -> int:
+def _leave_again(tree: str, issue: str, claim: int, results: ResultWriter) -> int:
     """Leave nothing of an issue that was over before this worker claimed it."""
     os.close(claim)
-    ledger.close()
+    results.close()
     for path in (result_path(tree, issue), claim_path(tree, issue)):
         remove_file(path)
     return NOT_OURS
 
 
-def _desk(
-    tree: str, terms: Terms, charge: Charge, companion: Companion, descriptors: Descriptors
-) -> Desk:
+def _step_tools(
+    tree: str, terms: Terms, config: SidecarConfig, sidecar: Sidecar, descriptors: Descriptors
+) -> StepTools:
     """Put this process into the workflow's environment; return what steps are run with."""
     try:
         saved = load(tree, terms.environment)
-        saved.environ[MARK] = charge.mark
-        desk = make_desk(tree, charge.issue, saved, descriptors)
+        saved.environ[WORKER_MARK] = config.mark
+        tools = make_step_tools(tree, config.issue, saved, descriptors)
     except (OSError, ValueError) as error:
         raise WorkerFailure(f"the workflow's environment is not to be had: {error}") from error
-    environ = desk.surroundings.environ
-    shell = ShellTerms(environ, terms.log_level, terms.job_time_s, companion.runs_group)
-    return desk._replace(terms=shell)
+    environ = tools.process_state.environ
+    shell = StepSettings(environ, terms.log_level, terms.job_time_s, sidecar.runs_group)
+    return tools._replace(settings=shell)
 
 
-def _run_pack(shift: Shift, pack: list[Assignment]) -> None:
+def _run_pack(run: WorkerRun, pack: list[Assignment]) -> None:
     """Run the jobs of a pack in order; hand back those that are not to be started."""
-    shift.waiting = pack[::-1]
+    run.waiting = pack[::-1]
 
     def finish() -> NoReturn:
         status = OWN_FAILURE
         try:
-            _hand_back(shift)
-            _publish_end(shift)
+            _hand_back(run)
+            _publish_end(run)
             status = PUBLISHED
         finally:
             leave_process(status)
 
     gc.freeze()
     gc.enable()
-    vars(os)["_exit"] = guard_exit(shift, finish)
+    vars(os)["_exit"] = guard_exit(run, finish)
     longest_s = 0.0
-    while shift.waiting:
-        if shift.tainted or shift.fence() or shift.left_s() < TIME_MARGIN * longest_s:
+    while run.waiting:
+        if run.tainted or run.check_fence() or run.remaining_s() < TIME_MARGIN * longest_s:
             break
-        if not shift.waiting:
+        if not run.waiting:
             return
-        assignment = shift.waiting.pop()
-        shift.last = not shift.waiting
+        assignment = run.waiting.pop()
+        run.last = not run.waiting
         began = monotonic()
-        run_job(shift, assignment)
+        run_job(run, assignment)
         longest_s = max(longest_s, monotonic() - began)
-    _hand_back(shift)
+    _hand_back(run)
 
 
-def _hand_back(shift: Shift) -> None:
+def _hand_back(run: WorkerRun) -> None:
     """Publish which jobs were not started; the last one waits the shortest."""
-    if shift.waiting:
-        shift.hand_back(0)
+    if run.waiting:
+        run.hand_back(0)
 
 
-def _publish_end(shift: Shift) -> None:
+def _publish_end(run: WorkerRun) -> None:
     """Write the last line and make all of it durable. Raises OSError if that cannot be."""
-    shift.desk.descriptors.mend()  # a thread may have been left at work
-    shift.local.remove()
-    shift.ledger.append(End(round(monotonic() - shift.began, 6)))
-    shift.desk.bundle.sync()
-    shift.desk.bundle.close()
-    shift.ledger.sync()
-    shift.ledger.close()
-    shift.companion.end()
-    if shift.terms.doorbell is not None:
-        ring(shift.terms.doorbell, shift.issue)
-    shift.log.finish()
+    run.tools.descriptors.repair()  # a thread may have been left at work
+    run.local.remove()
+    run.results.append(End(round(monotonic() - run.began, 6)))
+    run.tools.bundle.sync()
+    run.tools.bundle.close()
+    run.results.sync()
+    run.results.close()
+    run.sidecar.end()
+    if run.terms.doorbell is not None:
+        ring(run.terms.doorbell, run.issue)
+    run.log.finish()
 
 
-def _leave_behind(shift: Shift) -> None:
+def _leave_behind(run: WorkerRun) -> None:
     """Run what libraries registered for the end of a process, unless threads might hang it."""
     import atexit
 
-    if not shift.tainted and atexit._ncallbacks():
+    if not run.tainted and atexit._ncallbacks():
         atexit._run_exitfuncs()
-    shift.desk.surroundings.flush()
+    run.tools.process_state.flush()
 
 
 if __name__ == "__main__":

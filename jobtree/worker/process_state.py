@@ -17,7 +17,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobtree.payload.environment import Environment, step_environ
-from jobtree.worker.interpreter_state import ProcessState, draw_anew, fingerprint
+from jobtree.worker.interpreter_state import InterpreterState, draw_anew, fingerprint
 
 if TYPE_CHECKING:
     import signal
@@ -28,7 +28,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
 
 
-class Surroundings:
+class ProcessState:
     """The surroundings of every step of this worker."""
 
     def __init__(self, saved: Environment) -> None:
@@ -62,7 +62,7 @@ class Surroundings:
         self._set_environ()
         self._set_interpreter()
         os.umask(self._umask)
-        self._state = ProcessState()
+        self._state = InterpreterState()
 
     def note(self, status: Callable[[], bytes]) -> None:
         """Take things as they are now for what they should be, if modules were imported since.
@@ -77,12 +77,12 @@ class Surroundings:
         self._state.note(now)
         self.note_signals(now)
 
-    def wait_for_stragglers(self) -> None:
+    def wait_for_leftovers(self) -> None:
         """Wait for what a Target left at work, as Python does at the end of a program."""
         if _thread._count() > self._threads or "multiprocessing.process" in sys.modules:
-            from jobtree.worker.leftover_threads import wait_for_stragglers
+            from jobtree.worker.leftover_threads import wait_for_leftovers
 
-            self._unfit = wait_for_stragglers(self._threads, self.tell)
+            self._unfit = wait_for_leftovers(self._threads, self.tell)
 
     def tell(self, words: str) -> None:
         """Say something of our own in the log, as part of a step's output."""
@@ -129,7 +129,7 @@ class Surroundings:
         if not self._site_to_do:
             return
         self._site_to_do = False
-        from jobtree.payload.python_site import run_site_code
+        from jobtree.payload.python_startup import run_site_code
 
         run_site_code(self._site_code)
         vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit

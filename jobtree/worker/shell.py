@@ -35,7 +35,7 @@ _KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal
 _AS_KILLED = frozenset(code for number in _KILLS for code in (-number, 128 + number))
 
 
-class Outcome(NamedTuple):
+class StepOutcome(NamedTuple):
     """How a step ended. why: "" if it succeeded; the rest as in results.Done and Failed.
 
     killed: a child ended as those do that are killed, so this process may be the next.
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
     killed: bool = False
 
 
-class Terms(NamedTuple):
+class StepSettings(NamedTuple):
     """What a shell command runs with. on_group: is told the process group, 0 at its end."""
 
     environ: Mapping[str, str]
@@ -61,39 +61,43 @@ class Terms(NamedTuple):
     on_group: Callable[[int], None]
 
 
-def run_command(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
+def run_command(
+    command: Command, context: StepContext, settings: StepSettings
+) -> tuple[StepOutcome, Usage]:
     """Run a command to its end."""
     if command.kind == Kind.SHELL:
-        return _spawn_and_wait(command.text, context, terms)
+        return _spawn_and_wait(command.text, context, settings)
     from jobtree.payload.jobfile import JOB_FILE, speaks_protocol
 
     if not speaks_protocol(command.text):
         why = f"the command does not contain the word {JOB_FILE}: nothing was run"
         fix = f'put {JOB_FILE} where it expects the path, or mark it plain="1" (docs/jobfile.md)'
-        return Outcome(why, detail=fix), Usage(0.0, 0.0, None)
-    return _run_protocol(command, context, terms)
+        return StepOutcome(why, detail=fix), Usage(0.0, 0.0, None)
+    return _run_protocol(command, context, settings)
 
 
-def _run_protocol(command: Command, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
+def _run_protocol(
+    command: Command, context: StepContext, settings: StepSettings
+) -> tuple[StepOutcome, Usage]:
     from jobtree.payload.jobfile import JOB_FILE, job_file_text, read_growth, with_job_file
 
     local = context.local.ask()
     job_file, stats = f"{local}/job.xml", f"{local}/stats.xml"
     try:
-        content = job_file_text(context, terms.log_level, terms.job_time_s, stats)
+        content = job_file_text(context, settings.log_level, settings.job_time_s, stats)
     except JobTreeError as error:
-        return Outcome(error.what, detail=str(error)), Usage(0.0, 0.0, None)
+        return StepOutcome(error.what, detail=str(error)), Usage(0.0, 0.0, None)
     with open(job_file, "w", encoding="utf-8") as file:
         file.write(content)
-    environ = {**terms.environ, JOB_FILE: job_file}
+    environ = {**settings.environ, JOB_FILE: job_file}
     text = with_job_file(command.text, job_file)
-    outcome, usage = _spawn_and_wait(text, context, terms._replace(environ=environ))
+    outcome, usage = _spawn_and_wait(text, context, settings._replace(environ=environ))
     if not outcome.why:
         try:
             growth = read_growth(job_file)
-            outcome = Outcome("", growth.children, growth.follow_on, _read_stats(stats))
+            outcome = StepOutcome("", growth.children, growth.follow_on, _read_stats(stats))
         except JobTreeError as error:
-            outcome = Outcome(error.what, detail=str(error), exit_status=0)
+            outcome = StepOutcome(error.what, detail=str(error), exit_status=0)
     for path in (job_file, stats):
         with suppress(OSError):
             os.unlink(path)
@@ -111,15 +115,17 @@ def _read_stats(path: str) -> str:
     return said.decode(errors="replace") if len(said) <= MOST_SAID_BYTES else ""
 
 
-def _spawn_and_wait(text: str, context: StepContext, terms: Terms) -> tuple[Outcome, Usage]:
+def _spawn_and_wait(
+    text: str, context: StepContext, settings: StepSettings
+) -> tuple[StepOutcome, Usage]:
     began = monotonic()
-    mask = hold_back()
+    mask = block_signals()
     try:
         script = _script_of(text, context)
         pid = os.posix_spawn(
             SHELL,
             [SHELL, script] if script else [SHELL, "-c", text],
-            terms.environ,
+            settings.environ,
             setpgroup=0,
             setsigmask=(),
             setsigdef=BACK_TO_DEFAULT,
@@ -128,10 +134,10 @@ def _spawn_and_wait(text: str, context: StepContext, terms: Terms) -> tuple[Outc
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         why = f"the command could not be started: {error.strerror}"
         if error.errno == 7:  # E2BIG: not of the command, which lies in a file if it is long
-            size = sum(len(name) + len(value) for name, value in terms.environ.items())
+            size = sum(len(name) + len(value) for name, value in settings.environ.items())
             why = f"the environment is too large for this system ({size:,} characters)"
-        return Outcome(why), Usage(monotonic() - began, 0.0, None)
-    status, used = wait_for_group(pid, terms.on_group, mask)
+        return StepOutcome(why), Usage(monotonic() - began, 0.0, None)
+    status, used = wait_for_group(pid, settings.on_group, mask)
     if script:
         with suppress(OSError):
             os.unlink(script)
@@ -153,7 +159,7 @@ def _script_of(text: str, context: StepContext) -> str:
     return script
 
 
-def hold_back() -> Iterable[int]:
+def block_signals() -> Iterable[int]:
     """Have signals that would end this process wait for wait_for_group(); return the old mask.
 
     Else one that comes just after a child is started would leave the child to itself.
@@ -161,8 +167,8 @@ def hold_back() -> Iterable[int]:
     return signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
 
 
-def let_go(mask: Iterable[int]) -> None:
-    """Undo hold_back(), where there is no child to wait for, or in the child."""
+def restore_signals(mask: Iterable[int]) -> None:
+    """Undo block_signals(), where there is no child to wait for, or in the child."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -203,13 +209,13 @@ def seems_killed(*codes: object) -> bool:
     return any(isinstance(code, int) and code in _AS_KILLED for code in codes)
 
 
-def _verdict(text: str, code: int) -> Outcome:
+def _verdict(text: str, code: int) -> StepOutcome:
     """Return what an exit code, or minus a signal, says of a command."""
     if code == 0:
-        return Outcome()
+        return StepOutcome()
     killed = seems_killed(code)
     if code < 0:
-        return Outcome(f"killed by {signal_name(-code)}", signal=-code, killed=killed)
+        return StepOutcome(f"killed by {signal_name(-code)}", signal=-code, killed=killed)
     word = text.split(None, 1)[0][:80]
     why = f"exit status {code}"
     if code == 127:
@@ -218,7 +224,7 @@ def _verdict(text: str, code: int) -> Outcome:
         why += f": the command cannot be executed (it begins with {word!r})"
     elif 128 < code < 128 + signal.NSIG:
         why += f": the way a shell tells of {signal_name(code - 128)}"
-    return Outcome(why, exit_status=code, killed=killed)
+    return StepOutcome(why, exit_status=code, killed=killed)
 
 
 def signal_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The worker's companion: a tiny process that beats, syncs, and tidies up when the worker dies.
+"""The worker's sidecar: a tiny process that beats, syncs, and tidies up when the worker dies.
 
 Owns the promises that must hold while the worker's own process is busy in C code, or dead;
 must not import what it does not need, nor outlive the worker. Read next: main.py.
@@ -16,11 +16,11 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobtree.mailbox.claims import write_beat
-from jobtree.mailbox.descriptors import identity, leads_to, lift
+from jobtree.mailbox.descriptors import identity, leads_to, move_high
 from jobtree.mailbox.doorbell import ring
 from jobtree.mailbox.layout import bundle_path, result_path
 from jobtree.mailbox.results import Synced, append_line
-from jobtree.worker.log_limit import Bound
+from jobtree.worker.log_limit import OutputLimit
 
 if TYPE_CHECKING:
     import signal
@@ -31,7 +31,7 @@ SYNC_EVERY_S = 0.2
 KILL_ROUNDS, KILL_ROUND_S = 50, 0.05
 """Processes end a moment after they are killed, and may have started others."""
 
-MARK = "JOBTREE_WORKER"
+WORKER_MARK = "JOBTREE_WORKER"
 """The variable by which processes of steps are known to be of a certain worker."""
 
 LOG_EVERY_S, FLOOD_EVERY_S = 1.0, 0.1
@@ -41,10 +41,10 @@ LOOK_EVERY_S = 0.5
 """How often to look whether the worker lives, where there is no pidfd."""
 
 
-class Charge(NamedTuple):
-    """What a companion looks after.
+class SidecarConfig(NamedTuple):
+    """What a sidecar looks after.
 
-    log: where steps print; kept_log: where it is to be found. mark: what MARK is in the
+    log: where steps print; kept_log: where it is to be found. mark: what WORKER_MARK is in the
     environment of all processes that steps start.
     """
 
@@ -60,13 +60,13 @@ class Charge(NamedTuple):
     mark: str
 
 
-class Companion:
+class Sidecar:
     """The worker's end of the pipe."""
 
-    def __init__(self, charge: Charge) -> None:
-        """Start the companion process."""
+    def __init__(self, config: SidecarConfig) -> None:
+        """Start the sidecar process."""
         reader, writer = os.pipe()
-        self._pipe = lift(writer)
+        self._pipe = move_high(writer)
         self._identity = identity(self._pipe)
         os.set_blocking(self._pipe, False)
         worker, watch = os.getpid(), _pidfd(os.getpid())
@@ -75,8 +75,8 @@ class Companion:
             try:
                 os.setsid()
                 if os.fork() == 0:
-                    _keep_only((charge.claim_fd, reader, watch))
-                    _Watch(charge, reader, worker, watch).keep()
+                    _keep_only((config.claim_fd, reader, watch))
+                    _Watch(config, reader, worker, watch).keep()
             finally:
                 os._exit(0)
         os.waitpid(middle, 0)
@@ -96,10 +96,10 @@ class Companion:
         """Have this process group killed if the worker dies; 0: none."""
         self._tell(b"g%d;" % group)
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Speak no more into what is not the pipe; tell whether it still is.
 
-        A companion that is not spoken to looks by itself.
+        A sidecar that is not spoken to looks by itself.
         """
         if self._pipe < 0 or leads_to(self._pipe, self._identity):
             return self._pipe >= 0
@@ -118,17 +118,17 @@ class Companion:
 
 
 class _Watch:
-    """The companion's own life."""
+    """The sidecar's own life."""
 
-    def __init__(self, charge: Charge, reader: int, worker: int, watch: int) -> None:
-        self._charge, self._reader, self._worker, self._watch = charge, reader, worker, watch
+    def __init__(self, config: SidecarConfig, reader: int, worker: int, watch: int) -> None:
+        self._config, self._reader, self._worker, self._watch = config, reader, worker, watch
         self._born = _start_time(worker)
         self._results = -1
         self._group = self._beats = self._size = 0
         self._ended = self._deaf = self._failed = False
         self._pending = False
         self._synced_at = 0.0
-        self._log = Bound(charge.log, charge.max_log_bytes)
+        self._log = OutputLimit(config.log, config.max_log_bytes)
 
     def keep(self) -> None:
         """Watch until the worker is gone, then tidy up."""
@@ -140,14 +140,14 @@ class _Watch:
             self._tidy()
 
     def _watch_worker(self) -> None:
-        next_beat = monotonic() + self._charge.heartbeat_s
+        next_beat = monotonic() + self._config.heartbeat_s
         next_look = monotonic() + LOG_EVERY_S
         while True:
             now = monotonic()
             if now >= next_look:
                 next_look = now + (FLOOD_EVERY_S if self._log.hold() else LOG_EVERY_S)
             if now >= next_beat:
-                next_beat = now + self._charge.heartbeat_s
+                next_beat = now + self._config.heartbeat_s
                 self._beat()
             self._pending = self._pending or (self._deaf and self._grown())
             if self._pending and now >= self._synced_at + SYNC_EVERY_S:
@@ -194,8 +194,8 @@ class _Watch:
     def _beat(self) -> None:
         self._beats += 1
         try:
-            write_beat(self._charge.claim_fd, self._beats)
-            os.fsync(self._charge.claim_fd)
+            write_beat(self._config.claim_fd, self._beats)
+            os.fsync(self._config.claim_fd)
         except OSError:
             pass
 
@@ -205,7 +205,7 @@ class _Watch:
 
     def _open_results(self) -> None:
         if self._results < 0:
-            path = result_path(self._charge.tree, self._charge.issue)
+            path = result_path(self._config.tree, self._config.issue)
             # an open file of its own: an error of fsync is told once per open file
             self._results = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
 
@@ -217,7 +217,7 @@ class _Watch:
         try:
             self._open_results()
             size = os.fstat(self._results).st_size
-            _sync_path(bundle_path(self._charge.tree, self._charge.issue))
+            _sync_path(bundle_path(self._config.tree, self._config.issue))
             os.fsync(self._results)
             if not dead and size and os.pread(self._results, 1, size - 1) == b"\n":
                 append_line(self._results, Synced(size))
@@ -228,8 +228,8 @@ class _Watch:
         self._ring()
 
     def _ring(self) -> None:
-        if self._charge.doorbell is not None:
-            ring(self._charge.doorbell, self._charge.issue)
+        if self._config.doorbell is not None:
+            ring(self._config.doorbell, self._config.issue)
 
     def _tidy(self) -> None:
         """Do what the worker can do no more."""
@@ -237,22 +237,22 @@ class _Watch:
         if not self._ended:
             if self._group > 1:
                 _kill_group(self._group)
-            _kill_marked(f"{MARK}={self._charge.mark}".encode())
+            _kill_marked(f"{WORKER_MARK}={self._config.mark}".encode())
             self._keep_output()
             self._sync(dead=True)
-        if os.path.lexists(self._charge.local):
+        if os.path.lexists(self._config.local):
             from jobtree.mailbox.files import remove_tree
 
-            remove_tree(self._charge.local)
+            remove_tree(self._config.local)
 
     def _keep_output(self) -> None:
         """Cut what the last step printed, and put it where it is looked for."""
         said = self._log.shorten()
-        if said and self._charge.log != self._charge.kept_log:
+        if said and self._config.log != self._config.kept_log:
             from jobtree.worker.steplog import append
 
             with suppress(OSError):
-                append(self._charge.kept_log, said)
+                append(self._config.kept_log, said)
 
 
 def _last_number(told: bytes, letter: bytes, otherwise: int) -> int:

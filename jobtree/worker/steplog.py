@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from jobtree.mailbox.descriptors import Identity, identity, leads_to, lift
+from jobtree.mailbox.descriptors import Identity, identity, leads_to, move_high
 from jobtree.mailbox.files import write_all
-from jobtree.mailbox.results import Log
+from jobtree.mailbox.results import LogRange
 from jobtree.worker.log_limit import cut
 
 _CHUNK = 1024 * 1024
@@ -31,9 +31,9 @@ class StepLog:
         self._append = self._edit = -1
         self._identity: Identity | None = None
         self._began = 0
-        self.mend()
+        self.repair()
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Lead descriptors 1 and 2 here, whatever a step did; tell whether ours were intact."""
         intact = self._is_intact() or not self._opened()
         os.dup2(self._append, 1)
@@ -50,8 +50,8 @@ class StepLog:
             if self._path != self._kept and not os.path.isdir(os.path.dirname(self._path)):
                 os.mkdir(os.path.dirname(self._path), 0o700)  # a step removed it
             create = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._append = lift(os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600))
-            self._edit = lift(os.open(self._path, os.O_RDWR | create, 0o600))
+            self._append = move_high(os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600))
+            self._edit = move_high(os.open(self._path, os.O_RDWR | create, 0o600))
         except OSError:
             what = self._identity
             if what and leads_to(self._append, what) and leads_to(self._edit, what):
@@ -74,20 +74,20 @@ class StepLog:
         self._began = os.lseek(self._edit, 0, os.SEEK_END)
         return self._began
 
-    def end_step(self) -> Log:
+    def end_step(self) -> LogRange:
         """Cut the step's output to its head and tail; return where it lies now."""
         began, length = cut(self._edit, self._began, self._max_bytes)
-        return Log(began, length) if self._path == self._kept else self._move(length)
+        return LogRange(began, length) if self._path == self._kept else self._move(length)
 
-    def _move(self, length: int) -> Log:
+    def _move(self, length: int) -> LogRange:
         """Add the step's output to the log proper."""
         if not length:
-            return Log(0, 0)
+            return LogRange(0, 0)
         content = os.pread(self._edit, length, self._began)
         os.ftruncate(self._edit, 0)
-        return Log(append(self._kept, content), len(content))
+        return LogRange(append(self._kept, content), len(content))
 
-    def copy(self, log: Log, path: str) -> bool:
+    def copy(self, log: LogRange, path: str) -> bool:
         """Keep a copy of a step's output at `path`; tell whether there was any."""
         if not log.length:
             return False

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from jobtree.core.job import Command, Kind
 from jobtree.mailbox.results import Usage
-from jobtree.payload.context import Process, StepContext
-from jobtree.worker.shell import Outcome, run_command
-from jobtree.worker.targets import Desk, run_target
+from jobtree.payload.context import StepContext, ThisProcess
+from jobtree.worker.shell import StepOutcome, run_command
+from jobtree.worker.targets import StepTools, run_target
 
 
 def run_step(
-    desk: Desk, command: Command, context: StepContext, isolated: bool
-) -> tuple[Outcome, Usage]:
+    tools: StepTools, command: Command, context: StepContext, isolated: bool
+) -> tuple[StepOutcome, Usage]:
     """Run a step to its end, whatever it is. Raises WorkerFailure, OSError for our own faults."""
     context.drop_deeper_directory()
     if command.kind != Kind.TARGET:
-        return run_command(command, context, desk.terms)
-    desk.surroundings.start_site(desk.meter.status)
+        return run_command(command, context, tools.settings)
+    tools.process_state.start_site(tools.meter.status)
     if isolated or command.isolate:
         from jobtree.worker.isolated import run_isolated
 
-        return run_isolated(desk, command, context)
-    Process.used = True
-    desk.meter.start()
-    outcome = run_target(desk, command, context)
-    return outcome, desk.meter.stop()
+        return run_isolated(tools, command, context)
+    ThisProcess.used = True
+    tools.meter.start()
+    outcome = run_target(tools, command, context)
+    return outcome, tools.meter.stop()

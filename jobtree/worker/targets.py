@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobtree.core.job import Command
 from jobtree.mailbox.bundles import BundleReader, BundleWriter
 from jobtree.mailbox.descriptors import Descriptors
-from jobtree.payload.context import Process, StepContext
+from jobtree.payload.context import StepContext, ThisProcess
 from jobtree.payload.environment import Environment
 from jobtree.payload.lazy_functions import refuse_unrun
 from jobtree.payload.main_script import Script
 from jobtree.payload.node import node_of
 from jobtree.payload.serialize import Unreadable, handed_over, restore_target
-from jobtree.worker.process_state import Surroundings
-from jobtree.worker.shell import Outcome, Terms, seems_killed
+from jobtree.worker.process_state import ProcessState
+from jobtree.worker.shell import StepOutcome, StepSettings, seems_killed
 from jobtree.worker.usage import Meter
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class WorkerFailure(Exception):
     """Not the step is at fault, but this worker, its node or a file system."""
 
 
-class Desk(NamedTuple):
+class StepTools(NamedTuple):
     """What steps are run with."""
 
     tree: str
@@ -47,45 +47,49 @@ class Desk(NamedTuple):
     pickles: BundleReader
     bundle: BundleWriter
     script: Script
-    surroundings: Surroundings
+    process_state: ProcessState
     descriptors: Descriptors
     meter: Meter
-    terms: Terms
+    settings: StepSettings
 
 
-def make_desk(tree: str, issue: str, saved: Environment, descriptors: Descriptors) -> Desk:
+def make_step_tools(
+    tree: str, issue: str, saved: Environment, descriptors: Descriptors
+) -> StepTools:
     """Put this process into the workflow's environment; return what steps are run with.
 
     Raises OSError if the workflow's directory is not to be had on this node.
     """
-    surroundings = Surroundings(saved)
-    Process.in_worker = True
+    process_state = ProcessState(saved)
+    ThisProcess.in_worker = True
     meter = Meter()
-    surroundings.flush()
-    surroundings.note_signals(meter.status())
+    process_state.flush()
+    process_state.note_signals(meter.status())
     script = Script(saved.main_path, saved.main_module)
     script.install()
     bundle = BundleWriter(tree, issue)
     descriptors.owners += [bundle, meter]
-    terms = Terms(surroundings.environ, "INFO", 0.0, lambda _: None)
+    settings = StepSettings(process_state.environ, "INFO", 0.0, lambda _: None)
     pickles = BundleReader(tree, bundle)
-    return Desk(tree, issue, pickles, bundle, script, surroundings, descriptors, meter, terms)
+    return StepTools(
+        tree, issue, pickles, bundle, script, process_state, descriptors, meter, settings
+    )
 
 
-def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
+def run_target(tools: StepTools, command: Command, context: StepContext) -> StepOutcome:
     """Run a Target here and now; whatever it raises is its failure."""
     try:
         assert command.pickle is not None
-        pickled = desk.pickles.read(command.pickle)
+        pickled = tools.pickles.read(command.pickle)
     except OSError as error:
         raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
     except Exception as error:  # noqa: BLE001 - not to be trusted, or damaged
         return _failure(error)
     here = os.getpid()
     try:
-        target = restore_target(desk.tree, pickled, desk.script)
+        target = restore_target(tools.tree, pickled, tools.script)
         del pickled
-        desk.surroundings.note(desk.meter.status)
+        tools.process_state.note(tools.meter.status)
         node = node_of(target)
         node.context = context
         run: Callable[[], object] = target.run
@@ -97,10 +101,10 @@ def run_target(desk: Desk, command: Command, context: StepContext) -> Outcome:
         finally:
             if os.getpid() != here:  # a process the Target forked came back from run()
                 leave_process(0)
-            desk.surroundings.wait_for_stragglers()
+            tools.process_state.wait_for_leftovers()
             node.context = None
-            regain(desk)
-        return Outcome("", *handed_over(target, desk.bundle))
+            restore_worker(tools)
+        return StepOutcome("", *handed_over(target, tools.bundle))
     except Unreadable as error:
         raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
     except WorkerFailure:
@@ -117,21 +121,21 @@ def _undisturbed(run: Callable[[], object]) -> object:
     return run()
 
 
-def regain(desk: Desk) -> None:
+def restore_worker(tools: StepTools) -> None:
     """Undo limits; have the log take what was printed, and our descriptors lead where they did.
 
     Before anything else is opened or written: a step may have closed them, and have taken their
     numbers. Raises WorkerFailure if they are lost for good.
     """
-    desk.surroundings.put_back()
-    desk.surroundings.flush()
+    tools.process_state.put_back()
+    tools.process_state.flush()
     try:
-        desk.descriptors.mend()
+        tools.descriptors.repair()
     except OSError as error:
         raise WorkerFailure(f"a step closed this worker's files for good: {error}") from error
 
 
-def _failure(error: BaseException) -> Outcome:
+def _failure(error: BaseException) -> StepOutcome:
     """Return the outcome of a Target that raised; print the traceback into its log."""
     from traceback import TracebackException
 
@@ -141,7 +145,7 @@ def _failure(error: BaseException) -> Outcome:
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else 1
         said = "" if isinstance(error.code, int) else f": {error.code}"
-        return Outcome(f"sys.exit({status}){said}"[:1000], exit_status=status, killed=killed)
+        return StepOutcome(f"sys.exit({status}){said}"[:1000], exit_status=status, killed=killed)
     told = TracebackException(type(error), error, error.__traceback__)
     seen: set[int] = set()
     _trim(told, seen)
@@ -155,7 +159,7 @@ def _failure(error: BaseException) -> Outcome:
     if len(detail) > MOST_DETAIL_CHARACTERS:
         half = MOST_DETAIL_CHARACTERS // 2
         detail = f"{detail[:half]}\n[...]\n{detail[-half:]}"
-    return Outcome(why[:1000], detail=detail, killed=killed)
+    return StepOutcome(why[:1000], detail=detail, killed=killed)
 
 
 def _reason(told: "TracebackException") -> str:

@@ -10,7 +10,7 @@ import os
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import monotonic, process_time
 
-from jobtree.mailbox.descriptors import identity, leads_to, lift
+from jobtree.mailbox.descriptors import identity, leads_to, move_high
 from jobtree.mailbox.results import Usage
 
 _RESET_PEAK = b"5"
@@ -49,7 +49,7 @@ class Meter:
         except OSError:
             return b""
 
-    def mend(self) -> bool:
+    def repair(self) -> bool:
         """Measure no memory from here on if a step has closed our descriptors, or replaced them."""
         for fd, what in self._identities:
             if not leads_to(fd, what):
@@ -104,7 +104,7 @@ def usage_of_child(wall_s: float, used: object) -> Usage:
 
 def _open(path: str, flags: int) -> int:
     try:
-        return lift(os.open(path, flags | os.O_CLOEXEC))
+        return move_high(os.open(path, flags | os.O_CLOEXEC))
     except OSError:
         return -1
 

@@ -72,13 +72,13 @@ def plans(victims: Iterable[str], batch_jobs: int) -> Iterator[tuple[str, Plan]]
 
 def sample(points: list[Point], count: int, seed: int) -> list[Point]:
     """Return one point of every kind of call, and others up to `count`."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     kinds: dict[str, list[Point]] = {}
     for point in points:
         kinds.setdefault(point.call, []).append(point)
-    chosen = [dice.choice(of_kind) for of_kind in kinds.values()][:count]
+    chosen = [rng.choice(of_kind) for of_kind in kinds.values()][:count]
     rest = [point for point in points if point not in chosen]
-    return chosen + dice.sample(rest, min(len(rest), count - len(chosen)))
+    return chosen + rng.sample(rest, min(len(rest), count - len(chosen)))
 
 
 def table(trials: list[Trial]) -> str:

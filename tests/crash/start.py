@@ -1,7 +1,7 @@
 """Starts a workflow as `python flow.py` would, with strace around one of the processes it starts.
 
 Owns where in the chain of processes strace sits; must not change what they do. Run by trial.py:
-`start.py POINT LOG flow.py ARGUMENTS`. The launcher, the worker or the worker's companion of the
+`start.py POINT LOG flow.py ARGUMENTS`. The launcher, the worker or the worker's sidecar of the
 n-th batch job that this master starts is the one traced.
 """
 
@@ -25,7 +25,7 @@ WRAP = "JOBTREE_CRASH_STRACE"
 
 
 def install(victim: str, process: int, strace: list[str]) -> None:
-    """Have the n-th batch job's launcher, worker or companion traced."""
+    """Have the n-th batch job's launcher, worker or sidecar traced."""
     started = 0
     start_launcher = spawning.start_launcher
     spawn = os.posix_spawn
@@ -41,8 +41,8 @@ def install(victim: str, process: int, strace: list[str]) -> None:
             return start_launcher(order, argv, env)
         if victim == "worker":
             return start_launcher(order, [*strace, *argv], env)
-        if victim == "companion":
-            words = [str(HERE / "companion.py") if "worker/start" in w else w for w in argv]
+        if victim == "sidecar":
+            words = [str(HERE / "sidecar.py") if "worker/start" in w else w for w in argv]
             return start_launcher(order, words, {**env, WRAP: json.dumps(strace)})
         os.posix_spawn = spawn_traced  # type: ignore[assignment]
         try:

@@ -33,13 +33,13 @@ def test_what_is_enumerated_is_what_is_counted(of_master: Plan) -> None:
 
 def test_a_sample_of_all_points_leaves_every_tree_right(of_master: Plan) -> None:
     seed = random.randrange(2**32)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     chosen = sample(of_master.points, SAMPLE // 2, seed)
     chosen += [
         point._replace(victim=GROUP) for point in sample(of_master.points, SAMPLE // 4, seed)
     ]
     for victim in STARTED:
-        found = plan(victim, dice.choice((1, 2, 3, 4)))
+        found = plan(victim, rng.choice((1, 2, 3, 4)))
         assert len(found.points) == found.counted
         chosen += sample(found.points, SAMPLE // 12, seed)
     with ThreadPoolExecutor(2) as pool:

@@ -22,8 +22,8 @@ from jobtree.mailbox.results import (
     End,
     Failed,
     Hello,
-    Line,
-    Log,
+    LogRange,
+    ResultLine,
     ResultReader,
     Returned,
     Start,
@@ -49,11 +49,24 @@ KILLED = Ending("FAILED", signal=9)
 def done(job: int, attempt: int, step: int, children: int = 0, goes_on: bool = False) -> Done:
     born = [SHELL] * children
     return Done(
-        job, attempt, step, USAGE, children, born, -1, None, goes_on, [], [], Log(0, 0), False, ""
+        job,
+        attempt,
+        step,
+        USAGE,
+        children,
+        born,
+        -1,
+        None,
+        goes_on,
+        [],
+        [],
+        LogRange(0, 0),
+        False,
+        "",
     )
 
 
-def lines(attempt: int) -> list[Line]:
+def lines(attempt: int) -> list[ResultLine]:
     """A worker's life: a job with two children, a chain, a failure, one job run, one returned."""
     return [
         Hello("host", 1, "nonce", 2.5, "/nowhere/jobtree-x"),
@@ -143,7 +156,7 @@ def reopened(home: Path) -> Generator[World, None, None]:
     store.close()
 
 
-def whole(content: bytes, attempt: int) -> list[Line]:
+def whole(content: bytes, attempt: int) -> list[ResultLine]:
     """Return the lines that are there to the last byte, by another way than the reader's."""
     found, at = [], 0
     for line in lines(attempt):
@@ -172,7 +185,7 @@ def test_a_settle_of_results_cut_at_every_byte(world: World, home: Path) -> None
     print(f"results of {len(content)} bytes, cut {cuts} times")
 
 
-def check(live: Live, read: list[Line]) -> None:
+def check(live: Live, read: list[ResultLine]) -> None:
     """Compare the tree with what the whole lines say, and with nothing else."""
     finished = {(line.job, line.step) for line in read if isinstance(line, Done)}
     began = [(line.job, line.step) for line in read if isinstance(line, Start)]

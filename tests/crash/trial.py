@@ -29,7 +29,7 @@ MOST_STARTS = 6
 GRACE_S = 20.0
 
 MASTER, GROUP = "master", "group"
-STARTED = ("worker", "companion", "launcher")
+STARTED = ("worker", "sidecar", "launcher")
 VICTIMS = (MASTER, GROUP, *STARTED)
 """What dies: the master alone; the master and everything else of the tree, as with the machine;
 or a process of the n-th batch job."""

@@ -126,7 +126,7 @@ def kill(pid: int) -> bool:
 
 
 def workers_among(tree: Path, found: dict[int, str]) -> set[str]:
-    """Return which issues these processes run: launcher, worker and companion name the same."""
+    """Return which issues these processes run: launcher, worker and sidecar name the same."""
     return {line.rpartition(f"{tree}/orders/")[2] for line in found.values()} - {""}
 
 
@@ -144,10 +144,10 @@ def kill_all(tree: Path, master: subprocess.Popen[bytes]) -> int:
     return len(workers)
 
 
-def kill_one(tree: Path, dice: random.Random) -> int:
+def kill_one(tree: Path, rng: random.Random) -> int:
     """Kill one of a tree's launchers, workers and their companions; return how many died."""
     found = sorted(processes_of(tree))
-    return int(bool(found) and kill(dice.choice(found)))
+    return int(bool(found) and kill(rng.choice(found)))
 
 
 def wait(master: subprocess.Popen[bytes], moment_s: float) -> bool:
@@ -162,7 +162,7 @@ def kill_and_restart(
     tree: Path,
     log: Path,
     what: str,
-    dice: random.Random,
+    rng: random.Random,
     whole_run_s: float,
     most_kills: int = 3,
 ) -> Survived:
@@ -172,7 +172,7 @@ def kill_and_restart(
     """
     kills = killed = 0
     argv = list(first)
-    moments = [dice.uniform(0.0, whole_run_s) for _ in range(dice.randint(1, most_kills))]
+    moments = [rng.uniform(0.0, whole_run_s) for _ in range(rng.randint(1, most_kills))]
     story = f"{what} killed after {', '.join(f'{moment:.3f}' for moment in moments)} s"
     master = start(argv, log)
     try:
@@ -181,14 +181,14 @@ def kill_and_restart(
                 break
             kills += 1
             if what == WORKER:
-                killed += kill_one(tree, dice)
+                killed += kill_one(tree, rng)
                 continue
             killed += kill_all(tree, master) if what == GROUP else 0
             kill(master.pid)
             master.wait()
             if is_tree(tree):
                 argv = jobtree("restart", tree)
-                if "-m" not in first and dice.random() < 0.5:  # a script goes on by itself
+                if "-m" not in first and rng.random() < 0.5:  # a script goes on by itself
                     argv = list(first)
             master = start(argv, log)
         assert not wait(master, LONGEST_S), f"{story}: no end\n{text_of(log)}"

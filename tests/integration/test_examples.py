@@ -255,8 +255,8 @@ def test_each_line_of_a_file_is_a_command(place: Place, system: str) -> None:
 # ---- kill -9 -----------------------------------------------------------------------------
 
 
-def dice() -> random.Random:
-    """Return dice that fall otherwise each time; what they did is in the story of a failure."""
+def rng() -> random.Random:
+    """Return rng that fall otherwise each time; what they did is in the story of a failure."""
     return random.Random(os.urandom(8))
 
 
@@ -276,7 +276,7 @@ def test_no_finished_step_runs_again(tmp_path: Path, audited: ModuleType, what: 
         place = Place(home / "log", home / "tree.jt", home / "scratch")
         argv = python(WORKFLOWS / "audited.py", home / "audit", home / "sum", *place.options())
         began = time.monotonic()
-        end = kill_and_restart(argv, place.tree, place.log, what, dice(), whole_s)
+        end = kill_and_restart(argv, place.tree, place.log, what, rng(), whole_s)
         whole_s = 0.3 + 0.7 * min(whole_s, time.monotonic() - began)
         assert (home / "sum").read_text() == "27\n", end.story
         finished = [line.split()[0] for line in (home / "audit").read_text().splitlines()]
@@ -290,7 +290,7 @@ def test_no_finished_step_runs_again(tmp_path: Path, audited: ModuleType, what: 
 
 
 def assert_clean(place: Place, story: str) -> None:
-    """Fail if a local temp dir stays; a killed worker's companion may still be at removing it."""
+    """Fail if a local temp dir stays; a killed worker's sidecar may still be at removing it."""
     deadline = time.monotonic() + 20
     while left := list(place.scratch.iterdir()):
         assert time.monotonic() < deadline, f"{left} stay; {story}"
@@ -329,7 +329,7 @@ def test_the_examples_survive_kills(tmp_path: Path, text: Path, what: str) -> No
         else:
             argv = python(SORT, text, "--output", output, "--chunkBytes", "100000")
             argv, expected = argv + place.options(), right
-        end = kill_and_restart(argv, place.tree, place.log, what, dice(), 3.0)
+        end = kill_and_restart(argv, place.tree, place.log, what, rng(), 3.0)
         assert output.read_bytes() == expected, end.story
         assert_clean(place, end.story)
 
@@ -362,7 +362,7 @@ def await_lines(path: Path, count: int) -> None:
 
 
 def test_a_random_tree_of_flaky_commands_is_counted(place: Place) -> None:
-    chance = dice()
+    chance = rng()
     script, top = WORKFLOWS / "randomtree.py", place.log.parent / "top"
     leaves = imported(script).grow(str(top), chance, depth=chance.randint(2, 4), most=60)
     command = " ".join(f"'{word}'" for word in python(script, "down", top)) + " JOB_FILE"

@@ -31,7 +31,7 @@ class Adapter(BatchSystem):
 
     def __init__(self, cluster: Cluster, epoch: int, point: Callable[[str], None]) -> None:
         self._cluster, self._epoch, self._point = cluster, epoch, point
-        self._world, self._dice = cluster.world, cluster.world.stream("adapter")
+        self._world, self._rng = cluster.world, cluster.world.stream("adapter")
         self._jobs: dict[int, BatchJob | None] = {}
         self._issues: dict[int, str] = {}
         self._over: dict[int, bool] = {}
@@ -54,7 +54,7 @@ class Adapter(BatchSystem):
             self._world.record(
                 "submitted", epoch=self._epoch, submission=spec.name, index=spec.index
             )
-        delay = self._dice.uniform(0, self._cluster.slowness_s)
+        delay = self._rng.uniform(0, self._cluster.slowness_s)
         self._world.after(delay, lambda: self._submit(list(zip(handles, specs, strict=True))))
         self._point("after submission")
         return handles
@@ -66,7 +66,7 @@ class Adapter(BatchSystem):
 
     def _submit(self, pairs: list[tuple[int, JobSpec]]) -> None:
         world = self._world
-        if self._gone and self._dice.random() < 0.5:
+        if self._gone and self._rng.random() < 0.5:
             return  # the command died with the master that ran it
         if self._cluster.is_out():
             self._refuse(pairs, "the scheduler does not answer")
@@ -74,16 +74,16 @@ class Adapter(BatchSystem):
             self._refuse(pairs, "over a limit")
         elif world.strikes("submission refused, yet started"):
             self._refuse(pairs, "said to be over a limit")
-            world.after(self._dice.uniform(0, 60), lambda: self._accept_unseen(pairs))
+            world.after(self._rng.uniform(0, 60), lambda: self._accept_unseen(pairs))
         elif world.strikes("submission timed out, not accepted"):
             self._doubt(pairs)
-            world.after(self._dice.uniform(5, 200), lambda: self._refuse(pairs, "not there"))
+            world.after(self._rng.uniform(5, 200), lambda: self._refuse(pairs, "not there"))
         elif world.strikes("submission timed out, accepted"):
             self._doubt(pairs)
-            late = self._dice.choice([0.0, 10.0, 100.0])
-            world.after(late, lambda: self._accept(pairs, self._dice.uniform(1, 100)))
+            late = self._rng.choice([0.0, 10.0, 100.0])
+            world.after(late, lambda: self._accept(pairs, self._rng.uniform(1, 100)))
         elif world.strikes("submission never answered"):
-            if self._dice.random() < 0.5:
+            if self._rng.random() < 0.5:
                 self._accept(pairs, None)
             else:
                 for handle, _ in pairs:
@@ -109,7 +109,7 @@ class Adapter(BatchSystem):
             job = self._cluster.accept(spec, self._avoid)
             if self._world.strikes("twin started"):
                 twin = self._cluster.accept(spec, self._avoid)
-                job = self._dice.choice([job, twin])
+                job = self._rng.choice([job, twin])
             self._jobs[handle] = job
             job.told.append((self, handle))
             if told_after_s is not None:
@@ -124,10 +124,10 @@ class Adapter(BatchSystem):
             return
         delay = 0.0
         if world.strikes("update late"):
-            delay = self._dice.choice([5.0, 40.0, 150.0])
+            delay = self._rng.choice([5.0, 40.0, 150.0])
         self._tell(handle, update, delay)
         if world.strikes("update repeated"):
-            self._tell(handle, update, delay + self._dice.uniform(0, 60))
+            self._tell(handle, update, delay + self._rng.uniform(0, 60))
 
     def _tell(self, handle: int, update: Update, delay: float) -> None:
         self._count += 1
@@ -191,7 +191,7 @@ class Adapter(BatchSystem):
                 continue
             delay = self._cluster.slowness_s
             if self._world.strikes("kill late"):
-                delay = self._dice.choice([20.0, 90.0, 300.0])
+                delay = self._rng.choice([20.0, 90.0, 300.0])
             self._world.after(delay, lambda job=job: self._cluster.kill(job))  # type: ignore[misc]
         self._point("after kill")
 

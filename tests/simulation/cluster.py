@@ -88,17 +88,17 @@ class Cluster:
         self, world: World, start: Callable[[BatchJob, Callable[[JobEnd], None]], Process]
     ) -> None:
         self.world, self._start_process = world, start
-        self.dice = world.stream("cluster")
-        count = self.dice.choice([1, 2, 4])
-        self.nodes = [Node(f"node{n}", self.dice.choice([1, 2, 4])) for n in range(count)]
+        self.rng = world.stream("cluster")
+        count = self.rng.choice([1, 2, 4])
+        self.nodes = [Node(f"node{n}", self.rng.choice([1, 2, 4])) for n in range(count)]
         if count > 1 and world.strikes("node without the tree"):
             self._unmount(self.nodes[0])
         self.jobs: dict[str, BatchJob] = {}
         self.waiting: list[BatchJob] = []
         self.outage_until = 0.0
-        self.slowness_s = self.dice.choice([0.01, 0.5, 5.0])
-        self.says_capacity = self.dice.random() < 0.5
-        self.says_running = self.dice.random() < 0.5
+        self.slowness_s = self.rng.choice([0.01, 0.5, 5.0])
+        self.says_capacity = self.rng.random() < 0.5
+        self.says_running = self.rng.random() < 0.5
         self._numbers = 0
         self.ahead_s = self.zone_s = 0.0
         if world.strikes("clocks differ"):
@@ -144,24 +144,24 @@ class Cluster:
         job.accepted_at, job.submitted = self.world.now, self.clock()
         self.jobs[job.native] = job
         self.world.record("accepted", issue=job.issue, native=job.native)
-        self.world.after(self.dice.uniform(0, 2 * self.slowness_s), lambda: self._queue(job))
+        self.world.after(self.rng.uniform(0, 2 * self.slowness_s), lambda: self._queue(job))
         if owner:
             return job
         if self.world.strikes("job lost"):
-            self.world.after(self.dice.uniform(0, 20), lambda: self._lose(job))
+            self.world.after(self.rng.uniform(0, 20), lambda: self._lose(job))
         if self.world.strikes("job absent for a while"):
-            self.world.after(self.dice.uniform(0, 30), lambda: self._hide(job))
+            self.world.after(self.rng.uniform(0, 30), lambda: self._hide(job))
         return job
 
     def _hide(self, job: BatchJob) -> None:
-        job.hidden_until = self.world.now + self.dice.choice([10.0, 50.0, 200.0, 200.0])
+        job.hidden_until = self.world.now + self.rng.choice([10.0, 50.0, 200.0, 200.0])
 
     def _lose(self, job: BatchJob) -> None:
         """Forget a job without a word, running or not."""
         job.known = False
         if job in self.waiting:
             self.waiting.remove(job)
-        elif job.process is not None and self.dice.random() < 0.7:
+        elif job.process is not None and self.rng.random() < 0.7:
             job.process.die("lost by the scheduler", node_lost=False)
 
     def _queue(self, job: BatchJob) -> None:
@@ -187,10 +187,10 @@ class Cluster:
         if limit is not None:
             self.world.after(limit, lambda: self._expire(job, process))
         if self.world.strikes("end told of a running job"):
-            end = self.dice.choice(
+            end = self.rng.choice(
                 [JobEnd(Reason.FAILED, signal=9), JobEnd(Reason.LOST), JobEnd(Reason.ENDED)]
             )
-            delay = self.dice.uniform(0, 30)
+            delay = self.rng.uniform(0, 30)
             self.world.after(delay, lambda: self._tell_all(job, end))
 
     def _expire(self, job: BatchJob, process: Process) -> None:
@@ -238,18 +238,18 @@ class Cluster:
                 job.process, job.node = None, None
                 process.die("its node died", node_lost=True)
             if self.world.strikes("job requeued"):
-                self.world.after(self.dice.uniform(1, 60), lambda job=job: self._queue(job))  # type: ignore[misc]
+                self.world.after(self.rng.uniform(1, 60), lambda job=job: self._queue(job))  # type: ignore[misc]
             else:
-                end = JobEnd(self.dice.choice([Reason.NODE_FAILED, Reason.LOST]), node=node.name)
+                end = JobEnd(self.rng.choice([Reason.NODE_FAILED, Reason.LOST]), node=node.name)
                 self.world.after(
-                    self.dice.choice([1.0, 30.0, 300.0]),
+                    self.rng.choice([1.0, 30.0, 300.0]),
                     lambda job=job, end=end: self.ended(job, end, None),  # type: ignore[misc]
                 )
-        self.world.after(self.dice.uniform(10, 200), lambda: self._mend(node))
+        self.world.after(self.rng.uniform(10, 200), lambda: self._mend(node))
 
     def cut_off(self, node: Node) -> None:
         """Let the scheduler and everyone else lose sight of a node for a while; jobs there live."""
-        lasts_s = self.dice.choice([20.0, 200.0, 1000.0])
+        lasts_s = self.rng.choice([20.0, 200.0, 1000.0])
         self.world.record("node cut off", node=node.name, lasts_s=lasts_s)
         node.up = False
         for job in list(node.runs):
@@ -257,11 +257,11 @@ class Cluster:
             if process is None:
                 continue
             process.stall(lasts_s)
-            if self.dice.random() < 0.6:  # the scheduler gives the job up, its process lives
+            if self.rng.random() < 0.6:  # the scheduler gives the job up, its process lives
                 node.runs.remove(job)
                 job.process, job.node = None, None
                 if self.world.strikes("job requeued"):
-                    self.world.after(self.dice.uniform(1, 60), lambda job=job: self._queue(job))  # type: ignore[misc]
+                    self.world.after(self.rng.uniform(1, 60), lambda job=job: self._queue(job))  # type: ignore[misc]
                 else:
                     self.ended(job, JobEnd(Reason.NODE_FAILED, node=node.name), None)
         self.world.after(lasts_s, lambda: self._mend(node))
@@ -282,5 +282,5 @@ class Cluster:
     def is_out(self) -> bool:
         """Tell whether the scheduler answers nobody now."""
         if self.world.now >= self.outage_until and self.world.strikes("outage"):
-            self.outage_until = self.world.now + self.dice.choice([5.0, 60.0, 900.0])
+            self.outage_until = self.world.now + self.rng.choice([5.0, 60.0, 900.0])
         return self.world.now < self.outage_until

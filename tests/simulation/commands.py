@@ -107,7 +107,7 @@ class VirtualCommands:
 
     def __init__(self, cluster: Cluster, dialect: VirtualDialect, our_id: str) -> None:
         self._cluster, self._dialect, self._our_id = cluster, dialect, our_id
-        self._world, self._dice = cluster.world, cluster.world.stream("commands")
+        self._world, self._rng = cluster.world, cluster.world.stream("commands")
 
     def run(self, command: Command) -> Ran:
         """Run a command, as well as that works now."""
@@ -134,7 +134,7 @@ class VirtualCommands:
         if world.strikes("submission timed out, not accepted"):
             return Ran(1, stderr=Kind.UNKNOWN.value)
         if world.strikes("submission timed out, accepted"):
-            late_s = self._dice.choice([0.0, 10.0, 100.0])
+            late_s = self._rng.choice([0.0, 10.0, 100.0])
             world.after(late_s, partial(self._accept, request))
             return Ran(1, stderr=Kind.UNKNOWN.value)
         return Ran(0, self._accept(request))
@@ -211,7 +211,7 @@ class VirtualCommands:
         job.kills += 1
         if world.strikes("kill ignored"):
             return
-        late_s = self._dice.choice([20.0, 90.0, 300.0]) if world.strikes("kill late") else 0.0
+        late_s = self._rng.choice([20.0, 90.0, 300.0]) if world.strikes("kill late") else 0.0
         if job.owner and job.end is None:
             world.record("foreign killed", native=job.native, called=job.called)
         world.after(late_s, lambda: self._cluster.kill(job))
@@ -226,10 +226,10 @@ class CommandAdapter(BatchSystem):
         self, cluster: Cluster, epoch: int, point: Callable[[str], None], our_id: str
     ) -> None:
         self._cluster, self._epoch, self._point = cluster, epoch, point
-        self._world, self._dice = cluster.world, cluster.world.stream("engine")
+        self._world, self._rng = cluster.world, cluster.world.stream("engine")
         self._dialect = VirtualDialect()
         self._commands = VirtualCommands(cluster, self._dialect, our_id)
-        timeouts = Timeouts(tasks=self._dice.choice([1, 3, 1000]))
+        timeouts = Timeouts(tasks=self._rng.choice([1, 3, 1000]))
         clock = VirtualClock(self._world)
         self._engine = Engine(self._dialect, Pace(), timeouts, clock.epoch)
         self._issues: dict[int, str] = {}
@@ -253,7 +253,7 @@ class CommandAdapter(BatchSystem):
             self._world.after(idle_s, lambda: self._come_back(planned))
             return
         self._busy = True
-        began_s, rest_s = (self._dice.uniform(0, self._cluster.slowness_s) for _ in "ab")
+        began_s, rest_s = (self._rng.uniform(0, self._cluster.slowness_s) for _ in "ab")
         self._world.after(began_s, lambda: self._run(task, rest_s))
 
     def _come_back(self, planned: int) -> None:

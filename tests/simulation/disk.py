@@ -23,7 +23,7 @@ from jobtree.mailbox.results import (
     Done,
     Failed,
     Hello,
-    Line,
+    ResultLine,
     ResultReader,
     Start,
     Synced,
@@ -78,10 +78,10 @@ class Disk:
         if not self.world.strikes("lines seen late") and not self.lazy_s:
             self.arrive(file)
         else:
-            dice = self.world.stream("disk")
-            much = dice.random()
+            rng = self.world.stream("disk")
+            much = rng.random()
             self.world.after(
-                dice.uniform(0, 2 * (self.lazy_s or 1.0)), lambda: self._trickle(file, much)
+                rng.uniform(0, 2 * (self.lazy_s or 1.0)), lambda: self._trickle(file, much)
             )
         return at
 
@@ -106,8 +106,8 @@ class Disk:
         """Forget what has not arrived: its writer's node is dead."""
         if file.arrived < len(file.data):
             if self.world.strikes("tail torn"):
-                dice = self.world.stream("disk")
-                much = dice.choice([0.0, dice.uniform(0, 1), 1.0])
+                rng = self.world.stream("disk")
+                much = rng.choice([0.0, rng.uniform(0, 1), 1.0])
                 self.arrive(file, file.arrived + int((len(file.data) - file.arrived) * much))
             del file.data[file.arrived :]
             file.marks.clear()
@@ -248,7 +248,7 @@ class VirtualMailbox(Mailbox):
         rung, self._disk.rung = self._disk.rung, {}
         return cast("set[str]", rung)  # a dict keeps the order
 
-    def requests(self) -> list[control.Request]:
+    def requests(self) -> list[control.ControlRequest]:
         return []
 
     def failure_tail(self, job: int, step: int, attempt: int) -> str:
@@ -292,7 +292,7 @@ class VirtualMailbox(Mailbox):
         return reader
 
 
-def mark_of(line: Line, issue: str, needed: int) -> dict[str, Any] | None:
+def mark_of(line: ResultLine, issue: str, needed: int) -> dict[str, Any] | None:
     """Return what is recorded when a line has arrived: only what a master may adopt or charge.
 
     needed: so much of the bundle must have arrived too, for the line to be worth anything.
@@ -315,6 +315,6 @@ def mark_of(line: Line, issue: str, needed: int) -> dict[str, Any] | None:
     return None
 
 
-def write_line(disk: Disk, file: File, issue: str, line: Line, needed: int = 0) -> int:
+def write_line(disk: Disk, file: File, issue: str, line: ResultLine, needed: int = 0) -> int:
     """Append a line to a worker's results; return its offset."""
     return disk.append(file, encode_line(line), mark_of(line, issue, needed))

@@ -160,7 +160,7 @@ class Life:
             return
         if world.strikes("master paused"):
             world.record("paused", epoch=self.epoch, where=where)
-            world.run_until(world.now + run.dice.choice([3.0, 30.0, 300.0]))
+            world.run_until(world.now + run.rng.choice([3.0, 30.0, 300.0]))
         elif not run.nested and world.strikes("master taken over"):
             run.take_over(self, where)
 

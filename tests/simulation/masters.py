@@ -60,7 +60,7 @@ class Run:
     def __init__(self, seed: int, folder: str, faulty: bool = True, commands: bool = False) -> None:
         self.world = World(seed, faulty, commands)
         self.commands = commands
-        self.dice = self.world.stream("run")
+        self.rng = self.world.stream("run")
         self.folder = folder
         self.leases: dict[int, Holder] = {}
         self.lease_changed_at = self.at_work_at = 0.0
@@ -70,7 +70,7 @@ class Run:
         self.nested = False
         self.settings = self._settings()
         self.steps = plan_tree(self.world.stream("tree"), self.settings.retries)
-        if self.dice.random() < 0.8:
+        if self.rng.random() < 0.8:
             longest = max(step.lasts_s for step in self.steps.values())
             self.settings = self.settings._replace(longest_step_s=2 * longest + 10.0)
         self.disk = Disk(self.world)
@@ -79,26 +79,26 @@ class Run:
         self._runs: dict[tuple[int, int, int], int] = {}
         self._looked = 0
         self._workers: list[Worker] = []
-        self.silent_s = self.dice.choice([600.0, 120.0])
-        self._tick_s = self.dice.choice([0.5, 1.0, 3.0])
+        self.silent_s = self.rng.choice([600.0, 120.0])
+        self._tick_s = self.rng.choice([0.5, 1.0, 3.0])
         self._turns = 0
         self._restarts = 0
 
     def _settings(self) -> Settings:
-        dice = self.dice
+        rng = self.rng
         return Settings(
             batch_system="virtual",
-            defaults=Requirements(2 * GIB, 1, 0, dice.choice([10.0, 60.0, 600.0])),
-            job_time_s=dice.choice([0.0, 30.0, 120.0]),
+            defaults=Requirements(2 * GIB, 1, 0, rng.choice([10.0, 60.0, 600.0])),
+            job_time_s=rng.choice([0.0, 30.0, 120.0]),
             scratch="",
-            max_jobs=dice.choice([1, 3, 20, UNLIMITED]),
+            max_jobs=rng.choice([1, 3, 20, UNLIMITED]),
             max_cpus=UNLIMITED,
             max_memory_bytes=UNLIMITED,
-            retries=dice.choice([0, 1, 3]),
+            retries=rng.choice([0, 1, 3]),
             rescues=60,
-            rescue_s=dice.choice([5.0, 20.0, 60.0]),
+            rescue_s=rng.choice([5.0, 20.0, 60.0]),
             longest_step_s=float(UNLIMITED),
-            wait_s=dice.choice([0.0, 0.0, 5.0, 30.0]),
+            wait_s=rng.choice([0.0, 0.0, 5.0, 30.0]),
             max_log_bytes=1000,
             stats=False,
             log_level="INFO",
@@ -122,7 +122,7 @@ class Run:
             assert self.life is not None
             seen = self.life.seen
             reds = self.life.store.counts[Colour.RED]
-            if not (reds and self._restarts < 1 and self.dice.random() < 0.5):
+            if not (reds and self._restarts < 1 and self.rng.random() < 0.5):
                 break
             self._restarts += 1
             self._seen = seen
@@ -157,7 +157,7 @@ class Run:
         world = self.world
         while True:
             if not fresh and held is None and world.strikes("restarted elsewhere"):
-                self.place = self.dice.choice(PLACES)
+                self.place = self.rng.choice(PLACES)
             held = held or self._take(self.place)
             life = self.life = Life(self, held, self._own_database(held), self._seen)
             world.record("master", epoch=held.epoch, database=held.holder.database)
@@ -197,14 +197,14 @@ class Run:
         self._seen = life.seen
         life.bury()
         self.life = None
-        self.world.run_until(self.world.now + self.dice.choice([0.1, 5.0, 100.0, 1000.0]))
+        self.world.run_until(self.world.now + self.rng.choice([0.1, 5.0, 100.0, 1000.0]))
 
     def _end_life(self) -> None:
         assert self.life is not None
         self.life.lease.release()
         self.life.bury()
         self.life = None
-        self.world.run_until(self.world.now + self.dice.choice([0.1, 100.0]))
+        self.world.run_until(self.world.now + self.rng.choice([0.1, 100.0]))
 
     def _drive(self, until: float | None) -> None:
         """Turn after turn of the master in office, until the tree or the time is at its end."""
@@ -248,7 +248,7 @@ class Run:
                 self._let_old_master_go_on(life)
                 continue
             if world.strikes("clock jumped"):
-                world.epoch_offset += self.dice.choice([-3600.0, 3600.0])
+                world.epoch_offset += self.rng.choice([-3600.0, 3600.0])
             quiet = len(world.history) == before and not self.disk.rung
             tick = min(10.0, tick * 1.5) if quiet else self._tick_s
             world.run_until(world.now + tick)
@@ -279,24 +279,24 @@ class Run:
         world.record("asleep", epoch=old.epoch, where=where)
         elsewhere = VirtualLeases(self, self._other_place(old))
         watch = lease.Watch(elsewhere, clock=lambda: world.now)
-        world.run_until(world.now + lease.STALE_S + self.dice.uniform(1, 60))
+        world.run_until(world.now + lease.STALE_S + self.rng.uniform(1, 60))
         held, _ = lease.take(elsewhere, clock=lambda: world.now, watch=watch)
         old.void, self.nested = True, True
         self._seen = old.seen.copy()
         self._begin_life(held=held)
-        self._drive(world.now + self.dice.choice([1.0, 20.0, 200.0]))
+        self._drive(world.now + self.rng.choice([1.0, 20.0, 200.0]))
         self.nested = False
         world.record("awake", epoch=old.epoch)
 
     def _other_place(self, old: Life) -> Place:
-        return self.dice.choice([place for place in PLACES if place != old.lease.holder.place])
+        return self.rng.choice([place for place in PLACES if place != old.lease.holder.place])
 
     def _be_wanted(self) -> None:
         """Let a command or a master try to take the tree from where its master cannot be seen."""
         world, old = self.world, self.life
         assert old is not None
         leases = VirtualLeases(self, self._other_place(old))
-        looks = self.dice.random() < 0.5
+        looks = self.rng.random() < 0.5
         self.nested = True
         try:
             held, _ = lease.take(leases, looks, wait=self._live_on, clock=lambda: world.now)
@@ -337,7 +337,7 @@ class Run:
         def look() -> None:
             busy = [node for node in self.cluster.nodes if node.up and node.runs]
             if busy and self.world.strikes(kind):
-                strike(self.dice.choice(busy))
+                strike(self.rng.choice(busy))
             if self.world.now < self.world.quiet_at:
                 self.world.after(1.0, look)
 
@@ -345,7 +345,7 @@ class Run:
 
     def _start_worker(self, job: BatchJob, ended: Any) -> Worker | Sleeper:
         if job.owner == NAMESAKE:
-            return Sleeper(self.world, self.dice.choice([5.0, 100.0, 2000.0]), ended)
+            return Sleeper(self.world, self.rng.choice([5.0, 100.0, 2000.0]), ended)
         name = f"{job.owner or 'w'}{len(self._workers) + 1}"
         worker = Worker(
             self.disk,
@@ -402,13 +402,13 @@ class Run:
 
 
 @contextmanager
-def small_limits(dice: Any) -> Iterator[None]:
+def small_limits(rng: Any) -> Iterator[None]:
     """Make the store's and the queue's memory small, so that small trees overflow them too."""
     before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, run_state.WINDOW
-    if dice.random() < 0.5:
-        store.JOBS_IN_MEMORY = dice.choice([1, 3, 10])
-        store.BIRTHS_IN_MEMORY = dice.choice([1, 2, 5])
-        run_state.WINDOW = dice.choice([1, 2, 5])
+    if rng.random() < 0.5:
+        store.JOBS_IN_MEMORY = rng.choice([1, 3, 10])
+        store.BIRTHS_IN_MEMORY = rng.choice([1, 2, 5])
+        run_state.WINDOW = rng.choice([1, 2, 5])
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ class Child(NamedTuple):
     label: str = "Child"
 
 
-class Outcome(NamedTuple):
+class RunFigures(NamedTuple):
     """How a run went. wall_s: virtual seconds; batch_jobs: how many were submitted for children.
 
     ideal_s: what the children's work takes if it is spread evenly, nothing being lost.
@@ -97,7 +97,7 @@ def _step(number: int, parent: int, child: Child) -> Step:
     )
 
 
-def run(children: Sequence[Child], job_time_s: float = 600.0, told: bool = True) -> Outcome:
+def run(children: Sequence[Child], job_time_s: float = 600.0, told: bool = True) -> RunFigures:
     """Run them to the end. told: whether the cluster tells how many jobs it runs."""
     folder = tempfile.mkdtemp(prefix="jobtree-sim-")
     try:
@@ -110,4 +110,4 @@ def run(children: Sequence[Child], job_time_s: float = 600.0, told: bool = True)
     claims = sum(event.kind == "claim" and event.data["won"] for event in history)
     ran = sum(event.kind == "started" for event in history)
     ideal_s = sum(child.lasts_s for child in children) / SLOTS
-    return Outcome(over - 1000.0, claims - 1, ideal_s, ran - 1)
+    return RunFigures(over - 1000.0, claims - 1, ideal_s, ran - 1)

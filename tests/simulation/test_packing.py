@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from tests.simulation.packed import SLOTS, Child, Outcome, run
+from tests.simulation.packed import SLOTS, Child, RunFigures, run
 
 START_S = 2.2
 """The longest that a batch job may take to begin here, and its worker to claim it."""
@@ -29,23 +29,23 @@ def list_scheduled(children: Sequence[Child]) -> float:
     return max(ends)
 
 
-def mixed(dice: Random) -> list[Child]:
-    return [Child(dice.choice([1.0, 2.0, 5.0, 10.0, 20.0])) for _ in range(400)]
+def mixed(rng: Random) -> list[Child]:
+    return [Child(rng.choice([1.0, 2.0, 5.0, 10.0, 20.0])) for _ in range(400)]
 
 
-def right(dice: Random, child: Child) -> Child:
+def right(rng: Random, child: Child) -> Child:
     return child._replace(estimate_s=child.lasts_s)
 
 
-def wrong_by_ten(dice: Random, child: Child) -> Child:
-    return child._replace(estimate_s=child.lasts_s * dice.choice([0.1, 10.0]))
+def wrong_by_ten(rng: Random, child: Child) -> Child:
+    return child._replace(estimate_s=child.lasts_s * rng.choice([0.1, 10.0]))
 
 
-def too_low(dice: Random, child: Child) -> Child:
+def too_low(rng: Random, child: Child) -> Child:
     return child._replace(estimate_s=child.lasts_s / 10)
 
 
-def too_high(dice: Random, child: Child) -> Child:
+def too_high(rng: Random, child: Child) -> Child:
     return child._replace(estimate_s=child.lasts_s * 10)
 
 
@@ -53,15 +53,15 @@ def walls(spoil: Spoil, own_labels: bool) -> float:
     """Return the sum of what several trees take, so that no single one's luck counts."""
     total = 0.0
     for seed in SEEDS:
-        dice = Random(seed)
-        children = [spoil(dice, child) for child in mixed(dice)]
+        rng = Random(seed)
+        children = [spoil(rng, child) for child in mixed(rng)]
         if own_labels:
             children = [c._replace(label=f"L{n}") for n, c in enumerate(children)]
         total += once_each(run(children), children).wall_s
     return total
 
 
-def once_each(outcome: Outcome, children: Sequence[Child]) -> Outcome:
+def once_each(outcome: RunFigures, children: Sequence[Child]) -> RunFigures:
     assert outcome.steps_run == len(children), "nothing ran twice"
     return outcome
 

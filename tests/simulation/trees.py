@@ -39,38 +39,38 @@ class Step:
     follow_on: int = 0
 
 
-def plan_tree(dice: Random, retries: int) -> dict[int, Step]:
+def plan_tree(rng: Random, retries: int) -> dict[int, Step]:
     """Return a tree of steps by number; 1 is the root's."""
     steps: dict[int, Step] = {}
-    wanted = dice.choice([1, 5, 10, 20, 20, 30, 40])
-    wide = dice.random() < 0.03
-    hopeless = dice.random() < 0.15
-    alike = dice.random() < 0.6
-    clumsy = dice.choice([0.0, 0.1, 0.3])
+    wanted = rng.choice([1, 5, 10, 20, 20, 30, 40])
+    wide = rng.random() < 0.03
+    hopeless = rng.random() < 0.15
+    alike = rng.random() < 0.6
+    clumsy = rng.choice([0.0, 0.1, 0.3])
 
     def grow(parent: int, is_follow_on: bool) -> int:
         number = len(steps) + 1
         fails = 0
-        if dice.random() < clumsy and retries:
-            fails = dice.randint(1, retries)
-        if hopeless and number > 1 and dice.random() < 0.1:
+        if rng.random() < clumsy and retries:
+            fails = rng.randint(1, retries)
+        if hopeless and number > 1 and rng.random() < 0.1:
             fails = NEVER
-        long = dice.random() < 0.02
-        greedy = dice.random() < 0.04
+        long = rng.random() < 0.02
+        greedy = rng.random() < 0.04
         steps[number] = Step(
             number,
             parent,
             is_follow_on,
-            label=f"C{dice.randint(0, 3)}",
-            lasts_s=dice.uniform(700, 1500) if long else dice.choice([0.05, 1.0, 5.0, 30.0]),
-            estimate_s=None if alike else dice.choice([None, None, 5.0, 60.0]),
-            asks_bytes=None if alike else dice.choice([None, None, GIB, 4 * GIB]),
+            label=f"C{rng.randint(0, 3)}",
+            lasts_s=rng.uniform(700, 1500) if long else rng.choice([0.05, 1.0, 5.0, 30.0]),
+            estimate_s=None if alike else rng.choice([None, None, 5.0, 60.0]),
+            asks_bytes=None if alike else rng.choice([None, None, GIB, 4 * GIB]),
             needs_bytes=9 * GIB if greedy else 0,
             fails=fails,
-            crashes=dice.random() < 0.3,
-            publishes=dice.random() < 0.2,
-            directory=dice.choice([0.0, 0.0, 0.5, 1.0]),
-            is_target=dice.random() < 0.7,
+            crashes=rng.random() < 0.3,
+            publishes=rng.random() < 0.2,
+            directory=rng.choice([0.0, 0.0, 0.5, 1.0]),
+            is_target=rng.random() < 0.7,
         )
         return number
 
@@ -78,11 +78,11 @@ def plan_tree(dice: Random, retries: int) -> dict[int, Step]:
     at = 1
     while at <= len(steps) and len(steps) < wanted:
         step = steps[at]
-        count = dice.choice([0, 1, 1, 2, 3, 4]) if at > 1 else dice.choice([1, 2, 4])
+        count = rng.choice([0, 1, 1, 2, 3, 4]) if at > 1 else rng.choice([1, 2, 4])
         if wide and at == 1:
-            count = dice.randint(60, 150)
+            count = rng.randint(60, 150)
         step.children = [grow(at, False) for _ in range(count)]
-        if dice.random() < 0.35:
+        if rng.random() < 0.35:
             step.follow_on = grow(at, True)
         at += 1
     return steps

@@ -1,6 +1,6 @@
 """The virtual worker: the real one's protocol, as steps between which anything may happen.
 
-Owns the order of a worker's acts, as jobtree/worker/main.py, chain.py, ledger.py and companion.py
+Owns the order of a worker's acts, as jobtree/worker/main.py, chain.py, ledger.py and sidecar.py
 have it; a `yield` is time passing. Read next: masters.py.
 """
 
@@ -20,8 +20,8 @@ from jobtree.mailbox.results import (
     End,
     Failed,
     Hello,
-    Line,
-    Log,
+    LogRange,
+    ResultLine,
     Returned,
     Start,
     Synced,
@@ -72,7 +72,7 @@ class Sleeper:
 
 
 class Worker:
-    """One process on a node, and its companion."""
+    """One process on a node, and its sidecar."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Worker:
         name: str,
     ) -> None:
         self.disk, self.world = disk, disk.world
-        self.dice = disk.world.stream("worker")
+        self.rng = disk.world.stream("worker")
         self.steps, self._failed_so_far, self._ended = steps, failed_so_far, ended
         self.job, self.name, self.issue = job, name, job.issue
         self.host = job.node.name if job.node is not None else ""
@@ -96,12 +96,12 @@ class Worker:
         self.bundle: File | None = None
         self._lose_node = lose_node
         self.alive = True
-        self.companion = True
+        self.sidecar = True
         self._stalled_until = 0.0
         self._sync_due = False
         self._synced_at = 0.0
         self._life = self._work()
-        self.world.after(self.dice.uniform(0, 0.1), self._go_on)
+        self.world.after(self.rng.uniform(0, 0.1), self._go_on)
 
     # Being a process.
 
@@ -116,7 +116,7 @@ class Worker:
             self._end(JobEnd(Reason.FAILED, signal=9, node=self.host), "killed")
             return
         if self.world.strikes("worker stalled"):
-            self.stall(self.dice.choice([3.0, 100.0, 700.0, 700.0, 1500.0]))
+            self.stall(self.rng.choice([3.0, 100.0, 700.0, 700.0, 1500.0]))
         try:
             delay = next(self._life)
         except StopIteration as stop:
@@ -130,13 +130,13 @@ class Worker:
 
     def _end(self, end: JobEnd, how: str) -> None:
         self.die(how, node_lost=False)
-        self.world.after(self.dice.uniform(0, 1.0), lambda: self._ended(end))
+        self.world.after(self.rng.uniform(0, 1.0), lambda: self._ended(end))
 
     def die(self, how: str, node_lost: bool) -> None:
         """End at once; a node that lives on keeps what was written."""
         if not self.alive:
             return
-        self.alive = self.companion = False
+        self.alive = self.sidecar = False
         for file in (self.bundle, self.results):
             if file is not None and node_lost:
                 self.disk.lose(file)
@@ -145,34 +145,34 @@ class Worker:
         self.world.record("gone", worker=self.name, issue=self.issue, how=how)
 
     def stall(self, lasts_s: float) -> None:
-        """Do nothing for a while, the companion neither."""
+        """Do nothing for a while, the sidecar neither."""
         self._stalled_until = max(self._stalled_until, self.world.now + lasts_s)
         self.world.record("stalled", worker=self.name, lasts_s=lasts_s)
 
-    # The companion.
+    # The sidecar.
 
     def _beat(self, claim: File, every_s: float) -> None:
-        if self.companion and self.alive:
+        if self.sidecar and self.alive:
             if self.world.now >= self._stalled_until:
                 claim.content = cast(int, claim.content) + 1
             self.world.after(every_s, lambda: self._beat(claim, every_s))
 
     def _ask_for_sync(self) -> None:
-        if not self._sync_due and self.companion:
+        if not self._sync_due and self.sidecar:
             self._sync_due = True
             wait = max(0.0, self._synced_at + 0.2 - self.world.now)
-            self.world.after(wait + 0.01, self._companion_sync)
+            self.world.after(wait + 0.01, self._sidecar_sync)
 
-    def _companion_sync(self) -> None:
+    def _sidecar_sync(self) -> None:
         self._sync_due = False
-        if self.companion and self.alive and self.world.now >= self._stalled_until:
+        if self.sidecar and self.alive and self.world.now >= self._stalled_until:
             self._sync()
-        elif self.companion and self.alive:
+        elif self.sidecar and self.alive:
             self._ask_for_sync_later()
 
     def _ask_for_sync_later(self) -> None:
         self._sync_due = True
-        self.world.after(self._stalled_until - self.world.now + 0.01, self._companion_sync)
+        self.world.after(self._stalled_until - self.world.now + 0.01, self._sidecar_sync)
 
     def _sync(self) -> None:
         assert self.results is not None
@@ -191,7 +191,7 @@ class Worker:
     # Being a worker.
 
     def _pause(self) -> float:
-        return self.dice.choice([0.0, 0.01, 0.01, 2.0])
+        return self.rng.choice([0.0, 0.01, 0.01, 2.0])
 
     def _work(self) -> Life:
         if self.job.node is not None and not self.job.node.sees_tree:
@@ -228,8 +228,8 @@ class Worker:
             self.disk.remove(f"claims/{self.issue}")
             return NOT_OURS
         self.world.after(terms.heartbeat_s, lambda: self._beat(claim, terms.heartbeat_s))
-        if self.world.strikes("companion killed"):
-            self.world.after(self.dice.uniform(0, 60), self._lose_companion)
+        if self.world.strikes("sidecar killed"):
+            self.world.after(self.rng.uniform(0, 60), self._lose_sidecar)
         self._write(Hello(self.host, 1, self.name, 0.0, "/nowhere"))
         yield self._pause()
         self.waiting = list(pack)
@@ -261,10 +261,10 @@ class Worker:
         """Look whether the order is still there, now that the claim is held."""
         return f"orders/{self.job.spec.name}" in self.disk.files
 
-    def _lose_companion(self) -> None:
-        self.companion = False
+    def _lose_sidecar(self) -> None:
+        self.sidecar = False
 
-    def _write(self, line: Line) -> int:
+    def _write(self, line: ResultLine) -> int:
         assert self.results is not None
         needed = 0 if self.bundle is None else len(self.bundle.data)
         return write_line(self.disk, self.results, self.issue, line, needed)
@@ -346,7 +346,7 @@ class Worker:
                     goes_on,
                     [],
                     self._publish(step, what),
-                    Log(0, 0),
+                    LogRange(0, 0),
                     has_directory,
                     "",
                 )
@@ -363,7 +363,7 @@ class Worker:
         """Have the node die just now, when there is most to lose."""
         node = self.job.node
         if node is not None and node.up and self.world.strikes("node died"):
-            self.world.after(self.dice.choice([0.001, 0.1]), lambda: self._lose_node(node))
+            self.world.after(self.rng.choice([0.001, 0.1]), lambda: self._lose_node(node))
 
     def _fits(self, command: Command, terms: Terms) -> bool:
         wanted = command.requirements.resolve(terms.defaults)
@@ -418,7 +418,7 @@ class Worker:
         return command_for(step, Pickle(self.issue, at, len(pickled), digest(pickled)))
 
     def _use_directory(self, step: Step, what: dict[str, object]) -> bool:
-        uses = step.publishes or self.dice.random() < step.directory
+        uses = step.publishes or self.rng.random() < step.directory
         if uses:
             self.disk.directories.setdefault(cast(int, what["job"]), {})
             self.world.record("directory", **what)

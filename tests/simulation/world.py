@@ -26,7 +26,7 @@ FAULTS: dict[str, float] = {
     # workers and nodes
     "worker killed": 0.02,
     "worker stalled": 0.025,
-    "companion killed": 0.10,
+    "sidecar killed": 0.10,
     "node died": 0.03,
     "node cut off": 0.012,
     "job requeued": 0.5,

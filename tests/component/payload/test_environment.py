@@ -22,7 +22,7 @@ from jobtree.payload.environment import (
     save,
     step_environ,
 )
-from jobtree.payload.setup_environment import MARK, shell_lines, with_submission
+from jobtree.payload.shell_environment import SETUP_MARK, shell_lines, with_submission
 
 SAVED = Environment({"A": "1", "B\udcff": "\udcfe"}, "/d", 0o27, ["/p"], "/s.py", "", "/python")
 
@@ -161,7 +161,7 @@ def test_shell_lines_are_the_environment_again(tmp_path: Path, shell: str) -> No
     show = f". {lines}; exec {sys.executable} -c '{program}'"
     done = subprocess.run([shell, "-euc", show], capture_output=True, check=True, env={})
     found = json.loads(done.stdout)
-    assert (found["A"], found["B"], found[MARK]) == (TWO_LINES, "", "whole")
+    assert (found["A"], found["B"], found[SETUP_MARK]) == (TWO_LINES, "", "whole")
     assert found.get("PWD") != "/nowhere"
     assert "IFS" not in found
     if shell == "/bin/bash":
@@ -173,7 +173,7 @@ def test_shell_lines_are_the_environment_again(tmp_path: Path, shell: str) -> No
 
 def test_what_a_setup_has_made_of_it_wins() -> None:
     saved = {"A": "1", "B": "1", "PWD": "/home", "BASH_FUNC_f%%": "() { :; }", "TMPDIR": "/old"}
-    node = {"A": "2", "C": "3", "PWD": "/spool", "SLURM_JOB_ID": "7", MARK: "whole"}
+    node = {"A": "2", "C": "3", "PWD": "/spool", "SLURM_JOB_ID": "7", SETUP_MARK: "whole"}
     assert step_environ(saved, node) == {
         "A": "2",  # B was unset
         "C": "3",
@@ -185,7 +185,7 @@ def test_what_a_setup_has_made_of_it_wins() -> None:
 
 def test_a_setup_that_began_with_a_part_of_it_is_no_ground_to_stand_on() -> None:
     with pytest.raises(ValueError, match=r"environment\.sh is damaged"):
-        step_environ({}, {MARK: "begun"})
+        step_environ({}, {SETUP_MARK: "begun"})
 
 
 def test_what_goes_with_a_submission_is_no_secret() -> None:

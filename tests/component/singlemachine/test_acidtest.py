@@ -29,14 +29,14 @@ def test_a_job_is_spared_with_probability_0(tmp_path: Path):
 
 
 def test_half_of_the_jobs_are_doomed_within_a_second_and_a_seed_repeats_it(tmp_path: Path):
-    def dooms(seed: int) -> list[object]:
+    def kill_times(seed: int) -> list[object]:
         acid = AcidTest(str(tmp_path), seed=seed)
         orders = [acid._order(JobSpec("x", ("x",)), ()) for _ in range(1000)]
         acid.close()
-        return [order.get("doom") for order in orders]
+        return [order.get("kill_after_s") for order in orders]
 
-    first = dooms(1)
-    struck = [float(str(doom)) for doom in first if doom is not None]
+    first = kill_times(1)
+    struck = [float(str(kill_after_s)) for kill_after_s in first if kill_after_s is not None]
     assert 400 < len(struck) < 600
     assert 0 <= min(struck) < max(struck) <= 1
-    assert first == dooms(1) != dooms(2)
+    assert first == kill_times(1) != kill_times(2)

@@ -84,14 +84,21 @@ def test_sigkill_without_such_evidence_is_a_plain_failure(tmp_path: Path):
     assert (end.reason, end.signal, end.evidence) == (Reason.FAILED, 9, ())
 
 
-def test_doom_strikes_with_sigkill(tmp_path: Path):
-    end = run(tmp_path, "/bin/sh", "-c", "trap '' TERM; sleep 1000; sleep 1000", doom=0.1, grace=90)
+def test_a_planned_kill_comes_with_sigkill(tmp_path: Path):
+    end = run(
+        tmp_path,
+        "/bin/sh",
+        "-c",
+        "trap '' TERM; sleep 1000; sleep 1000",
+        kill_after_s=0.1,
+        grace=90,
+    )
     assert (end.reason, end.signal) == (Reason.FAILED, 9)
     assert "AcidTest" in end.evidence[0]
 
 
-def test_a_command_that_outran_its_doom_is_not_touched(tmp_path: Path):
-    assert run(tmp_path, "/bin/true", doom=500).reason is Reason.OK
+def test_a_command_that_ended_before_its_planned_kill_is_not_touched(tmp_path: Path):
+    assert run(tmp_path, "/bin/true", kill_after_s=500).reason is Reason.OK
 
 
 def test_without_room_for_the_record_nothing_is_started(tmp_path: Path):

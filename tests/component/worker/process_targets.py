@@ -25,10 +25,12 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from jobtree import Target
-from jobtree.payload.context import Process
+from jobtree.payload.context import ThisProcess
 from tests.component.worker.worker_targets import Call
 
-if Process.in_worker:  # what a module sets when it is imported stands, as long as the process does
+if (
+    ThisProcess.in_worker
+):  # what a module sets when it is imported stands, as long as the process does
     sys.setrecursionlimit(2345)
     warnings.simplefilter("error", FutureWarning)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)

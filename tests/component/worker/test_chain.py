@@ -17,7 +17,7 @@ from jobtree.mailbox.bundles import read_pickle
 from jobtree.mailbox.claims import (
     Claim,
     Fence,
-    heed_fence,
+    check_fence,
     remove_claims,
     take_claim,
     write_fence,
@@ -391,10 +391,10 @@ def test_a_tree_that_is_not_to_be_seen_is_no_withdrawn_order(tree: Tree) -> None
 
 
 def test_a_tree_lost_from_sight_is_no_word_to_stop(tree: Tree) -> None:
-    assert heed_fence(str(tree.path), ISSUE) == Fence.STOP  # its claim was removed
+    assert check_fence(str(tree.path), ISSUE) == Fence.STOP  # its claim was removed
     tree.path.rename(tree.path.with_name("elsewhere"))
     with pytest.raises(StoreError, match="is not to be seen on the node"):
-        heed_fence(str(tree.path), ISSUE)
+        check_fence(str(tree.path), ISSUE)
 
 
 def test_a_claim_lost_is_left_alone(tree: Tree) -> None:

@@ -1,4 +1,4 @@
-"""Shell commands and JOB_FILE as workers run them, and the companion beside each worker."""
+"""Shell commands and JOB_FILE as workers run them, and the sidecar beside each worker."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_the_path_is_quoted(tree: Tree) -> None:
     assert os.listdir(tree.home) == []
 
 
-# ---- the companion -----------------------------------------------------------------------
+# ---- the sidecar -----------------------------------------------------------------------
 
 
 def test_it_beats_while_c_code_holds_the_gil_and_tidies_up(tree: Tree) -> None:
@@ -254,7 +254,7 @@ def test_the_doorbell_rings_at_the_end(tree: Tree) -> None:
         assert bell.recv(100) == f"token {ISSUE}".encode()
 
 
-def test_os_wait_does_not_see_the_companion(tree: Tree) -> None:
+def test_os_wait_does_not_see_the_sidecar(tree: Tree) -> None:
     tree.run([Call("wait_for_any_child")])
     assert tree.log() == "children: None\n"
 

@@ -14,7 +14,7 @@ from jobtree.mailbox import layout
 from jobtree.mailbox.files import read_private_range
 from jobtree.payload.jobfile import shell_command
 from jobtree.worker import log_limit
-from jobtree.worker.log_limit import LET_GROW_BYTES, Bound, cut
+from jobtree.worker.log_limit import LET_GROW_BYTES, OutputLimit, cut
 from tests.component.worker.worker_targets import Call
 from tests.component.worker.workers import ISSUE, Tree, wait_until
 from tests.integration.shells import until
@@ -59,7 +59,7 @@ def test_what_a_killed_worker_printed_is_cut_and_kept(tree: Tree, local: bool) -
         worker.communicate()
     until(
         lambda: not list(tree.scratch.iterdir()) and 0 < len(tree.log()) < MOST + 64,
-        "the companion's end",
+        "the sidecar's end",
     )
     assert tree.log().startswith("head\ny\n")
     assert tree.log().endswith("y\ntail\n")
@@ -116,7 +116,7 @@ def test_where_there_are_no_holes_the_log_is_cut(
     log, pieces = tmp_path / "log", 20_000
     log.write_bytes(b"of the step before\n")
     began = log.stat().st_size
-    bound = Bound(str(log), MOST)
+    bound = OutputLimit(str(log), MOST)
     bound.begin(began)
     cuts = 0
     with log.open("ab") as file:
@@ -153,7 +153,7 @@ def test_what_was_cut_before_is_counted_once(tmp_path: Path) -> None:
 def test_a_hole_loses_nothing_that_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"before" + b"h" * 500 + b"m" * (2 * LET_GROW_BYTES) + b"t" * 500)
-    bound = Bound(str(log), MOST)
+    bound = OutputLimit(str(log), MOST)
     bound.begin(len("before"))
     assert bound.hold()
     assert not bound.hold()
@@ -163,7 +163,7 @@ def test_a_hole_loses_nothing_that_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_gone_harms_nobody(tmp_path: Path) -> None:
-    bound = Bound(str(tmp_path / "none"), MOST)
+    bound = OutputLimit(str(tmp_path / "none"), MOST)
     assert not bound.hold()
     assert bound.shorten() == b""
 

@@ -12,7 +12,7 @@ import pytest
 
 from jobtree.mailbox import layout
 from jobtree.mailbox.orders import Assignment
-from jobtree.mailbox.results import End, Line, Returned
+from jobtree.mailbox.results import End, ResultLine, Returned
 from jobtree.payload.jobfile import protocol_command, shell_command
 from tests.component.worker.worker_targets import Call
 from tests.component.worker.workers import ISSUE, TERMS, Tree
@@ -87,7 +87,7 @@ TOLD = (
 )
 
 
-def returned(lines: list[Line]) -> set[int]:
+def returned(lines: list[ResultLine]) -> set[int]:
     """Return the jobs that were handed back."""
     return {job for line in lines if isinstance(line, Returned) for job in line.jobs}
 

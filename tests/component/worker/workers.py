@@ -17,7 +17,7 @@ from jobtree.core.job import Command, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.orders import Assignment, Terms, write_order
-from jobtree.mailbox.results import Done, Failed, Line, ResultReader
+from jobtree.mailbox.results import Done, Failed, ResultLine, ResultReader
 from jobtree.payload import environment
 from jobtree.payload.serialize import target_command
 from jobtree.target import Target
@@ -55,7 +55,7 @@ class Tree:
         )
         environment.save(str(self.path), self.environment)
         self.reader = ResultReader(layout.result_path(str(self.path), ISSUE))
-        self.lines: list[Line] = []
+        self.lines: list[ResultLine] = []
 
     def target(self, target: Target) -> Command:
         """Return the Command of a Target, pickled into the tree."""
@@ -89,7 +89,7 @@ class Tree:
             **options,
         )
 
-    def work(self, status: int = 0, **options: Any) -> list[Line]:
+    def work(self, status: int = 0, **options: Any) -> list[ResultLine]:
         """Run a worker to its end, check its exit status, return all lines it wrote."""
         worker = self.start(**options)
         _, errors = worker.communicate(timeout=120)
@@ -101,7 +101,7 @@ class Tree:
 
     def run(
         self, *stacks: Sequence[Target | Command], isolate: bool = False, **terms: Any
-    ) -> list[Line]:
+    ) -> list[ResultLine]:
         """Order, work, and return the lines."""
         self.order(*stacks, isolate=isolate, **terms)
         return self.work()

@@ -17,12 +17,12 @@ from xml.etree import ElementTree as ET
 FAILS = 0.1
 
 
-def grow(top: str, dice: random.Random, depth: int, most: int) -> int:
+def grow(top: str, rng: random.Random, depth: int, most: int) -> int:
     """Make a tree of about `most` directories at most; return how many of them are leaves."""
     places, made, leaves = [(top, depth)], 1, 0
     for place, left in places:  # grows as it goes
         os.mkdir(place)
-        children = dice.randint(1, 9) if left and made < most else 0
+        children = rng.randint(1, 9) if left and made < most else 0
         made += children
         leaves += not children
         places += [(f"{place}/{number}", left - 1) for number in range(children)]

@@ -16,7 +16,7 @@ import jobtree
 from jobtree import JobTreeError, Stack, Target, UsageError
 from jobtree.core.job import Kind, Requirements
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
-from jobtree.payload.context import LocalDirectory, Process, StepContext
+from jobtree.payload.context import LocalDirectory, StepContext, ThisProcess
 from jobtree.payload.main_script import Script
 from jobtree.payload.node import node_of
 from jobtree.payload.serialize import restore_target, target_command
@@ -367,7 +367,7 @@ def test_messages_are_bounded(tmp_path: Path) -> None:
 
 
 def test_a_worker_never_starts_a_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Process, "in_worker", True)
+    monkeypatch.setattr(ThisProcess, "in_worker", True)
     with pytest.raises(JobTreeError, match="imported the script") as error:
         Stack(Call("nothing")).startJobTree(None)  # type: ignore[arg-type]
     assert error.value.code == "JT402"

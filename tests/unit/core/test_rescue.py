@@ -21,7 +21,7 @@ from jobtree.core.rescue import (
     unanswered_long_enough,
     within,
 )
-from jobtree.mailbox.last_error import give_up_words, last_words
+from jobtree.mailbox.last_error import format_error, last_error
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
 GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)
@@ -159,12 +159,12 @@ def test_a_node_without_python_is_a_failed_launch() -> None:
 
 
 def test_last_words_are_those_of_a_task() -> None:
-    printed = "noise\n" + give_up_words(3, OSError(5, "no disk"), expected=True)
-    printed += give_up_words(4, ValueError("odd\nmore"), expected=False)
-    assert last_words(printed, 3) == "[Errno 5] no disk"
-    assert last_words(printed, 4) == "unexpected ValueError: odd"
-    assert last_words(printed, 5) == ""
-    assert last_words("jobtree worker: of another version\n", 5) == "of another version"
+    printed = "noise\n" + format_error(3, OSError(5, "no disk"), expected=True)
+    printed += format_error(4, ValueError("odd\nmore"), expected=False)
+    assert last_error(printed, 3) == "[Errno 5] no disk"
+    assert last_error(printed, 4) == "unexpected ValueError: odd"
+    assert last_error(printed, 5) == ""
+    assert last_error("jobtree worker: of another version\n", 5) == "of another version"
 
 
 SELF = "its worker was killed by signal 10"

@@ -12,7 +12,7 @@ import pytest
 
 from jobtree.errors import LostTree
 from jobtree.mailbox import keepalive
-from jobtree.mailbox.keepalive import meanwhile
+from jobtree.mailbox.keepalive import keep_alive_during
 from jobtree.mailbox.layout import SUBDIRECTORIES
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master.loop import Master, Unwatched
@@ -27,12 +27,12 @@ def test_a_call_is_waited_for_and_its_result_returned(monkeypatch: pytest.Monkey
     monkeypatch.setattr(keepalive, "LOOK_S", 0.001)
     enough, looks = threading.Event(), []
 
-    def between() -> None:
+    def keep_alive() -> None:
         looks.append(1)
         if len(looks) == 3:
             enough.set()
 
-    assert meanwhile(lambda: enough.wait(60), between) is True
+    assert keep_alive_during(lambda: enough.wait(60), keep_alive) is True
     assert len(looks) >= 3
 
 
@@ -41,7 +41,7 @@ def test_what_a_call_raises_is_raised() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        meanwhile(failing, lambda: None)
+        keep_alive_during(failing, lambda: None)
 
 
 class Slow:
@@ -95,7 +95,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 def mailbox_of(slow: Slow) -> Mailbox:
     mailbox = Mailbox(str(slow.tree), None)
-    mailbox.between = slow.lease.keep
+    mailbox.keep_alive = slow.lease.keep
     return mailbox
 
 
@@ -161,7 +161,7 @@ def test_a_scheduler_that_is_slow_at_a_restart_is_waited_for(
             renewed.set()
 
     monkeypatch.setattr(slow.lease, "keep", noting)
-    adopted = meanwhile(lambda: renewed.wait(60), slow.lease.keep)
+    adopted = keep_alive_during(lambda: renewed.wait(60), slow.lease.keep)
     assert adopted
     assert slow.is_kept()
 
@@ -180,5 +180,5 @@ def test_a_master_gives_its_mailbox_something_to_do_between(tmp_path: Path) -> N
     with living(tmp_path) as live:
         lease: Any = SimpleNamespace(keep=lambda: None)
         master = Master(live, lease, Unwatched())
-        assert live.mailbox.between is lease.keep
+        assert live.mailbox.keep_alive is lease.keep
         master.close()

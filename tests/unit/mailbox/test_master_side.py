@@ -13,7 +13,7 @@ from jobtree.core.job import Command, Kind, Pickle, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.master_side import Mailbox
-from jobtree.mailbox.results import Children, Done, Line, Log, Synced, Usage, append_line
+from jobtree.mailbox.results import Children, Done, LogRange, ResultLine, Synced, Usage, append_line
 
 ISSUE = "j-x.1-1.0"
 
@@ -40,11 +40,11 @@ def bear(tree: str, name: str) -> Command:
 
 def done(job: int, children: list[Command], at: int = -1) -> Done:
     listed = [] if at >= 0 else children
-    usage, log = Usage(1.0, 1.0, None), Log(0, 0)
+    usage, log = Usage(1.0, 1.0, None), LogRange(0, 0)
     return Done(job, 1, 0, usage, len(children), listed, at, None, False, [], [], log, False, "")
 
 
-def write(tree: str, *lines: Line) -> None:
+def write(tree: str, *lines: ResultLine) -> None:
     fd = os.open(layout.result_path(tree, ISSUE), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for line in lines:
         append_line(fd, line)

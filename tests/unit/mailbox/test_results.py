@@ -16,8 +16,8 @@ from jobtree.mailbox.results import (
     End,
     Failed,
     Hello,
-    Line,
-    Log,
+    LogRange,
+    ResultLine,
     ResultReader,
     Returned,
     Start,
@@ -43,11 +43,11 @@ DONE = Done(
     True,
     ["m"],
     [["/a", "/b"]],
-    Log(0, 9),
+    LogRange(0, 9),
     True,
     "s",
 )
-LINES: list[Line] = [
+LINES: list[ResultLine] = [
     Hello("host", 1, "n", 2.5, "/l"),
     Start(1, 2, 3, 0.5),
     DONE,
@@ -59,11 +59,11 @@ LINES: list[Line] = [
 
 
 @pytest.mark.parametrize("line", [*LINES, Synced(5), Children(1, [COMMAND])])
-def test_every_line_comes_back(line: Line) -> None:
+def test_every_line_comes_back(line: ResultLine) -> None:
     assert decode_line(encode_line(line)) == line
 
 
-def synced(lines: list[Line]) -> bytes:
+def synced(lines: list[ResultLine]) -> bytes:
     content = b"".join(encode_line(line) for line in lines)
     return content + encode_line(Synced(len(content)))
 
@@ -141,7 +141,7 @@ def test_a_line_longer_than_a_chunk_is_read(tmp_path: Path) -> None:
 def test_many_children_are_read_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "r"
     before = encode_line(LINES[0])
-    lines: list[Line] = [
+    lines: list[ResultLine] = [
         Children(1, [COMMAND] * 3),
         Synced(5),
         Children(2, [SHELL]),

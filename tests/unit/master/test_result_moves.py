@@ -11,13 +11,13 @@ import pytest
 
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command, Job, Kind, Requirements
-from jobtree.mailbox.results import Done, Log, Usage
+from jobtree.mailbox.results import Done, LogRange, Usage
 from jobtree.master.result_events import make_moves
 
 BUDGETS = job_states.Budgets(1, 1)
 LINE = Done(
     1, 1_000_001, 0, Usage(0.1, 0.1, None), 0, [], -1, None, False, [], [["a", "b"]],
-    Log(0, 0), False, "",
+    LogRange(0, 0), False, "",
 )  # fmt: skip
 
 

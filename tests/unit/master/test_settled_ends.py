@@ -9,7 +9,7 @@ import pytest
 
 from jobtree.core.issue_states import State
 from jobtree.core.job import Requirements
-from jobtree.mailbox.results import Hello, Line, Returned, Start
+from jobtree.mailbox.results import Hello, ResultLine, Returned, Start
 from jobtree.master import issue_events
 from jobtree.master.run_state import Issue
 
@@ -28,7 +28,7 @@ START = Start(1, 1, 0, 0.0)
     ],
 )
 def test_launches_go_well_again_only_once_a_worker_does_more_than_begin(
-    monkeypatch: pytest.MonkeyPatch, lines: list[Line], running: Start | None, failed: int
+    monkeypatch: pytest.MonkeyPatch, lines: list[ResultLine], running: Start | None, failed: int
 ) -> None:
     """A worker whose workflow's directory is gone begins, and gives up."""
     issue = Issue("j", 0, "any", Requirements(), [(1, 1, 0)], 0.0, 0.0)

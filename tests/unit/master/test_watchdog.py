@@ -37,7 +37,7 @@ class Look:
             policy=policy,
             outages={},
             mailbox=SimpleNamespace(
-                running=lambda _: self.step, beat=lambda _: self.beat, between=lambda: None
+                running=lambda _: self.step, beat=lambda _: self.beat, keep_alive=lambda: None
             ),
         )
         monkeypatch.setattr(watchdog, "take_lines", lambda *_: None)

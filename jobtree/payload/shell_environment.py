@@ -19,7 +19,7 @@ SEEN = frozenset(
 SEEN_PREFIXES = ("LC_", "LD_", "MALLOC_")
 """What finding and starting a program takes: a worker reads all else from the tree."""
 
-MARK = "JOBTREE_ENVIRONMENT"
+SETUP_MARK = "JOBTREE_ENVIRONMENT"
 """Set by the file of shell lines: what runs now has begun with all of it."""
 
 SHELL_S_OWN = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
@@ -49,10 +49,10 @@ def shell_lines(environ: Mapping[str, str]) -> bytes:
     """Return the lines by which a shell takes these variables, and bash its functions."""
     import shlex  # masters alone need it
 
-    lines = [f"{MARK}=begun; export {MARK}"]
+    lines = [f"{SETUP_MARK}=begun; export {SETUP_MARK}"]
     for name, value in environ.items():
         function = re.fullmatch(_FUNCTION, name)
-        if is_plain(name) and name != MARK:
+        if is_plain(name) and name != SETUP_MARK:
             lines.append(f"export {name}={shlex.quote(value)}")
         elif function is not None and value.startswith("()"):
             made = shlex.quote(f"{function[1]} {value}")
@@ -60,4 +60,4 @@ def shell_lines(environ: Mapping[str, str]) -> bytes:
                 f'[ -z "${{BASH_VERSION-}}" ] || '
                 f"{{ eval {made} && export -f {shlex.quote(function[1])}; }} || :"
             )
-    return "\n".join([*lines, f"{MARK}=whole", ""]).encode("utf-8", "surrogateescape")
+    return "\n".join([*lines, f"{SETUP_MARK}=whole", ""]).encode("utf-8", "surrogateescape")

@@ -21,14 +21,14 @@ _UNCHANGING = (str, bytes, tuple, frozenset, type, FunctionType, BuiltinFunction
 """Which copy of such a thing one has makes no difference; what is in it is looked at by itself."""
 
 
-class Shared(NamedTuple):
+class SharedObjects(NamedTuple):
     """What several values hold. numbers: id -> place in `things`."""
 
     things: list[Any]
     numbers: Mapping[int, int]
 
 
-def shared_by(values: Sequence[object]) -> Shared:
+def shared_by(values: Sequence[object]) -> SharedObjects:
     """Return what more than one of these reach, those of them included that another reaches.
 
     Raises whatever cannot be pickled raises.
@@ -47,7 +47,7 @@ def shared_by(values: Sequence[object]) -> Shared:
             if owners.setdefault(key, owner) != owner:
                 found[key] = thing
     things = list(found.values())
-    return Shared(things, {id(thing): place for place, thing in enumerate(things)})
+    return SharedObjects(things, {id(thing): place for place, thing in enumerate(things)})
 
 
 class _Apart(Pickler):
@@ -62,7 +62,7 @@ class _Apart(Pickler):
         return self._numbers.get(id(value))
 
 
-def dump_apart(value: object, shared: Shared) -> bytes:
+def dump_apart(value: object, shared: SharedObjects) -> bytes:
     """Return a value pickled without what is shared; load() takes that back."""
     if not shared.things:
         return dumps(value, PROTOCOL)

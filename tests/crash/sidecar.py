@@ -1,4 +1,4 @@
-"""A worker whose companion is traced from its first moment. Run instead of worker/start.py.
+"""A worker whose sidecar is traced from its first moment. Run instead of worker/start.py.
 
 Owns nothing but that. Read next: start.py.
 """
