@@ -8,11 +8,12 @@ put back, as a limit that only root may raise, makes the process unfit for anoth
 """
 
 import _locale
-import _warnings
+import _socket
 import gc
 import os
 import resource
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -40,25 +41,9 @@ class _Thing(NamedTuple):
     """what is looked at after each step, where `get` takes long"""
 
 
-def _filters() -> Any:
-    warnings = sys.modules.get("warnings", _warnings)
-    return list(warnings.filters)
-
-
 def _set_filters(filters: list[Any]) -> None:
-    import warnings
-
     warnings.filters[:] = filters  # type: ignore[index]
     getattr(warnings, "_filters_mutated", int)()
-
-
-def _socket_timeout() -> float | None:
-    socket = sys.modules.get("_socket")
-    return None if socket is None else socket.getdefaulttimeout()
-
-
-def _set_socket_timeout(limit: float | None) -> None:
-    sys.modules["_socket"].setdefaulttimeout(limit)
 
 
 def _hooks() -> tuple[object, ...]:
@@ -75,12 +60,8 @@ _THINGS = (
     _Thing("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     _Thing("switch interval", sys.getswitchinterval, sys.setswitchinterval),
     _Thing("hooks", _hooks, _set_hooks),
-    _Thing("warning filters", _filters, _set_filters),
-    _Thing(
-        "socket time-out",
-        _socket_timeout,
-        _set_socket_timeout,
-    ),
+    _Thing("warning filters", lambda: list(warnings.filters), _set_filters),
+    _Thing("socket time-out", _socket.getdefaulttimeout, _socket.setdefaulttimeout),
     _Thing(
         "locale",
         partial(_locale.setlocale, _locale.LC_ALL, None),

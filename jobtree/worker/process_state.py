@@ -145,16 +145,18 @@ class ProcessState:
     def flush(self) -> None:
         """Bring what was printed into the log, and put the standard streams back."""
         out, err = self._out, self._err
-        if not (sys.stdout is sys.__stdout__ is out and sys.stderr is sys.__stderr__ is err):
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not out and stream is not err:
-                    _flush(stream)
-            sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
-            sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+        in_place = sys.stdout is sys.__stdout__ is out and sys.stderr is sys.__stderr__ is err
+        if in_place and _flush(out, err):
+            return
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not out and stream is not err:
+                _flush(stream)
         if not _flush(out):
-            self._out = sys.stdout = sys.__stdout__ = _text(1)  # type: ignore[misc]
+            self._out = _text(1)
         if not _flush(err):
-            self._err = sys.stderr = sys.__stderr__ = _text(2)  # type: ignore[misc]
+            self._err = _text(2)
+        sys.stdout = sys.__stdout__ = self._out  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self._err  # type: ignore[misc]
 
     def run_exit_functions(self) -> None:
         """Run what libraries registered for the end of a process."""
@@ -234,11 +236,15 @@ def _text(fd: int) -> TextIOWrapper:
     return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def _flush(stream: TextIO | None) -> bool:
-    """Flush a stream; tell whether it can still be used."""
+def _flush(*streams: TextIO | None) -> bool:
+    """Flush streams; tell whether they can still be used. What follows one that cannot is not."""
     try:
-        if stream is not None:
+        for stream in streams:
+            if stream is None:
+                return False
             stream.flush()
+            if getattr(stream, "closed", True):
+                return False
     except Exception:  # noqa: BLE001 - a Target's own stream may raise anything
         return False
-    return stream is not None and not getattr(stream, "closed", True)
+    return True

@@ -69,6 +69,7 @@ class Sidecar:
         self._pipe = move_high(writer)
         self._identity = identity(self._pipe)
         os.set_blocking(self._pipe, False)
+        self._due = b"w"
         worker, watch = os.getpid(), _pidfd(os.getpid())
         middle = os.fork()
         if middle == 0:
@@ -85,12 +86,13 @@ class Sidecar:
             os.close(watch)
 
     def sync(self) -> None:
-        """Have what was written so far synced soon."""
-        self._tell(b"s")
+        """Have what was written so far synced soon: a worker says so with what it tells next."""
+        self._due = b"s"
 
     def begins_step(self, log_offset: int) -> None:
         """Tell where a step's output begins; have its start synced within SYNC_EVERY_S."""
-        self._tell(b"wl%d;" % log_offset)
+        due, self._due = self._due, b"w"
+        self._tell(b"%bl%d;" % (due, log_offset))
 
     def runs_group(self, group: int) -> None:
         """Have this process group killed if the worker dies; 0: none."""
