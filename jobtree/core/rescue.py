@@ -3,6 +3,7 @@
 Owns those judgements; pure: the clock and all evidence are arguments. Read next: packing.py.
 """
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -32,6 +33,17 @@ UNEXPECTED = "unexpected "
 
 NEVER_BEGAN = "it was said to run, but no worker has begun"
 """Why an issue is killed that no worker has claimed: charged, so that it ends some day."""
+
+LAUNCHES = ("FAILED", "LAUNCH_FAILED")
+"""Reasons of an end that may be the program's that was to be launched."""
+
+UNCAUGHT = 1
+"""Python's exit status for what nothing has caught; no worker ends so that is whole."""
+
+REPLACED = "jobTree was replaced while it ran"
+
+OUTDATED = "OUTDATED"
+"""The reason of an end that may have come of it that another jobTree took the worker's place."""
 
 UNSEEN = ("LAUNCH_FAILED", "LOST", "ENDED")
 """Reasons that say little by themselves: what the batch system said is told with them."""
@@ -162,6 +174,8 @@ def _judge_status(ending: Ending, place: str, before: Sequence[str]) -> Verdict 
             way = f"its worker gave up: {ending.said.partition(':')[0]}"
             return _judge_again(way, f"its worker gave up: {ending.said}{place}", before)
         return Verdict(Charge.FAULT, why)
+    if ending.reason == OUTDATED:
+        return Verdict(Charge.FAULT, f"its worker gave up{place}: {REPLACED}")
     if ending.reason == "OK":  # a worker ends so once all is published: it is not what has ended
         return Verdict(Charge.FAULT, f"is said to have ended well{place}, but had not")
     if ending.reason == "FAILED" and status is not None:
@@ -170,12 +184,20 @@ def _judge_status(ending: Ending, place: str, before: Sequence[str]) -> Verdict 
     return None
 
 
-def failed_launch(ending: Ending, words: str) -> Ending:
+def lacks_a_part(why: str) -> bool:
+    """Tell whether a step failed because jobTree itself lacked a part of it, as its worker says."""
+    return re.match(r"(ModuleNotFound|Import)Error: .*'(jobtree|batchsystems)\.", why) is not None
+
+
+def failed_launch(ending: Ending, words: str, of_another: bool = False) -> Ending:
     """Return how an issue ended that no worker began; words: that worker's own last.
 
     What ended by itself before a step began was no step's doing: its node is at fault, or the site.
+    Unless it was submitted by a jobTree that another has replaced since: then neither is.
     """
     status = ending.exit_status
+    if of_another and ending.reason in LAUNCHES and status != NOT_OURS:
+        return ending._replace(reason=OUTDATED, said=words or ending.said)
     if ending.reason != "FAILED" or status is None or status in (0, NOT_OURS):
         return ending
     unheard = UNHEARD if status == WORKER_FAILED else ""
@@ -187,6 +209,8 @@ def judge_unclaimed(ending: Ending) -> Verdict:
     if ending.killed_for:
         charge = Charge.FAULT if ending.killed_for == NEVER_BEGAN else Charge.NOBODY
         return Verdict(charge, f"killed: {ending.killed_for}")
+    if ending.reason == OUTDATED:
+        return Verdict(Charge.NOBODY, "was submitted by another jobTree")
     if ending.reason == "CANCELLED":
         return Verdict(Charge.FAULT, "removed from the queue")
     said = ending.reason.lower().replace("_", " ")

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from batchsystems.interface import INDEX
 from jobtree.doctor.model import SMALL, Canary, ExaminationOptions, JudgingContext
-from jobtree.master.dispatch import worker_argv
+from jobtree.master.launch import worker_argv
 
 RUNS = "runs"
 STATUS, KILLED, TIME, MEMORY = "exit status", "killed", "time limit", "memory"

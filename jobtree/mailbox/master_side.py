@@ -87,6 +87,10 @@ class Mailbox:
                 fix="free some space (or quota), then restart the tree",
             ) from error
 
+    def is_of_another(self, submission: str, program: str) -> bool:
+        """Tell whether a submission was made for workers of another program, an older jobTree."""
+        return orders.is_of_another(order_path(self._tree, submission), program)
+
     def read(self, issue: str, final: bool = False) -> list[ResultLine]:
         """Return what is new and safe in an issue's results; all there is, if `final`.
 

@@ -43,7 +43,7 @@ class Terms(NamedTuple):
     doorbell: (host, port, token) of the master, or None. heartbeat_s: between two beats.
     max_log_bytes: kept of each step's output. scratch: where local temp dirs are made.
     environment: the digests of environment.json on record, between blanks. local_logs: a running
-    step prints into scratch.
+    step prints into scratch. program: what the workers are run by, the Python and the file.
     """
 
     submission: str
@@ -58,6 +58,7 @@ class Terms(NamedTuple):
     scratch: str
     environment: str = ""
     local_logs: bool = False
+    program: str = ""
 
 
 def write_order(tree: str, terms: Terms, packs: list[list[Assignment]], sync: bool = True) -> None:
@@ -82,11 +83,7 @@ def read_order(path: str, index: int) -> tuple[Terms, list[Assignment]]:
     Raises FileNotFoundError when the order was withdrawn, ValueError when it is of another
     protocol or has no such task, StoreError when the file is not this user's own.
     """
-    head = read_private_range(path, 0, HEADER_GUESS)
-    while b"\n" not in head:
-        if len(head) == os.path.getsize(path):
-            raise ValueError(f"{path} is cut short")
-        head = read_private_range(path, 0, 4 * len(head))
+    head = _read_head(path)
     header, _, _ = head.partition(b"\n")
     said: dict[str, Any] = json.loads(header)
     if said["protocol"] != PROTOCOL:
@@ -99,6 +96,30 @@ def read_order(path: str, index: int) -> tuple[Terms, list[Assignment]]:
     if len(line) < length:
         line = read_private_range(path, start, length)
     return _terms(said["terms"]), [_assignment(entry) for entry in json.loads(line)]
+
+
+def is_of_another(path: str, program: str) -> bool:
+    """Tell whether an order was written for workers of another program; False if it is not there.
+
+    Raises StoreError.
+    """
+    try:
+        said = json.loads(_read_head(path).partition(b"\n")[0])
+        return bool(said["protocol"] != PROTOCOL or _terms(said["terms"]).program != program)
+    except OSError:
+        return False
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def _read_head(path: str) -> bytes:
+    """Return the beginning of an order, its whole first line at least."""
+    head = read_private_range(path, 0, HEADER_GUESS)
+    while b"\n" not in head:
+        if len(head) == os.path.getsize(path):
+            raise ValueError(f"{path} is cut short")
+        head = read_private_range(path, 0, 4 * len(head))
+    return head
 
 
 def _terms(wire: list[Any]) -> Terms:

@@ -5,12 +5,11 @@ Read next: recall.py.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
-from batchsystems.interface import INDEX, JobSpec, Resources
+from batchsystems.interface import JobSpec, Resources
 from jobtree.core import job_states
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour, Job, Kind, Requirements
@@ -20,13 +19,11 @@ from jobtree.core.submission_names import submission_name
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
 from jobtree.master.issue_events import give_up
+from jobtree.master.launch import program, worker_argv
 from jobtree.master.recall import recall
 from jobtree.master.run_state import Issue, Live
 from jobtree.payload.shell_environment import with_submission
 
-WORKER = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker/start.py"
-)
 LOOKED_AT = 5_000
 LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
@@ -242,14 +239,6 @@ def _submission(
     return submit
 
 
-def worker_argv(python: str, order: str) -> tuple[str, ...]:
-    """Return the command that starts a worker on a task of an order, by the site's Python.
-
-    UTF-8 is its encoding of paths and output, whatever the node's locale.
-    """
-    return (python or sys.executable, "-I", "-S", "-X", "utf8", WORKER, order, INDEX)
-
-
 def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
     settings = live.settings
     return Terms(
@@ -265,6 +254,7 @@ def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
         scratch=settings.scratch,
         environment=live.store.meta("environment", ""),
         local_logs=settings.local_logs,
+        program=program(settings.python),
     )
 
 

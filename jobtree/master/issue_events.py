@@ -15,6 +15,9 @@ from jobtree.core import job_states
 from jobtree.core.issue_states import Action, News, State, advance
 from jobtree.core.job import Job
 from jobtree.core.rescue import (
+    LAUNCHES,
+    OUTDATED,
+    UNCAUGHT,
     WORKER_FAILED,
     Charge,
     Ending,
@@ -27,6 +30,7 @@ from jobtree.core.rescue import (
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.last_error import last_error
 from jobtree.mailbox.results import Hello
+from jobtree.master.launch import is_of_another
 from jobtree.master.node_exclusion import blame, note_end
 from jobtree.master.result_events import adopt, current, hand_back, tell_loss
 from jobtree.master.run_state import Issue, Live
@@ -147,24 +151,20 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
     ended = adopt(live, issue, live.mailbox.read(issue.name, final=final))
     if not issue.open:
         return
-    blame(issue, ending)
-    if final and live.mailbox.hello(issue.name) is not None:
-        # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
-        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
     damage = live.mailbox.damage(issue.name)
     if damage:
         log.error("%s; what it says from there on is not believed", damage)
     hello = live.mailbox.hello(issue.name)
+    if hello is None:
+        _settle_unbegun(live, issue, ending)
+        return
+    ending = _outdated(live, issue, ending)
+    blame(issue, ending)
+    if final:
+        # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
+        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
     running = live.mailbox.running(issue.name)
     victim = next(iter(issue.open))
-    if hello is None:
-        words = _launch_words(live, issue)
-        ending = failed_launch(ending, words)
-        issue.unbegun = words if ending.reason == "LAUNCH_FAILED" else None
-        _slow_down(live, ending)
-        for job_id in list(issue.open):
-            _charge(live, issue, job_id, judge_unclaimed(ending))
-        return
     live.effects.append(lambda: live.mailbox.remove_local(hello))
     if running is not None and running.job in issue.open:
         _charge(live, issue, running.job, _judge_running(live, issue, running.job, ending))
@@ -175,6 +175,41 @@ def _settle(live: Live, issue: Issue, ending: Ending) -> None:
         _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
     for job_id in list(issue.open):
         hand_back(live, issue, job_id)
+
+
+def _outdated(live: Live, issue: Issue, ending: Ending) -> Ending:
+    """Return how an issue ended; say so if its worker may have lacked a part of jobTree."""
+    may_lack = ending.reason == "FAILED" and ending.exit_status in (UNCAUGHT, WORKER_FAILED)
+    if may_lack and is_of_another(live, issue):
+        return ending._replace(reason=OUTDATED)
+    return ending
+
+
+def _settle_unbegun(live: Live, issue: Issue, ending: Ending) -> None:
+    """Give every job of an issue that no worker has begun a new chance."""
+    ending = _failed_launch(live, issue, ending)
+    blame(issue, ending)
+    _slow_down(live, ending)
+    for job_id in list(issue.open):
+        _charge(live, issue, job_id, judge_unclaimed(ending))
+
+
+def _failed_launch(live: Live, issue: Issue, ending: Ending) -> Ending:
+    """Return how an issue ended that no worker has begun; tell if another jobTree is why."""
+    words = _launch_words(live, issue)
+    of_another = ending.reason in LAUNCHES and is_of_another(live, issue)
+    ending = failed_launch(ending, words, of_another)
+    issue.unbegun = words if ending.reason == "LAUNCH_FAILED" else None
+    if ending.reason == OUTDATED and issue.submission not in live.outdated:
+        live.outdated.add(issue.submission)
+        printed = live.mailbox.launch_tail(issue.submission).rstrip("\n").rpartition("\n")[2]
+        log.warning(
+            "%s was submitted by another jobTree or Python, which does not start any more (%s): "
+            "what it was to run is issued again, and nobody is charged",
+            issue.submission,
+            words or printed or ending.said or f"exit status {ending.exit_status}",
+        )
+    return ending
 
 
 def _judge_running(live: Live, issue: Issue, job_id: int, ending: Ending) -> Verdict:

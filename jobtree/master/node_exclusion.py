@@ -10,12 +10,12 @@ import logging
 from collections.abc import Sequence
 
 from jobtree.core.node_health import KEPT_AS, from_json, to_json
-from jobtree.core.rescue import NOT_OURS, Ending
+from jobtree.core.rescue import NOT_OURS, OUTDATED, Ending
 from jobtree.master.run_state import Issue, Live
 
 log = logging.getLogger("jobtree")
 
-NOT_THE_NODES = ("PREEMPTED", "CANCELLED", "TIME_LIMIT", "OUT_OF_MEMORY", "REJECTED")
+NOT_THE_NODES = ("PREEMPTED", "CANCELLED", "TIME_LIMIT", "OUT_OF_MEMORY", "REJECTED", OUTDATED)
 """Ends that say nothing of the node."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Command, Job, attempt_count
-from jobtree.core.rescue import Charge, Ending, judge
+from jobtree.core.rescue import REPLACED, Charge, Ending, judge, lacks_a_part
 from jobtree.mailbox.layout import failed_log_path, log_path
 from jobtree.mailbox.results import (
     Done,
@@ -24,6 +24,7 @@ from jobtree.mailbox.results import (
     decode_line,
     encode_line,
 )
+from jobtree.master.launch import is_of_another
 from jobtree.master.run_state import Issue, Live
 
 log = logging.getLogger("jobtree")
@@ -164,8 +165,11 @@ def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     label = job.stack[-1].label
-    issue.fared_well = False
     _pass_on(job, line.messages)
+    if lacks_a_part(line.why) and is_of_another(live, issue):
+        _lose(live, issue, job, line, f"{REPLACED}: {line.why}", job_states.Faulted())
+        return
+    issue.fared_well = False
     if line.out_of_memory and _give_more_memory(live, issue, job, line):
         return
     live.record(
@@ -194,14 +198,22 @@ def _give_more_memory(live: Live, issue: Issue, job: Job, line: Failed) -> bool:
     verdict = judge(ending, issue.granted, live.policy_now())
     if verdict.charge != Charge.MEMORY:
         return False
+    more = job_states.Exhausted(verdict.memory_bytes, 0.0)
+    _lose(live, issue, job, line, f"{verdict.why}: {line.why}", more)
+    return True
+
+
+def _lose(
+    live: Live, issue: Issue, job: Job, line: Failed, why: str, event: job_states.Event
+) -> None:
+    """Have a step tried again that failed by no doing of its own."""
     issue.open.pop(job.id)
     begun = job._replace(has_directory=job.has_directory or line.has_directory)
     live.store.put(job, begun)
-    label, why = job.stack[-1].label, f"{verdict.why}: {line.why}"
+    label = job.stack[-1].label
     live.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
-    after = live.apply(begun, job_states.Exhausted(verdict.memory_bytes, 0.0))
+    after = live.apply(begun, event)
     tell_loss(live, issue, job, after, label, why, charged=False)
-    return True
 
 
 def tell_loss(

@@ -206,6 +206,7 @@ class Live:
         self._submissions: dict[str, dict[int, Issue]] = {}
         self._living: Counter[str] = Counter()
         self.untidy: set[str] = set()
+        self.outdated: set[str] = set()
         self.ready = ReadyQueue(store)
         self.measured: dict[str, Measured] = {}
         self.kinds = Kinds()

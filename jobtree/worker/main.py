@@ -75,17 +75,23 @@ def _close(fd: int, what: Identity) -> None:
 
 def _explain(errors: set[int], index: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
+    try:
+        text = _error_text(index, error)
+    except (ImportError, SyntaxError):  # jobTree was replaced while this ran, or is gone
+        text = f"jobtree worker: task {index}: {error}\n"
+    for fd in errors:
+        with suppress(OSError):
+            os.write(fd, text.encode(errors="replace"))
+
+
+def _error_text(index: int, error: BaseException) -> str:
     from traceback import format_exception
 
     from jobtree.mailbox.last_error import format_error
 
     expected = isinstance(error, WorkerFailure | ReportableError)
     text = format_error(index, error, expected or isinstance(error, OSError))
-    if not expected:
-        text += "".join(format_exception(error))
-    for fd in errors:
-        with suppress(OSError):
-            os.write(fd, text.encode(errors="replace"))
+    return text if expected else text + "".join(format_exception(error))
 
 
 def _work(order: str, index: int) -> int:

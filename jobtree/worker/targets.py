@@ -109,8 +109,21 @@ def run_target(tools: StepTools, command: Command, context: StepContext) -> Step
         raise WorkerFailure(f"cannot read a pickled Target: {error}") from error
     except WorkerFailure:
         raise
-    except BaseException as error:  # noqa: BLE001 - the outermost boundary of a user's code
+    except BaseException as error:  # the outermost boundary of a user's code
+        if _lacks_a_part(error):
+            raise WorkerFailure(f"jobTree was replaced while it ran: {error}") from error
         return _failure(error)
+
+
+def _lacks_a_part(error: BaseException) -> bool:
+    """Tell whether jobTree itself has found a part of it gone or changed, not the user's code."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    last = error.__traceback__
+    if not isinstance(error, ImportError) or name not in ("jobtree", "batchsystems") or not last:
+        return False
+    while last.tb_next:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_filename.startswith(_OWN_FILES)
 
 
 def _undisturbed(run: Callable[[], object]) -> object:

@@ -257,6 +257,9 @@ class VirtualMailbox(Mailbox):
     def worker_tail(self, issue: str) -> str:
         return ""
 
+    def is_of_another(self, submission: str, program: str) -> bool:
+        return False
+
     def launch_tail(self, submission: str) -> str:
         return ""
 

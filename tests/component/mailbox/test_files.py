@@ -30,7 +30,7 @@ from jobtree.mailbox.claims import (
 )
 from jobtree.mailbox.doorbell import Doorbell, ring
 from jobtree.mailbox.files import read_private_range, remove_tree, write_file
-from jobtree.mailbox.orders import Assignment, read_order, write_order
+from jobtree.mailbox.orders import Assignment, is_of_another, read_order, write_order
 from tests.component.worker.workers import TERMS
 
 
@@ -79,6 +79,24 @@ def test_orders_cut_short_or_of_others_are_refused(tree: str) -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError):
         read_order(str(path), 0)
+
+
+def test_an_order_tells_for_whose_workers_it_was_written(tree: str) -> None:
+    write_order(tree, TERMS._replace(program="python start.py"), [pack(1)])
+    path = Path(layout.order_path(tree, TERMS.submission))
+    assert not is_of_another(str(path), "python start.py")
+    assert is_of_another(str(path), "python worker_start.py")
+    whole = path.read_bytes()
+    for before, after in (
+        (b'{"protocol":1', b'{"protocol":2'),
+        (b',"python start.py"]', b"]"),  # as jobTree wrote them that did not tell yet
+        (b',"python start.py"]', b',"python start.py",1]'),
+    ):
+        path.write_bytes(whole.replace(before, after))
+        assert path.read_bytes() != whole
+        assert is_of_another(str(path), "python start.py")
+    path.unlink()
+    assert not is_of_another(str(path), "python start.py")
 
 
 # ---- claims ------------------------------------------------------------------------------

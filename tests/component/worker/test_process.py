@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from jobtree.mailbox import layout
+from jobtree.mailbox.last_error import last_error
 from jobtree.mailbox.results import Returned
 from tests.component.worker.process_targets import Do
 from tests.component.worker.worker_targets import Call
-from tests.component.worker.workers import Tree
+from tests.component.worker.workers import SUBMISSION, Tree
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
@@ -24,6 +26,19 @@ def tree(tmp_path: Path) -> Tree:
 
 def returned(tree: Tree) -> list[int]:
     return [job for line in tree.lines if isinstance(line, Returned) for job in line.jobs]
+
+
+# ---- another version ----------------------------------------------------------------------
+
+
+def test_an_order_of_another_protocol_is_refused_before_anything_is_done(tree: Tree) -> None:
+    tree.order([Call("nothing")])
+    order = Path(layout.order_path(str(tree.path), SUBMISSION))
+    order.write_bytes(order.read_bytes().replace(b'{"protocol":1,', b'{"protocol":2,', 1))
+    assert not tree.work(status=70)
+    words = last_error(tree.errors, 0)
+    assert words == f"the order cannot be read: {order} speaks protocol 2, this worker 1"
+    assert not list((tree.path / "claims").iterdir())
 
 
 # ---- changed -----------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from jobtree.core.job import Requirements
@@ -15,6 +18,7 @@ from jobtree.core.rescue import (
     hold_s,
     judge,
     judge_unclaimed,
+    lacks_a_part,
     missing_long_enough,
     over_long,
     silent_too_long,
@@ -22,6 +26,7 @@ from jobtree.core.rescue import (
     within,
 )
 from jobtree.mailbox.last_error import format_error, last_error
+from jobtree.master.node_exclusion import blame
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
 GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)
@@ -156,6 +161,28 @@ def test_a_lost_claim_and_a_kill_are_no_failed_launches(
 
 def test_a_node_without_python_is_a_failed_launch() -> None:
     assert failed_launch(Ending("FAILED", 127), "").reason == "LAUNCH_FAILED"
+
+
+@pytest.mark.parametrize("ending", [Ending("FAILED", 2, node="n3"), Ending("LAUNCH_FAILED")])
+def test_nobody_and_no_node_is_charged_with_a_launch_of_a_jobtree_that_is_gone(
+    ending: Ending,
+) -> None:
+    outdated = failed_launch(ending, "", of_another=True)
+    assert judge_unclaimed(outdated).charge == Charge.NOBODY
+    issue: Any = SimpleNamespace(killed_for="", fared_well=None)
+    blame(issue, outdated)
+    assert issue.fared_well is None
+    blame(issue, failed_launch(ending, ""))
+    assert issue.fared_well is False
+
+
+def test_a_worker_that_lacks_a_part_of_a_jobtree_that_is_gone_costs_no_retry() -> None:
+    assert judge(Ending("OUTDATED", 1), GRANTED, POLICY).charge == Charge.FAULT
+    assert judge(Ending("OUTDATED", 70, said="no disk"), GRANTED, POLICY).why.endswith("no disk")
+    assert lacks_a_part("ModuleNotFoundError: No module named 'jobtree.jobfile'")
+    assert lacks_a_part("ImportError: cannot import name 'load' from 'jobtree.store' (/a/store.py)")
+    assert not lacks_a_part("ModuleNotFoundError: No module named 'numpy.linalg'")
+    assert not lacks_a_part("ValueError: 'jobtree.x'")
 
 
 def test_last_words_are_those_of_a_task() -> None:
