@@ -13,6 +13,7 @@ import socket
 from _blake2 import blake2b  # hashlib is slower to import
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NamedTuple
 
 MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -134,8 +135,17 @@ def _machine_id() -> str:
     for path in MACHINE_IDS:
         with suppress(OSError), open(path, "rb") as file:
             if said := file.read(256).strip():
-                return blake2b(b"jobtree holder\n" + said, digest_size=16).hexdigest()
+                return _sha256(b"jobtree holder\n" + said)[:32]
     return ""
+
+
+def _sha256(content: bytes) -> str:
+    """Return a digest that masters of all versions agree in; hashlib itself is slower to import."""
+    for name in ("_sha2", "_sha256"):  # since Python 3.12, and before; some are built without
+        with suppress(ImportError):
+            found: str = import_module(name).sha256(content).hexdigest()
+            return found
+    return import_module("hashlib").sha256(content).hexdigest()  # type: ignore[no-any-return]
 
 
 def _boot_id() -> str:

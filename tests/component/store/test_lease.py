@@ -186,6 +186,15 @@ def test_a_holder_tells_its_machine_its_boot_and_its_namespace(tree: str) -> Non
     assert Path("/etc/machine-id").read_text().strip() not in holder.encode(held.holder).decode()
 
 
+def test_a_machine_is_known_by_what_leases_of_all_versions_call_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a newer version watches for a minute whom an older one has left dead."""
+    (tmp_path / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    monkeypatch.setattr(holder, "MACHINE_IDS", (str(tmp_path / "machine-id"),))
+    assert holder.here().machine == "ccbcc391a21319d1956bea6cbca4a127"
+
+
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_a_process_elsewhere_is_neither_alive_nor_dead(tree: str, where: str) -> None:
     held, _ = lease.take(tree)
