@@ -14,7 +14,7 @@ recorded; 71 the end could not be recorded.
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes  # ctypes itself costs more than all else that is imported here
 import os
 import resource
 import sys
@@ -37,7 +37,7 @@ NOTHING_STARTED, NOT_RECORDED = 70, 71
 RECORD_BYTES = 4096
 NEVER = float("inf")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_prctl = ctypes.CDLL(None).prctl
+_PRCTL = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # None: C
 
 
 class Process:
@@ -169,7 +169,7 @@ class Job:
         """Turn this forked child into the command; on failure say why and exit."""
         doing = "cannot prepare its process"
         try:
-            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
             if os.getppid() != launcher:
                 os._exit(127)
             os.setpgid(0, 0)
@@ -311,6 +311,10 @@ class Job:
         return record.ljust(RECORD_BYTES)[:RECORD_BYTES]
 
 
+def _prctl(option: int, value: int) -> None:
+    _ctypes.call_function(_PRCTL, (option, value, 0, 0, 0))
+
+
 def _send(pid: int, number: int) -> bool:
     try:
         os.kill(pid, number)
@@ -325,7 +329,7 @@ def main(words: list[str], env: dict[str, str]) -> int:
     """Run the order given as command-line words; return the exit status."""
     signal.pthread_sigmask(signal.SIG_SETMASK, WATCHED)
     os.closerange(3, 1 << 20)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     end = words.index("--")
     order = dict(word.split("=", 1) for word in words[:end])
     return Job(order, words[end + 1 :], env).run()

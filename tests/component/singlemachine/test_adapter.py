@@ -147,7 +147,7 @@ def test_a_memory_hog_is_out_of_memory(make: Callable[..., Watcher]):
     end = watcher.end(watcher.batch.issueJob(hog))
     assert (end.reason, end.signal) == (Reason.OUT_OF_MEMORY, signal.SIGKILL)
     assert end.memory_bytes is not None
-    assert end.memory_bytes >= 96 * MB
+    assert end.memory_bytes >= 64 * MB, "it may be seen, and killed, while it still grows"
     assert "the limit was 67,108,864" in end.evidence[-1]
 
 
