@@ -148,7 +148,10 @@ _decode = json.JSONDecoder().raw_decode
 
 def encode_line(line: ResultLine) -> bytes:
     """Return a line as the bytes to append."""
-    body = _encode([_NAMES[type(line)], *line]).encode()
+    if isinstance(line, Start):  # numbers alone: there is one for every step
+        body = b'["start",%d,%d,%d,%r]' % line
+    else:
+        body = _encode([_NAMES[type(line)], *line]).encode()
     return b"%08x %s\n" % (crc32(body), body)
 
 
