@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from batchsystems.errors import BatchSystemError
 from batchsystems.site.writing import write_value
-from batchsystems.transport.local import Command, Ran, Transport
+from batchsystems.transport.local import Command, CommandResult, Transport
 
 if TYPE_CHECKING:
     from batchsystems.site.schema import Key
@@ -86,7 +86,7 @@ class Probe(ABC):
         return {}
 
     @abstractmethod
-    def draft(self, answers: Mapping[str, Ran]) -> Draft:
+    def draft(self, answers: Mapping[str, CommandResult]) -> Draft:
         """Return what the answers tell. Raises Unobtainable if they tell nothing at all."""
 
 
@@ -96,7 +96,7 @@ class NoProbe(Probe):
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def draft(self, answers: Mapping[str, Ran]) -> Draft:
+    def draft(self, answers: Mapping[str, CommandResult]) -> Draft:
         """Return the frame alone."""
         keys = "Its keys: `jobtree site show --schema`, or else the arguments of its class."
         return Draft(

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from batchsystems.commandline.dialect import Dialect, Listing
+from batchsystems.commandline.dialect import Dialect, QueryResult
 from batchsystems.transport.local import FileState, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -61,7 +61,7 @@ class _Mark:
         return transport.read(state.path, start, len(self.before)) == self.before
 
 
-class Records:
+class AccountingFile:
     """Reads the file from the first record that can matter to its end, then what is new.
 
     A file that was moved away and begun anew meanwhile, whatever size the new one has by now, is
@@ -78,7 +78,7 @@ class Records:
         self._since = 0.0
         self._missing_since: float | None = None
 
-    def read(self, transport: Transport, wanted: Wanted, now: float) -> Listing:
+    def read(self, transport: Transport, wanted: Wanted, now: float) -> QueryResult:
         """Return all records of the jobs wanted, those of earlier passes too.
 
         An answer is incomplete when the file cannot be read, or not to its end in one pass.
@@ -89,17 +89,17 @@ class Records:
             return self._failed(error, now)
         self._missing_since = None
         if not whole:
-            return Listing(why=f"{self._path} is long and still being read")
+            return QueryResult(why=f"{self._path} is long and still being read")
         self._forget(wanted)
         lines = [line for each in self._kept.values() for line in each.lines]
-        return Listing(self._dialect.parse_records(lines), complete=True)
+        return QueryResult(self._dialect.parse_records(lines), complete=True)
 
-    def _failed(self, error: OSError, now: float) -> Listing:
+    def _failed(self, error: OSError, now: float) -> QueryResult:
         why = f"{self._path}: {error.strerror or error}"
         if not isinstance(error, FileNotFoundError) or self._mark is not None:
-            return Listing(why=why)
+            return QueryResult(why=why)
         self._missing_since = now if self._missing_since is None else self._missing_since
-        return Listing(why=why, off=now - self._missing_since >= self._absence_s)
+        return QueryResult(why=why, off=now - self._missing_since >= self._absence_s)
 
     def _go_on(self, transport: Transport, wanted: Wanted) -> bool:
         """Read what is new; return whether the end of the file was reached."""

@@ -16,11 +16,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from batchsystems.commandline.closing import leave_unclear, refuse_unsent, sending, unsent, withdraw
 from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.pacing import Pace, Timeouts
-from batchsystems.commandline.task import Task
+from batchsystems.commandline.shutdown import (
+    leave_unclear,
+    refuse_unsent,
+    sending,
+    unsent,
+    withdraw,
+)
 from batchsystems.common.exit_hook import close_at_exit, forget
 from batchsystems.errors import BatchSystemError, closed
 from batchsystems.interface import (
@@ -62,7 +68,7 @@ class MachineClock:
         return time.time()
 
 
-def habits_of(site: Site) -> tuple[Pace, Timeouts]:
+def pacing_of(site: Site) -> tuple[Pace, Timeouts]:
     """Return how often a site wants its scheduler troubled, and how long it is waited for."""
     return site.make(Pace, "pacing"), site.make(Timeouts, "pacing", "timeouts", "grace")
 
@@ -130,7 +136,7 @@ class CommandLine(BatchSystem):
         with self._changed:
             if self._closing:
                 raise closed(self.name)
-            handles = self._engine.outbox.post(specs, os.getcwd())
+            handles = self._engine.submission_queue.post(specs, os.getcwd())
             self._stir()
         return handles
 
@@ -149,10 +155,10 @@ class CommandLine(BatchSystem):
         """Return what is new."""
         with self._changed:
             self._supervise()
-            updates = self._engine.roll.take_news()
-            self._engine.census.news = False
+            updates = self._engine.job_table.take_news()
+            self._engine.capacity.news = False
             self._ring()
-            spent = self._engine.roll.take_spent()
+            spent = self._engine.job_table.take_spent()
         for path in spent:
             with suppress(OSError):
                 self._transport.put(path, None)
@@ -174,13 +180,13 @@ class CommandLine(BatchSystem):
             return []
         deadline = self._clock.now() + self._timeouts.adopt_s
         with self._changed:
-            self._engine.inherit(records, self._clock.now())
+            self._engine.begin_adoption(records, self._clock.now())
             self._stir()
-            while not self._engine.inherited():
+            while not self._engine.adoption_answered():
                 left = deadline - self._clock.now()
                 if left <= 0 or not self._changed.wait(left):
                     break
-            handles = self._engine.settle_inheritance(self._clock.now())
+            handles = self._engine.finish_adoption(self._clock.now())
             self._stir()
         return handles
 
@@ -209,13 +215,13 @@ class CommandLine(BatchSystem):
         """Return what was found out by now; the first call has it asked, in the background."""
         with self._changed:
             engine, now = self._engine, self._clock.now()
-            if engine.census.stale(now) and not self._closing:
+            if engine.capacity.stale(now) and not self._closing:
                 engine.count(now, _user())
                 self._stir()
             return Capacity(
                 engine.slots(),
                 engine.limits.largest() or Resources(cpus=2**31),
-                engine.census.answered,
+                engine.capacity.answered,
             )
 
     def fileno(self) -> int | None:
@@ -267,7 +273,7 @@ class CommandLine(BatchSystem):
         with self._changed:
             refuse_unsent(self._engine)
             leave_unclear(self._engine)
-            self._engine.roll.clear()
+            self._engine.job_table.clear()
         os.close(self._bell_r)
         os.close(self._bell_w)
 
@@ -275,7 +281,7 @@ class CommandLine(BatchSystem):
 
     def _stir(self) -> None:
         """Have the thread look at what is new."""
-        if self._engine.roll.news:
+        if self._engine.job_table.news:
             self._ring()
         self._supervise(start=True)
         self._changed.notify_all()
@@ -294,7 +300,7 @@ class CommandLine(BatchSystem):
 
     def _ring(self) -> None:
         """Make the descriptor readable exactly while there is news."""
-        news = bool(self._engine.roll.news) or self._engine.census.news
+        news = bool(self._engine.job_table.news) or self._engine.capacity.news
         if self._closing or news == self._rung:
             return
         self._rung = news
@@ -309,59 +315,61 @@ class CommandLine(BatchSystem):
         while True:
             with self._changed:
                 now = self._clock.now()
-                following = self._engine.following
-                if self._closing and not (following.to_kill or following.names_to_kill):
+                reconciler = self._engine.reconciler
+                if self._closing and not (reconciler.to_kill or reconciler.names_to_kill):
                     return
-                task = self._engine.next_task(now)
-                if task is None:
+                operation = self._engine.next_operation(now)
+                if operation is None:
                     if self._closing:
                         return
                     idle_s = self._engine.idle_s(now)
                     self._changed.wait(min(max(idle_s, 0.001), LONGEST_SLEEP_S))
                     continue
             try:
-                answer = self._answer(task)
+                answer = self._answer(operation)
             except Exception as error:  # a parser's fault must not stop the others' jobs
                 log.exception("%s: an answer could not be read", self.name)
-                answer = task.lost(f"its answer could not be read: {error}")
+                answer = operation.lost(f"its answer could not be read: {error}")
             with self._changed:
-                task.hear(answer, task.begun, self._clock.now())
+                operation.on_answer(answer, operation.begun, self._clock.now())
                 self._ring()
                 self._changed.notify_all()
 
-    def _answer(self, task: Task) -> Any:
-        """Run a task's command, or have it look; an answer that is none is asked for again."""
-        if task.look is not None:
-            return task.look(self._transport)
-        assert task.command is not None
-        if task.command.verb in ("submit", "kill", "discover"):
-            return self._run(task)
-        return self._persist(task)
+    def _answer(self, operation: Operation) -> Any:
+        """Do it; an answer that tells nothing is asked for again."""
+        if operation.read_files is not None:
+            return operation.read_files(self._transport)
+        assert operation.command is not None
+        if operation.command.verb in ("submit", "kill", "discover"):
+            return self._run(operation)
+        return self._persist(operation)
 
-    def _persist(self, task: Task) -> Any:
+    def _persist(self, operation: Operation) -> Any:
         """Make a query, some times over if it fails; never a submission."""
         import tenacity  # slow to load, and needed only here
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._timeouts.query_tries),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
-            retry=tenacity.retry_if_result(lambda answer: task.again(answer) and not self._closing),
+            retry=tenacity.retry_if_result(
+                lambda answer: operation.again(answer) and not self._closing
+            ),
             sleep=self._sleep,
             before_sleep=self._count,
             retry_error_callback=_last_answer,
         )
-        return retrying(self._run, task)
+        return retrying(self._run, operation)
 
-    def _run(self, task: Task) -> Any:
-        assert task.command is not None
-        command = task.command
+    def _run(self, operation: Operation) -> Any:
+        assert operation.command is not None
+        command = operation.command
         if command.env is None:
             command = replace(command, env=self._engine.environment())
         if command.private is not None:
             command = self._put_private(command, command.private)
         ran = self._transport.run(command, self._timeouts.timeout_s(command.verb))
         log.debug("%s: %.300s -> %s", command.verb, command.argv, ran.status)
-        return task.parse(ran)
+        return operation.parse(ran)
 
     def _put_private(self, command: Command, private: Private) -> Command:
         """Write what is not for everybody; return the command, without it if that cannot be."""
@@ -380,7 +388,7 @@ class CommandLine(BatchSystem):
 
     def _count(self, state: Any) -> None:
         with self._changed:
-            self._engine.looked_again()
+            self._engine.count_retry()
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:

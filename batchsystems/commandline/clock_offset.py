@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from batchsystems.commandline.dialect import Sighting
+from batchsystems.commandline.dialect import Observation
 from batchsystems.commandline.jobs import NEVER, Job
 
 PRINTED_S = 1.0
@@ -47,11 +47,11 @@ class SchedulerClock:
         shift = self.there(0.0, now)
         self._shift = min(max(shift, there - latest), there + PRINTED_S - earliest)
 
-    def see(self, job: Job, sighting: Sighting, now: float) -> None:
+    def see(self, job: Job, observation: Observation, now: float) -> None:
         """Learn from the first sight of a job of ours."""
-        there, latest = sighting.submitted, job.accepted_at
+        there, latest = observation.submitted, job.accepted_at
         if there is None:
-            there, latest = sighting.started, now
+            there, latest = observation.started, now
         if there is None:
             return
         job.shown = there

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchsystems.interface import JobEnd, Resources
-from batchsystems.transport.local import Command, Ran
+from batchsystems.transport.local import Command, CommandResult
 
 LITTLE = Resources()
 """What every machine has."""
@@ -32,7 +32,7 @@ class Phase(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Observation:
     """One job as one answer shows it.
 
     native: the scheduler's id of the job or array task. name: the submission's, "" if the answer
@@ -54,7 +54,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class QueryResult:
     """An answer about jobs. Only a complete one tells that a job is not there.
 
     why: what is wrong with an incomplete one. off: there is nothing to be asked (accounting is
@@ -63,7 +63,7 @@ class Listing:
     answer was too long, and less should be asked for.
     """
 
-    sightings: Sequence[Sighting] = ()
+    observations: Sequence[Observation] = ()
     complete: bool = False
     why: str = ""
     off: bool = False
@@ -75,7 +75,7 @@ class Listing:
         return bool(self.broken) and any(mark in self.broken for mark in marks if mark)
 
 
-class Kind(enum.Enum):
+class Rejection(enum.Enum):
     """What a scheduler's error means for a submission."""
 
     OUTAGE = "outage"
@@ -105,17 +105,17 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Submitted:
     """A submission was accepted. native: the scheduler's id of it, an array's without task."""
 
     native: str
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class Rejected:
     """A submission was not, or not certainly, accepted. words: the scheduler's, for people."""
 
-    kind: Kind
+    kind: Rejection
     words: str
 
 
@@ -133,7 +133,7 @@ class Unkilled:
     natives: Collection[str] = frozenset()
 
 
-class Check(enum.Enum):
+class Validation(enum.Enum):
     """What is to be done of a scheduler's check whether a submission can ever run."""
 
     ON = "on"
@@ -164,7 +164,7 @@ class Request:
     env: Mapping[str, str]
     output: str | None = None
     avoid: tuple[str, ...] = ()
-    check: Check = Check.ON
+    check: Validation = Validation.ON
     given: Mapping[str, str] = field(default_factory=dict)
     private_env: str | None = None
 
@@ -347,7 +347,7 @@ class Dialect(ABC):
         """Return the command that submits it."""
 
     @abstractmethod
-    def parse_submit(self, ran: Ran) -> Taken | Turned:
+    def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         """Read its answer. Whatever is not clear is Kind.UNKNOWN or Kind.STRANGE."""
 
     @abstractmethod
@@ -358,7 +358,7 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def parse_queue(self, ran: Ran) -> Listing:
+    def parse_queue(self, ran: CommandResult) -> QueryResult:
         """Read its answer."""
 
     @abstractmethod
@@ -366,7 +366,7 @@ class Dialect(ABC):
         """Return the command that ends these jobs, tasks and whole arrays."""
 
     @abstractmethod
-    def parse_kill(self, ran: Ran) -> Unkilled | None:
+    def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Return None if the request arrived, or there is nothing left to be ended."""
 
     @abstractmethod
@@ -394,9 +394,9 @@ class Dialect(ABC):
         """
         return None
 
-    def parse_history(self, ran: Ran) -> Listing:
+    def parse_history(self, ran: CommandResult) -> QueryResult:
         """Read its answer: of several records of a job, the newest comes last."""
-        return Listing(off=True)
+        return QueryResult(off=True)
 
     def record_file(self) -> str:
         """Return the path of the scheduler's file of ended jobs, "" where history() is to be asked.
@@ -409,7 +409,7 @@ class Dialect(ABC):
         """Read at little cost whose line it is; None if it is no record."""
         return None
 
-    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
+    def parse_records(self, lines: Sequence[str]) -> list[Observation]:
         """Read the lines of some jobs, in the order of the file; leave out what is damaged."""
         return []
 
@@ -421,7 +421,7 @@ class Dialect(ABC):
         """Return what tells why these submissions wait, where the queue's answer does not."""
         return ()
 
-    def parse_reasons(self, command: Command, ran: Ran) -> Mapping[str, str]:
+    def parse_reasons(self, command: Command, ran: CommandResult) -> Mapping[str, str]:
         """Read the answer to one of them: a submission's id -> its reason."""
         return {}
 
@@ -434,7 +434,7 @@ class Dialect(ABC):
         """
         return ()
 
-    def census(self, limits: Limits, user: str) -> tuple[Command, ...]:
+    def capacity(self, limits: Limits, user: str) -> tuple[Command, ...]:
         """Return what tells how many jobs of this user run at once, for parse_limits().
 
         They are run once in a while, for as long as anybody wants to know.
@@ -445,8 +445,8 @@ class Dialect(ABC):
         """Say why a job can never run here, "" if it can or nothing is known."""
         return limits.impossible(asked)
 
-    def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
-        """Add what the answer to one of the discover() or census() commands tells."""
+    def parse_limits(self, command: Command, ran: CommandResult, limits: Limits) -> Limits:
+        """Add what the answer to one of the discover() or capacity() commands tells."""
         return limits
 
     def remedy(self, why: str) -> str:

@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from batchsystems.commandline.accounting_file import Records, Wanted
-from batchsystems.commandline.adoption import Inheritance
+from batchsystems.commandline.accounting_file import AccountingFile, Wanted
+from batchsystems.commandline.adoption import Adoption
 from batchsystems.commandline.clock_offset import SchedulerClock
-from batchsystems.commandline.dialect import Listing, Sighting
-from batchsystems.commandline.jobs import FOREVER, NEVER, Job, candidates
-from batchsystems.commandline.reconcile import Following
-from batchsystems.commandline.task import Task, poor, reading, unanswered
+from batchsystems.commandline.dialect import Observation, QueryResult
+from batchsystems.commandline.jobs import FOREVER, NEVER, Job, possible_names
+from batchsystems.commandline.operation import Operation, reading, unanswered, worth_retrying
+from batchsystems.commandline.reconcile import Reconciler
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -34,22 +34,22 @@ class Round:
     asks: deque[tuple[list[str], list[str]]]
     jobs: list[Job]
     since: float
-    heir: Inheritance | None
+    heir: Adoption | None
     began: float
-    sightings: list[Sighting] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
 
 
 class History:
     """Asks about what is absent from the queue, ever more rarely while nothing comes of it."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
         self._round: Round | None = None
         self._due = FOREVER
         self._pause_s = 0.0
-        dialect, absence_s = following.dialect, following.timeouts.absence_s
-        self._records = Records(dialect, absence_s) if dialect.record_file() else None
+        dialect, absence_s = reconciler.dialect, reconciler.timeouts.absence_s
+        self._records = AccountingFile(dialect, absence_s) if dialect.record_file() else None
 
     @property
     def due(self) -> float:
@@ -58,27 +58,27 @@ class History:
 
     def plan(self, now: float, afresh: bool) -> None:
         """See to it that what is absent is asked for. afresh: more is absent than was."""
-        if self._following.asks_history() and not self._following.history_off:
+        if self._reconciler.asks_history() and not self._reconciler.history_off:
             self._pause_s = 0.0 if afresh else self._pause_s
             self._due = min(self._due, now + self._pause_s)
 
-    def inherit(self, heir: Inheritance, now: float) -> None:
+    def begin_adoption(self, heir: Adoption, now: float) -> None:
         """Ask for the records of an heir that the queue does not show, before anything else."""
-        missing = heir.missing(self._following, now)
-        if self._following.history_off or not missing:
-            heir.history = Listing(off=True)
+        missing = heir.missing(self._reconciler, now)
+        if self._reconciler.history_off or not missing:
+            heir.history = QueryResult(off=True)
             return
         nameless = [record for record in missing if not record.native]
-        tasks, clock = self._following.timeouts.tasks, self._following.clock
+        tasks, clock = self._reconciler.timeouts.tasks, self._reconciler.clock
         self._round = self._planned(
             [record.native for record in missing if record.native],
-            [name for r in nameless for name in candidates(r.name, r.index, tasks)],
+            [name for r in nameless for name in possible_names(r.name, r.index, tasks)],
             [_began(clock.at(record.submitted, now), clock, now) for record in missing],
             now,
         )
         self._round.heir = heir
 
-    def next(self, now: float) -> Task | None:
+    def next(self, now: float) -> Operation | None:
         """Return the next question."""
         self._due = FOREVER
         current = self._round = self._round or self._absent(now)
@@ -88,47 +88,56 @@ class History:
         natives, names = current.asks.popleft()
         if self._records is not None:
             return self._look(self._records, current, natives, names, now)
-        dialect = self._following.dialect
-        slack_s = self._following.timeouts.clock_slack_s
+        dialect = self._reconciler.dialect
+        slack_s = self._reconciler.timeouts.clock_slack_s
         command = dialect.history(natives, names, current.since - slack_s)
         if command is None:
-            self._end(current, Listing(off=True), now)
+            self._end(current, QueryResult(off=True), now)
             return None
 
-        def hear(listing: Listing, began: float, now: float) -> None:
-            if listing.cut and len(natives) + len(names) > 1:
+        def on_answer(result: QueryResult, began: float, now: float) -> None:
+            if result.cut and len(natives) + len(names) > 1:
                 current.asks.extendleft(_halves(natives, names))
                 return
-            current.sightings.extend(listing.sightings)
-            current.broken.update(listing.broken)
-            if not listing.complete or not current.asks:
-                said = replace(listing, sightings=current.sightings, broken=current.broken)
+            current.observations.extend(result.observations)
+            current.broken.update(result.broken)
+            if not result.complete or not current.asks:
+                said = replace(result, observations=current.observations, broken=current.broken)
                 self._end(current, said, now)
 
-        return Task(hear, unanswered, command, reading(dialect.parse_history), again=poor)
+        return Operation(
+            on_answer, unanswered, command, reading(dialect.parse_history), again=worth_retrying
+        )
 
     def _look(
-        self, records: Records, current: Round, natives: list[str], names: list[str], now: float
-    ) -> Task:
+        self,
+        records: AccountingFile,
+        current: Round,
+        natives: list[str],
+        names: list[str],
+        now: float,
+    ) -> Operation:
         """Return the look into the file of records; those of all jobs are kept for later."""
-        following, searches = self._following, self._following.searches
-        submission, jobs = following.dialect.submission, following.roll.by_native
-        clock = following.clock
+        reconciler, searches = self._reconciler, self._reconciler.searches
+        submission, jobs = reconciler.dialect.submission, reconciler.job_table.by_native
+        clock = reconciler.clock
         oldest = min([current.since, *(_shown(job, clock, now) for job in jobs.values())])
         wanted = Wanted(
             {*natives, *(submission(native) for native in jobs)},
             {*names, *(name for search in searches for name in search.names)},
-            oldest - following.timeouts.clock_slack_s,
+            oldest - reconciler.timeouts.clock_slack_s,
         )
 
-        def hear(listing: Listing, began: float, now: float) -> None:
-            self._end(current, listing, now)
+        def on_answer(result: QueryResult, began: float, now: float) -> None:
+            self._end(current, result, now)
 
-        return Task(hear, unanswered, look=lambda transport: records.read(transport, wanted, now))
+        return Operation(
+            on_answer, unanswered, read_files=lambda transport: records.read(transport, wanted, now)
+        )
 
     def _absent(self, now: float) -> Round:
-        jobs, clock = list(self._following.absent.values()), self._following.clock
-        searches = [s for s in self._following.searches if s.wants_history]
+        jobs, clock = list(self._reconciler.absent.values()), self._reconciler.clock
+        searches = [s for s in self._reconciler.searches if s.wants_history]
         planned = self._planned(
             [job.native for job in jobs],
             [name for search in searches for name in search.names],
@@ -142,10 +151,10 @@ class History:
     def _planned(
         self, natives: Iterable[str], names: Iterable[str], times: list[float], now: float
     ) -> Round:
-        chunk = self._following.timeouts.history_chunk
-        whole = list(dict.fromkeys(map(self._following.dialect.submission, natives)))
+        chunk = self._reconciler.timeouts.history_chunk
+        whole = list(dict.fromkeys(map(self._reconciler.dialect.submission, natives)))
         unique = list(dict.fromkeys(names))
-        since = min(times, default=self._following.clock.there(now, now))
+        since = min(times, default=self._reconciler.clock.there(now, now))
         asks: deque[tuple[list[str], list[str]]] = deque()
         if self._records is not None:
             asks.extend([(whole, unique)] if whole or unique else [])
@@ -154,23 +163,23 @@ class History:
         asks.extend(([], unique[at : at + chunk]) for at in range(0, len(unique), chunk))
         return Round(asks, [], since, None, now)
 
-    def _end(self, current: Round, listing: Listing, now: float) -> None:
-        following, self._round = self._following, None
-        if listing.off:
-            following.history_off = True
+    def _end(self, current: Round, result: QueryResult, now: float) -> None:
+        reconciler, self._round = self._reconciler, None
+        if result.off:
+            reconciler.history_off = True
         if current.heir is not None:
-            current.heir.history = listing
+            current.heir.history = result
             return
-        if listing.complete:
-            following.hear_history(listing, current.jobs, current.began, now)
+        if result.complete:
+            reconciler.on_history(result, current.jobs, current.began, now)
         else:
-            if not listing.off and following.history_failing_since is None:
+            if not result.off and reconciler.history_failing_since is None:
                 log.warning(
-                    "%s: accounting gives no answer: %s", following.dialect.name, listing.why
+                    "%s: accounting gives no answer: %s", reconciler.dialect.name, result.why
                 )
-            following.miss_history(listing, now)
+            reconciler.miss_history(result, now)
         self._pause_s = min(
-            max(2 * self._pause_s, following.timeouts.history_pause_s), MOST_PAUSE_S
+            max(2 * self._pause_s, reconciler.timeouts.history_pause_s), MOST_PAUSE_S
         )
         self.plan(now, afresh=False)
 

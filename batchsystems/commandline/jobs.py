@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchsystems.commandline.dialect import Check, Phase, Sighting
+from batchsystems.commandline.dialect import Observation, Phase, Validation
 from batchsystems.common.unique_names import NamesInUse
 from batchsystems.interface import JobEnd, JobSpec, Update
 
@@ -32,7 +32,7 @@ class Job:
     handle: int
     name: str
     index: int
-    called: str = ""
+    part_name: str = ""
     native: str = ""
     output: str | None = None
     begun: float = NEVER
@@ -77,7 +77,7 @@ class Batch:
     cwd: str
     jobs: list[Job]
     avoids: bool = True
-    check: Check = Check.ON
+    check: Validation = Validation.ON
     refusals: int = 0
     withdrawn: bool = False
 
@@ -87,16 +87,16 @@ class Batch:
         return self.jobs[0].index
 
     @property
-    def called(self) -> str:
+    def part_name(self) -> str:
         """What the scheduler is to call it: unique among the parts of a submission."""
-        return called(self.spec.name, self.first)
+        return part_name(self.spec.name, self.first)
 
     def follows(self, spec: JobSpec, cwd: str) -> bool:
         """Tell whether a job of this spec may be the next of this batch."""
         own = self.spec
         return (
             self.avoids
-            and self.check is Check.ON
+            and self.check is Validation.ON
             and not self.refusals
             and spec.index == self.jobs[-1].index + 1
             and (spec.name, spec.resources, spec.output) == (own.name, own.resources, own.output)
@@ -139,21 +139,21 @@ class Search:
     killed: float | None = None
 
 
-def called(name: str, first: int) -> str:
+def part_name(name: str, first: int) -> str:
     """Return what the scheduler calls the part of a submission that begins with this index."""
     return name if first == 0 else f"{name}.{first}"
 
 
-def candidates(name: str, index: int, tasks: int) -> tuple[str, ...]:
+def possible_names(name: str, index: int, tasks: int) -> tuple[str, ...]:
     """Return what the scheduler may call the part of a submission that has this index."""
     starts = {0, index, index - index % tasks}
-    return tuple(called(name, start) for start in sorted(starts))
+    return tuple(part_name(name, start) for start in sorted(starts))
 
 
 _PART = re.compile(r"(.+)\.([1-9]\d*)")
 
 
-def meanings(name: str, task: int | None) -> list[tuple[str, int]]:
+def parse_part_name(name: str, task: int | None) -> list[tuple[str, int]]:
     """Return which (name, index) of a spec may be meant by a scheduler's name and task."""
     found = [(name, task or 0)]
     part = _PART.fullmatch(name)
@@ -163,7 +163,7 @@ def meanings(name: str, task: int | None) -> list[tuple[str, int]]:
 
 
 @dataclass(slots=True)
-class Roll:
+class JobTable:
     """All jobs that have not ended, and what is new of them."""
 
     jobs: dict[int, Job] = field(default_factory=dict)
@@ -242,15 +242,15 @@ class Roll:
         return self.by_native.values()
 
 
-def newest(sightings: Iterable[Sighting]) -> dict[tuple[str, str], Sighting]:
+def newest(observations: Iterable[Observation]) -> dict[tuple[str, str], Observation]:
     """Return the newest record of each id and name: of several, the one submitted last.
 
     Ids are used again: of two jobs with one id each is known by its name.
     """
-    found: dict[tuple[str, str], Sighting] = {}
-    for sighting in sightings:
-        key = sighting.native, sighting.name
+    found: dict[tuple[str, str], Observation] = {}
+    for observation in observations:
+        key = observation.native, observation.name
         known = found.get(key)
-        if known is None or (sighting.submitted or 0.0) >= (known.submitted or 0.0):
-            found[key] = sighting
+        if known is None or (observation.submitted or 0.0) >= (known.submitted or 0.0):
+            found[key] = observation
     return found

@@ -10,19 +10,19 @@ from collections.abc import Mapping
 
 from batchsystems.commandline.dialect import Phase
 from batchsystems.commandline.jobs import FOREVER
-from batchsystems.commandline.reconcile import Following
-from batchsystems.commandline.task import Task
+from batchsystems.commandline.operation import Operation
+from batchsystems.commandline.reconcile import Reconciler
 from batchsystems.transport.local import Command
 
 AT_ONCE = 50
 """How many submissions are asked about at once."""
 
 
-class Reasons:
+class PendingReasons:
     """Asks about submissions of which nothing runs, ever more rarely."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
         self._commands: deque[Command] = deque()
         self._not_before: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
@@ -31,14 +31,14 @@ class Reasons:
 
     def plan(self, now: float) -> None:
         """See after an answer of the queue whether there is anything to be asked."""
-        if self._commands or not self._following.dialect.tells_reasons:
+        if self._commands or not self._reconciler.dialect.tells_reasons:
             return
         wanted = [each for each in self._waiting(now) if self._not_before.get(each, now) <= now]
-        self._commands.extend(self._following.dialect.reasons(wanted[:AT_ONCE]))
+        self._commands.extend(self._reconciler.dialect.reasons(wanted[:AT_ONCE]))
         if not self._commands:
             return
         self.due = now
-        timeouts = self._following.timeouts
+        timeouts = self._reconciler.timeouts
         for submission in wanted[:AT_ONCE]:
             pause_s = self._pause_s.get(submission, timeouts.reason_s)
             self._not_before[submission] = now + pause_s
@@ -49,10 +49,10 @@ class Reasons:
 
         One of which jobs have ended, or may have, is served: what is left waits its turn.
         """
-        dialect, timeouts = self._following.dialect, self._following.timeouts
+        dialect, timeouts = self._reconciler.dialect, self._reconciler.timeouts
         asking: dict[str, int] = {}
         counts: dict[str, int] = {}
-        for job in self._following.roll.accepted():
+        for job in self._reconciler.job_table.accepted():
             waits = job.phase is Phase.WAITING and now - job.accepted_at >= timeouts.reason_s
             asks = job.killed is None and job.absences == 0
             submission = dialect.submission(job.native)
@@ -66,20 +66,20 @@ class Reasons:
             self._most[submission] = max(count, self._most.get(submission, 0))
         return [each for each, count in asking.items() if count == self._most[each]]
 
-    def next(self, now: float) -> Task | None:
+    def next(self, now: float) -> Operation | None:
         """Return the next question."""
         command = self._commands.popleft() if self._commands else None
         self.due = now if self._commands else FOREVER
         if command is None:
             return None
         asked = command
-        parse = self._following.dialect.parse_reasons
-        return Task(self._hear, lambda words: {}, command, lambda ran: parse(asked, ran))
+        parse = self._reconciler.dialect.parse_reasons
+        return Operation(self._on_answer, lambda words: {}, command, lambda ran: parse(asked, ran))
 
-    def _hear(self, reasons: Mapping[str, str], began: float, now: float) -> None:
-        submission = self._following.dialect.submission
-        for job in self._following.roll.accepted() if reasons else ():
+    def _on_answer(self, reasons: Mapping[str, str], began: float, now: float) -> None:
+        submission = self._reconciler.dialect.submission
+        for job in self._reconciler.job_table.accepted() if reasons else ():
             told = reasons.get(submission(job.native))
             if told and job.phase in (Phase.WAITING, Phase.STUCK):
                 job.why = told
-                self._following.judge_waiting(job)
+                self._reconciler.judge_waiting(job)

@@ -1,4 +1,4 @@
-"""Looking: asking for the queue, all of the user's at once, or by name where that is too much.
+"""Polling: asking for the queue, all of the user's at once, or by name where that is too much.
 
 Owns which commands make one look; what the answer means is engine.py's and reconcile.py's.
 Read next: engine.py.
@@ -10,10 +10,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from batchsystems.commandline.dialect import Listing, Sighting
-from batchsystems.commandline.jobs import called, candidates
-from batchsystems.commandline.reconcile import Following
-from batchsystems.commandline.task import Task, poor, reading, unanswered
+from batchsystems.commandline.dialect import Observation, QueryResult
+from batchsystems.commandline.jobs import part_name, possible_names
+from batchsystems.commandline.operation import Operation, reading, unanswered, worth_retrying
+from batchsystems.commandline.reconcile import Reconciler
 from batchsystems.interface import JobRecord
 
 MANY_ROWS = 20_000
@@ -22,17 +22,17 @@ MANY_ROWS = 20_000
 LONGEST_BYTES = 60_000
 """So long may the names in one command be: half of what one argument may have."""
 
-Hear = Callable[[Listing, float, float], None]
+OnAnswer = Callable[[QueryResult, float, float], None]
 
 
-class Looking:
+class QueuePoll:
     """Makes a look at the queue of one command, or of several whose answers are put together."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
         self._by_name = False
         self._asks: deque[list[str]] = deque()
-        self._sightings: list[Sighting] = []
+        self._observations: list[Observation] = []
         self._broken: set[str] = set()
         self._began = 0.0
         self._look = 0
@@ -47,57 +47,57 @@ class Looking:
         self._asks.clear()
         self._look += 1
 
-    def next(self, heirs: Sequence[JobRecord], hear: Hear) -> Task:
+    def next(self, heirs: Sequence[JobRecord], on_answer: OnAnswer) -> Operation:
         """Return the next command of the look; the whole answer is given to hear."""
-        dialect = self._following.dialect
+        dialect = self._reconciler.dialect
         parse = reading(dialect.parse_queue)
         if not self._by_name:
-            take = self._taking_all(hear)
-            return Task(take, unanswered, dialect.queue(), parse, again=poor)
+            take = self._taking_all(on_answer)
+            return Operation(take, unanswered, dialect.queue(), parse, again=worth_retrying)
         if not self._asks:
             self._asks.extend(self._portions(heirs))
-            self._sightings, self._broken, self._began = [], set(), 0.0
+            self._observations, self._broken, self._began = [], set(), 0.0
         names = self._asks.popleft()
-        take = self._taking(names, hear)
-        return Task(take, unanswered, dialect.queue(names), parse, again=poor)
+        take = self._taking(names, on_answer)
+        return Operation(take, unanswered, dialect.queue(names), parse, again=worth_retrying)
 
-    def _taking_all(self, hear: Hear) -> Hear:
-        def take(listing: Listing, began: float, now: float) -> None:
-            rows, ours = len(listing.sightings), len(self._following.roll.by_native)
+    def _taking_all(self, on_answer: OnAnswer) -> OnAnswer:
+        def take(result: QueryResult, began: float, now: float) -> None:
+            rows, ours = len(result.observations), len(self._reconciler.job_table.by_native)
             too_many = rows > MANY_ROWS and rows > 10 * ours
-            self._by_name = self._following.dialect.by_name and (listing.cut or too_many)
-            hear(listing, began, now)
+            self._by_name = self._reconciler.dialect.by_name and (result.cut or too_many)
+            on_answer(result, began, now)
 
         return take
 
-    def _taking(self, names: list[str], hear: Hear) -> Hear:
+    def _taking(self, names: list[str], on_answer: OnAnswer) -> OnAnswer:
         look = self._look
 
-        def take(listing: Listing, began: float, now: float) -> None:
+        def take(result: QueryResult, began: float, now: float) -> None:
             if look != self._look:
                 return
             self._began = self._began or began
-            if listing.cut and len(names) > 1:
+            if result.cut and len(names) > 1:
                 half = len(names) // 2
                 self._asks.extendleft([names[half:], names[:half]])
                 return
-            self._sightings += listing.sightings
-            self._broken.update(listing.broken)
-            if listing.complete and self._asks:
+            self._observations += result.observations
+            self._broken.update(result.broken)
+            if result.complete and self._asks:
                 return
             self._asks.clear()
-            whole = replace(listing, sightings=self._sightings, broken=self._broken)
-            hear(whole, self._began, now)
+            whole = replace(result, observations=self._observations, broken=self._broken)
+            on_answer(whole, self._began, now)
 
         return take
 
     def _portions(self, heirs: Sequence[JobRecord]) -> Iterable[list[str]]:
         """Yield the names of all that is expected, few enough at a time; nothing may be one."""
-        following = self._following
-        rows = Counter(job.called or job.name for job in following.roll.accepted())
-        others = [name for search in following.searches for name in search.names]
-        rows.update(dict.fromkeys([*others, *following.disowned.names()], 1))
-        rows.update(dict.fromkeys(self._inherited(heirs), 1))
+        reconciler = self._reconciler
+        rows = Counter(job.part_name or job.name for job in reconciler.job_table.accepted())
+        others = [name for search in reconciler.searches for name in search.names]
+        rows.update(dict.fromkeys([*others, *reconciler.abandoned.names()], 1))
+        rows.update(dict.fromkeys(self._adopted_names(heirs), 1))
         portion: list[str] = []
         count = size = 0
         for name in sorted(rows):
@@ -108,12 +108,12 @@ class Looking:
             count, size = count + rows[name], size + len(name) + 1
         yield portion
 
-    def _inherited(self, heirs: Sequence[JobRecord]) -> Collection[str]:
-        split, tasks = self._following.dialect.split, self._following.timeouts.tasks
+    def _adopted_names(self, heirs: Sequence[JobRecord]) -> Collection[str]:
+        split, tasks = self._reconciler.dialect.split, self._reconciler.timeouts.tasks
         found: set[str] = set()
         for record in heirs:
-            found.update(candidates(record.name, record.index, tasks))
+            found.update(possible_names(record.name, record.index, tasks))
             parts = split(record.native) if record.native else None
             if parts is not None and parts[1] is not None:
-                found.add(called(record.name, record.index - parts[1]))
+                found.add(part_name(record.name, record.index - parts[1]))
         return found

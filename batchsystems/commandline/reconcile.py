@@ -1,4 +1,4 @@
-"""Following: what answers of the scheduler mean for the jobs they show, or do not show.
+"""Reconcile: what answers of the scheduler mean for the jobs they show, or do not show.
 
 Owns the three-valued reading (seen, absent from a complete answer, nothing learnt), the search
 for submissions without a clear answer, and when absence is believed. Read next: engine.py.
@@ -11,10 +11,18 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from batchsystems.commandline.abandoned import Abandoned
 from batchsystems.commandline.clock_offset import SchedulerClock, bounded
-from batchsystems.commandline.dialect import Dialect, Listing, Phase, Sighting
-from batchsystems.commandline.disowning import Disowned
-from batchsystems.commandline.jobs import FOREVER, NEVER, Job, Roll, Search, meanings, newest
+from batchsystems.commandline.dialect import Dialect, Observation, Phase, QueryResult
+from batchsystems.commandline.jobs import (
+    FOREVER,
+    NEVER,
+    Job,
+    JobTable,
+    Search,
+    newest,
+    parse_part_name,
+)
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
@@ -30,16 +38,16 @@ MOST_KILLS = 8
 SILENT = (Reason.CANCELLED, Reason.ENDED, Reason.LOST)
 """Ends that do not say why a job ended which was given up before."""
 
-NOTHING = Listing()
+NOTHING = QueryResult()
 
 
-class Following:
-    """Carries answers into the roll of jobs."""
+class Reconciler:
+    """Carries answers into the table of jobs."""
 
     def __init__(
-        self, dialect: Dialect, roll: Roll, timeouts: Timeouts, epoch: Callable[[], float]
+        self, dialect: Dialect, job_table: JobTable, timeouts: Timeouts, epoch: Callable[[], float]
     ) -> None:
-        self.dialect, self.roll, self.timeouts = dialect, roll, timeouts
+        self.dialect, self.job_table, self.timeouts = dialect, job_table, timeouts
         self.clock = SchedulerClock(epoch, timeouts.clock_slack_s)
         self.searches: list[Search] = []
         self.to_kill: dict[str, Job | None] = {}
@@ -48,27 +56,27 @@ class Following:
         self.absent: dict[int, Job] = {}
         self.history_off = False
         self.history_failing_since: float | None = None
-        self.disowned = Disowned(timeouts.kill_again_s)
+        self.abandoned = Abandoned(timeouts.kill_again_s)
         self._said: set[str] = set()
 
     # -- the queue ----------------------------------------------------------------------------
 
-    def hear_queue(self, listing: Listing, began: float, now: float) -> int:
+    def on_queue(self, result: QueryResult, began: float, now: float) -> int:
         """Take in a complete answer of the queue; return how many jobs it shows ended."""
-        unseen = {job.handle: job for job in self.roll.accepted() if job.accepted_at < began}
+        unseen = {job.handle: job for job in self.job_table.accepted() if job.accepted_at < began}
         ended, foreign = 0, []
-        for sighting in listing.sightings:
-            job = self._owner(sighting, now)
+        for observation in result.observations:
+            job = self._owner(observation, now)
             if job is None:
-                foreign.append(sighting)
+                foreign.append(observation)
                 continue
             unseen.pop(job.handle, None)
             self.absent.pop(job.handle, None)
             job.absences = 0
-            ended += self.see(job, sighting, began, now)
-        self._look_for(foreign, began, now, False, listing)
+            ended += self.see(job, observation, began, now)
+        self._look_for(foreign, began, now, False, result)
         for job in unseen.values():
-            if self._hidden(job, listing):
+            if self._hidden(job, result):
                 continue
             if job.absences == 0:
                 job.absent_since, job.record = now, ""
@@ -77,51 +85,51 @@ class Following:
         self._judge_absent(now)
         return ended
 
-    def _hidden(self, job: Job, listing: Listing) -> bool:
+    def _hidden(self, job: Job, result: QueryResult) -> bool:
         """Tell whether a row that could not be read may be this job's."""
-        marks = (job.native, job.called, self.dialect.submission(job.native))
-        return bool(listing.broken) and listing.hides(*marks)
+        marks = (job.native, job.part_name, self.dialect.submission(job.native))
+        return bool(result.broken) and result.hides(*marks)
 
-    def _owner(self, sighting: Sighting, now: float) -> Job | None:
-        """Return the job a sighting is of: the id and the name must agree.
+    def _owner(self, observation: Observation, now: float) -> Job | None:
+        """Return the job an observation is of: the id and the name must agree.
 
         Names are unique, so times that do not agree tell of a clock. They decide where the
         scheduler tells no name.
         """
-        job = self.roll.by_native.get(sighting.native)
-        if job is None or (sighting.name and sighting.name != job.called):
+        job = self.job_table.by_native.get(observation.native)
+        if job is None or (observation.name and observation.name != job.part_name):
             return None
-        return job if sighting.name or self.is_fresh(sighting, job.begun, now) else None
+        return job if observation.name or self.is_fresh(observation, job.begun, now) else None
 
-    def is_fresh(self, sighting: Sighting, begun: float, now: float) -> bool:
+    def is_fresh(self, observation: Observation, begun: float, now: float) -> bool:
         """Tell whether what is shown may have been submitted at this moment or later."""
-        if sighting.submitted is None:
+        if observation.submitted is None:
             return True
-        return sighting.submitted >= self.clock.there(begun, now) - self.timeouts.clock_slack_s
+        return observation.submitted >= self.clock.there(begun, now) - self.timeouts.clock_slack_s
 
-    def see(self, job: Job, sighting: Sighting, began: float, now: float) -> bool:
+    def see(self, job: Job, observation: Observation, began: float, now: float) -> bool:
         """Note where a job is; return whether it has ended."""
-        phase = sighting.phase
+        phase = observation.phase
         if phase is Phase.UNKNOWN:
             self._say_once(
-                f"state {sighting.word}",
-                f"{self.dialect.name}: the state {sighting.word!r} of job {job.native} "
+                f"state {observation.word}",
+                f"{self.dialect.name}: the state {observation.word!r} of job {job.native} "
                 "is not known to jobTree; such jobs are left alone",
             )
             return False
-        if phase is not job.phase or sighting.why:
-            job.why = sighting.why
+        if phase is not job.phase or observation.why:
+            job.why = observation.why
         job.phase, job.seen_at = phase, now
-        job.node = sighting.node or job.node
+        job.node = observation.node or job.node
         if job.shown is None:
-            self.clock.see(job, sighting, now)
+            self.clock.see(job, observation, now)
             if self.clock.differs:
                 self._say_once("clock", f"{self.dialect.name}: {self.clock.differs}")
-        job.running_s = bounded(job, sighting.running_s or 0.0, now)
-        if sighting.started is not None:
-            job.running_s = self.clock.running_s(job, sighting.started, now)
+        job.running_s = bounded(job, observation.running_s or 0.0, now)
+        if observation.started is not None:
+            job.running_s = self.clock.running_s(job, observation.started, now)
         if phase is Phase.ENDED:
-            self.finish(job, sighting.end or JobEnd(Reason.ENDED))
+            self.finish(job, observation.end or JobEnd(Reason.ENDED))
             return True
         self._check_stuck(job, now)
         if job.killed is not None and began > job.killed + self._kill_again_s(job):
@@ -152,7 +160,7 @@ class Following:
         if job.phase is Phase.WAITING and self.dialect.hopeless(job.why):
             self._say_once(
                 f"waits {job.name} {job.why}",
-                f"{job.called} ({job.native}) waits and will not start by itself: "
+                f"{job.part_name} ({job.native}) waits and will not start by itself: "
                 f"{self.explain(job)}",
             )
 
@@ -176,7 +184,7 @@ class Following:
         self.absent.pop(job.handle, None)
         doubtful = end.exit_status == NOT_LAUNCHED or self.dialect.suspicious(end)
         if reread and job.output is not None and doubtful:
-            self.roll.by_native.pop(job.native, None)
+            self.job_table.by_native.pop(job.native, None)
             self.to_reread.append((job, end))
             return
         if job.killed is not None and end.reason is Reason.FAILED and end.signal in KILLS:
@@ -186,7 +194,7 @@ class Following:
             told = job.verdict if end.reason in SILENT else end
             end = replace(told, evidence=(*job.verdict.evidence, *end.evidence))
         self.to_kill.pop(job.native, None)
-        self.roll.drop(job, end)
+        self.job_table.drop(job, end)
 
     def kill(self, job: Job) -> None:
         """Have a job ended that the scheduler has."""
@@ -205,31 +213,33 @@ class Following:
 
     # -- the history --------------------------------------------------------------------------
 
-    def hear_history(self, listing: Listing, asked: Sequence[Job], began: float, now: float) -> int:
+    def on_history(
+        self, result: QueryResult, asked: Sequence[Job], began: float, now: float
+    ) -> int:
         """Take in a complete answer about jobs no longer queued; return how many had ended."""
         self.history_failing_since = None
-        records = newest(listing.sightings)
+        records = newest(result.observations)
         ended = 0
         for job in asked:
-            sighting = records.get((job.native, job.called)) or records.get((job.native, ""))
+            observation = records.get((job.native, job.part_name)) or records.get((job.native, ""))
             if job.handle not in self.absent:
                 continue
-            if sighting is None and self._hidden(job, listing):
+            if observation is None and self._hidden(job, result):
                 job.record = "what cannot be read"
-            elif sighting is None or self._owner(sighting, now) is not job:
+            elif observation is None or self._owner(observation, now) is not job:
                 job.record = "nothing"
-            elif sighting.phase is Phase.ENDED:
+            elif observation.phase is Phase.ENDED:
                 ended += 1
-                self.finish(job, sighting.end or JobEnd(Reason.ENDED))
+                self.finish(job, observation.end or JobEnd(Reason.ENDED))
             else:
-                job.record = sighting.word or sighting.phase.value
-        self._look_for(records.values(), began, now, True, listing)
+                job.record = observation.word or observation.phase.value
+        self._look_for(records.values(), began, now, True, result)
         self._judge_absent(now)
         return ended
 
-    def miss_history(self, listing: Listing, now: float) -> None:
+    def miss_history(self, result: QueryResult, now: float) -> None:
         """Note that the history gave no complete answer, or that there is none."""
-        if listing.off:
+        if result.off:
             self.history_off = True
         elif self.history_failing_since is None:
             self.history_failing_since = now
@@ -260,7 +270,7 @@ class Following:
                 continue
             end = self._end_of_absent(job, gone_s, self.history_off or self._history_given_up(now))
             if end is not None:
-                self.disowned.add((job.name, job.index), job.native, [job.called], now)
+                self.abandoned.add((job.name, job.index), job.native, [job.part_name], now)
                 self.finish(job, end)
 
     def _end_of_absent(self, job: Job, gone_s: float, answerless: bool) -> JobEnd | None:
@@ -290,39 +300,39 @@ class Following:
         """Look for a submission by name from now on."""
         self.searches.append(search)
         for job in search.jobs:
-            self.disowned.expect((job.name, job.index), search.names)
+            self.abandoned.expect((job.name, job.index), search.names)
 
     def _look_for(
         self,
-        sightings: Iterable[Sighting],
+        observations: Iterable[Observation],
         began: float,
         now: float,
         of_history: bool,
-        listing: Listing,
+        result: QueryResult,
     ) -> None:
         """Compare names with what is searched for, and with what was given up."""
-        if not self.searches and not self.disowned:
+        if not self.searches and not self.abandoned:
             return
-        by_meaning: dict[tuple[str, int], list[Sighting]] = {}
-        for sighting in sightings:
-            known = self.disowned.knows(sighting)
+        by_meaning: dict[tuple[str, int], list[Observation]] = {}
+        for observation in observations:
+            known = self.abandoned.knows(observation)
             if not known and not self.searches:
                 continue
-            split = self.dialect.split(sighting.native)
-            if split is not None and sighting.name:
-                if known and self._owner(sighting, now) is None:
-                    self._kill_disowned(sighting, split[1], now)
-                for meaning in meanings(sighting.name, split[1]):
-                    by_meaning.setdefault(meaning, []).append(sighting)
+            split = self.dialect.split(observation.native)
+            if split is not None and observation.name:
+                if known and self._owner(observation, now) is None:
+                    self._kill_abandoned(observation, split[1], now)
+                for meaning in parse_part_name(observation.name, split[1]):
+                    by_meaning.setdefault(meaning, []).append(observation)
         for search in list(self.searches):
             if began > search.since:
-                hidden = listing.hides(*search.names)
+                hidden = result.hides(*search.names)
                 self._settle(search, by_meaning, now, of_history, hidden)
 
     def _settle(
         self,
         search: Search,
-        by_meaning: dict[tuple[str, int], list[Sighting]],
+        by_meaning: dict[tuple[str, int], list[Observation]],
         now: float,
         of_history: bool,
         hidden: bool,
@@ -345,11 +355,11 @@ class Following:
             self.searches.remove(search)
             why = search.given_up or "it got no clear answer, and the scheduler does not know it"
             for job in search.jobs:
-                self.disowned.add((job.name, job.index), "", search.names, now)
-                told = f"{job.called or job.name}: {why}"
-                self.roll.drop(job, Refused(told, transient=not search.given_up))
+                self.abandoned.add((job.name, job.index), "", search.names, now)
+                told = f"{job.part_name or job.name}: {why}"
+                self.job_table.drop(job, Refused(told, transient=not search.given_up))
 
-    def likely(self, named: list[Sighting], begun: float, now: float) -> list[Sighting]:
+    def likely(self, named: list[Observation], begun: float, now: float) -> list[Observation]:
         """Return which of the jobs that bear a name are the one submitted at this moment.
 
         Those that the clocks allow, if any; else whatever lives: names are unique, and clocks are
@@ -358,7 +368,7 @@ class Following:
         fresh = [each for each in named if self.is_fresh(each, begun, now)]
         return fresh or [each for each in named if each.phase is not Phase.ENDED]
 
-    def _found(self, search: Search, fresh: list[Sighting], now: float) -> None:
+    def _found(self, search: Search, fresh: list[Observation], now: float) -> None:
         """Bind the jobs of a search; of twins the running one, else the oldest, the rest die."""
         self.searches.remove(search)
         fresh.sort(key=lambda each: (each.phase is not Phase.RUNNING, each.submitted or 0.0))
@@ -378,16 +388,16 @@ class Following:
 
     def accept(self, job: Job, name: str, native: str, now: float) -> None:
         """Note and tell that the scheduler has a job."""
-        job.called = name
-        self.roll.bind(job, native, now)
-        self.roll.tell(job, Accepted(native))
+        job.part_name = name
+        self.job_table.bind(job, native, now)
+        self.job_table.tell(job, Accepted(native))
         if job.killed is not None:
             self.kill(job)
 
-    def _kill_disowned(self, sighting: Sighting, task: int | None, now: float) -> None:
-        if self.disowned.is_due(sighting, task, now):
-            log.warning("%s appeared after all, too late: it is killed", sighting.name)
-            self.to_kill[sighting.native] = None
+    def _kill_abandoned(self, observation: Observation, task: int | None, now: float) -> None:
+        if self.abandoned.is_due(observation, task, now):
+            log.warning("%s appeared after all, too late: it is killed", observation.name)
+            self.to_kill[observation.native] = None
 
     def _say_once(self, key: str, text: str, say: Callable[[str], None] = log.warning) -> None:
         if key not in self._said:
@@ -395,5 +405,5 @@ class Following:
             say(text)
 
 
-def _means(job: Job, sighting: Sighting, task: int | None) -> bool:
-    return (job.name, job.index) in meanings(sighting.name, task)
+def _means(job: Job, observation: Observation, task: int | None) -> bool:
+    return (job.name, job.index) in parse_part_name(observation.name, task)

@@ -1,4 +1,4 @@
-"""Outbox: jobs on their way to the scheduler, as few submissions as there can be.
+"""Submissions: jobs on their way to the scheduler, as few submissions as there can be.
 
 Owns what waits to be submitted, in which portions, and for how long; must not run anything.
 Read next: engine.py.
@@ -10,16 +10,16 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from batchsystems.commandline.jobs import Batch, Job, Roll
+from batchsystems.commandline.jobs import Batch, Job, JobTable
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.interface import JobEnd, JobSpec, Reason, Update
 
 
 @dataclass(slots=True)
-class Outbox:
+class SubmissionQueue:
     """Batches in the order in which they came; arrays False: each job is a submission."""
 
-    roll: Roll
+    job_table: JobTable
     timeouts: Timeouts
     arrays: bool = True
     held_until: float = float("-inf")
@@ -49,10 +49,10 @@ class Outbox:
 
         Raises ValueError, and takes none, if one has the name and index of an unfinished job.
         """
-        self.roll.names.take(specs)
+        self.job_table.names.take(specs)
         handles = []
         for spec in specs:
-            job = self.roll.enter(spec.name, spec.index, spec.output)
+            job = self.job_table.enter(spec.name, spec.index, spec.output)
             handles.append(job.handle)
             self._inside.add(job.handle)
             last = self._batches[-1] if self._batches else None
@@ -73,7 +73,9 @@ class Outbox:
             self._inside.discard(handle)
             self._withdrawn = True
             never = ("it had not been submitted",)
-            self.roll.drop(self.roll.jobs[handle], JobEnd(Reason.CANCELLED, evidence=never))
+            self.job_table.drop(
+                self.job_table.jobs[handle], JobEnd(Reason.CANCELLED, evidence=never)
+            )
 
     def empty(self, update: Update) -> list[Job]:
         """Drop all that waits here, with this as the last news of each; return it."""
@@ -81,7 +83,7 @@ class Outbox:
         self._batches.clear()
         self._inside.clear()
         for job in dropped:
-            self.roll.drop(job, update)
+            self.job_table.drop(job, update)
         return dropped
 
     def due(self) -> float:

@@ -16,22 +16,22 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Self
 
-from batchsystems.commandline.adapter import Clock, CommandLine, habits_of
+from batchsystems.commandline.adapter import Clock, CommandLine, pacing_of
 from batchsystems.commandline.dialect import (
     Dialect,
     Limits,
-    Listing,
+    QueryResult,
+    Rejected,
     Request,
-    Taken,
-    Turned,
+    Submitted,
     Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
 from batchsystems.drmaa.jobscript import job_script
-from batchsystems.drmaa.parse import read_kill, read_look, read_submission
+from batchsystems.drmaa.parse import read_kill, read_poll, read_submission
 from batchsystems.drmaa.resources import native_specification
-from batchsystems.drmaa.session.client import Line
+from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.journal import JOURNAL, submission_of
 from batchsystems.drmaa.session.library import find
 from batchsystems.drmaa.tables import REMEDIES, DrmaaSettings, Family, family_of
@@ -42,7 +42,7 @@ from batchsystems.sge.tables import LEFT_BY_A_JOB, NODE_S_OWN, SgeSettings
 from batchsystems.site import Site
 from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.tables import SlurmSettings
-from batchsystems.transport.local import Command, Ran
+from batchsystems.transport.local import Command, CommandResult
 
 DIRECTORY = "drmaa"
 """In the caller's directory: the journal, and the scripts of jobs."""
@@ -106,7 +106,7 @@ class DrmaaDialect(Dialect):
     def _request(self, verb: str, asked: dict[str, Any]) -> Command:
         return Command(verb, ("drmaa", str(asked["do"])), json.dumps(asked))
 
-    def parse_submit(self, ran: Ran) -> Taken | Turned:
+    def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         """Read the answer."""
         return read_submission(ran)
 
@@ -114,14 +114,14 @@ class DrmaaDialect(Dialect):
 
     def queue(self, names: Sequence[str] = ()) -> Command:
         """Return the request for all jobs, and for what has ended since the last answer."""
-        return self._request("queue", {"do": "look", "heard": self._heard})
+        return self._request("queue", {"do": "poll", "heard": self._heard})
 
-    def parse_queue(self, ran: Ran) -> Listing:
+    def parse_queue(self, ran: CommandResult) -> QueryResult:
         """Read the answer, and note that it was heard."""
-        listing, number = read_look(ran)
+        result, number = read_poll(ran)
         if number:
             self._heard = number
-        return listing
+        return result
 
     # -- ending -------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class DrmaaDialect(Dialect):
         asked = {"do": "kill_named", "name": name, "bare": self.family.name == "sge"}
         return self._request("kill", asked)
 
-    def parse_kill(self, ran: Ran) -> Unkilled | None:
+    def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it."""
         return read_kill(ran)
 
@@ -182,23 +182,23 @@ class Drmaa(CommandLine):
         self._private = state_dir is None
         top = os.path.abspath(state_dir or tempfile.mkdtemp(prefix=".drmaa-", dir=os.getcwd()))
         self._directory = os.path.join(top, DIRECTORY)
-        self._line = Line(library, own, self._directory, drop=_dropped)
+        self._client = Client(library, own, self._directory, drop=_dropped)
         try:
-            self._line.start()
-            family = family_of(" ".join(self._line.about.values()))
+            self._client.start()
+            family = family_of(" ".join(self._client.about.values()))
             if family.name == "sge":  # its requests in a working directory: the process is in /
                 common = sge_defaults.common({**os.environ, **library.env})
                 requests = default_files.read(sge_defaults.paths(common, sge_defaults.REQUESTS)[:2])
                 sge_defaults.require_harmless(requests, (), drmaa=True)
         except BaseException:
-            self._line.close()
+            self._client.close()
             self._drop_private()
             raise
         slurm = slurm or SlurmSettings()
         if family.name == "slurm":
             slurm = slurm_defaults.with_wishes(slurm, os.environ)
         dialect = DrmaaDialect(own, family, sge or SgeSettings(), slurm)
-        super().__init__(dialect, pace, timeouts, self._line, clock)
+        super().__init__(dialect, pace, timeouts, self._client, clock)
         if family.name == "slurm":
             self.tell_wishes(*slurm_defaults.wishes(slurm, os.environ))
 
@@ -209,7 +209,7 @@ class Drmaa(CommandLine):
             site.make(DrmaaSettings, section, "worker"),
             site.make(SgeSettings, "sge"),
             site.make(SlurmSettings, "slurm"),
-            *habits_of(site),
+            *pacing_of(site),
             state_dir=caller.state_dir,
         )
 
@@ -218,7 +218,7 @@ class Drmaa(CommandLine):
         try:
             super().close()
         finally:
-            self._line.close()
+            self._client.close()
             self._drop_private()
 
     def _drop_private(self) -> None:

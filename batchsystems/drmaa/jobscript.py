@@ -19,7 +19,7 @@ from batchsystems.sge.tables import AWKWARD, KILL_NOTED, NODE_S_OWN, NOT_INHERIT
 NO_NUMBER = 70
 """With this it ends where nothing tells a task which one it is."""
 
-BROKER_S_OWN = ("GLIBC_TUNABLES", "LD_PRELOAD")
+SERVER_S_OWN = ("GLIBC_TUNABLES", "LD_PRELOAD")
 """What the library was loaded with: some libraries hand the environment on to jobs."""
 
 
@@ -41,7 +41,7 @@ def job_script(
         lines.append(f"exec >>{quoted} 2>&1")
     if request.size is not None:
         lines += _number(request.first, variables)
-    absent = [*NOT_INHERITED, *BROKER_S_OWN]
+    absent = [*NOT_INHERITED, *SERVER_S_OWN]
     lines += [f"unset {name}" for name in absent if name not in request.env]
     through_env = [shlex.quote(word) for word in given_words(request)]
     for name, value in request.env.items():

@@ -12,83 +12,93 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from batchsystems.commandline.dialect import Kind, Listing, Phase, Sighting, Taken, Turned, Unkilled
+from batchsystems.commandline.dialect import (
+    Observation,
+    Phase,
+    QueryResult,
+    Rejected,
+    Rejection,
+    Submitted,
+    Unkilled,
+)
 from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.drmaa.session.job_info import ON_ERROR
 from batchsystems.drmaa.session.journal import submission_of
 from batchsystems.drmaa.tables import DENIALS, ERRORS, LATER, PHASES, UNREACHED
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 ENFORCED = (signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2)
 """By these a cluster ends what exceeds a limit."""
 
 
-def read_submission(ran: Ran) -> Taken | Turned:
+def read_submission(ran: CommandResult) -> Submitted | Rejected:
     """Read the answer to a submission; of an array the id without its tasks."""
     if not ran.whole:
-        return Turned(Kind.UNKNOWN, ran.words())
+        return Rejected(Rejection.UNKNOWN, ran.words())
     if ran.status == 0:
         try:
             (key,) = json.loads(ran.stdout)["keys"]
         except (ValueError, KeyError, TypeError):
-            return Turned(Kind.UNKNOWN, "its answer cannot be read")
-        return Taken(submission_of(key))
+            return Rejected(Rejection.UNKNOWN, "its answer cannot be read")
+        return Submitted(submission_of(key))
     words = re.sub(r"^code \d+: ", "", ran.words())
-    kind = ERRORS.get(ran.stdout, Kind.STRANGE)
-    if kind is Kind.STRANGE and (LATER.search(words) or re.search("time[d-]? ?out|failure", words)):
-        kind = Kind.UNKNOWN
+    kind = ERRORS.get(ran.stdout, Rejection.STRANGE)
+    if kind is Rejection.STRANGE and (
+        LATER.search(words) or re.search("time[d-]? ?out|failure", words)
+    ):
+        kind = Rejection.UNKNOWN
     if ran.stdout == "DrmCommunicationException" and UNREACHED.search(words):
-        kind = Kind.OUTAGE
-    if kind is Kind.PERMANENT and ran.stdout == "DeniedByDrmException":
+        kind = Rejection.OUTAGE
+    if kind is Rejection.PERMANENT and ran.stdout == "DeniedByDrmException":
         for pattern, denial, fix in DENIALS:
             if re.search(pattern, words):
-                return Turned(denial, f"{words}: {fix}" if fix else words)
+                return Rejected(denial, f"{words}: {fix}" if fix else words)
         if LATER.search(words):
-            return Turned(Kind.OUTAGE, words)
-    return Turned(kind, words)
+            return Rejected(Rejection.OUTAGE, words)
+    return Rejected(kind, words)
 
 
-def read_kill(ran: Ran) -> Unkilled | None:
+def read_kill(ran: CommandResult) -> Unkilled | None:
     """Read what came of a kill."""
     if ran.whole and ran.status == 0:
         return None
-    refused = ran.whole and ERRORS.get(ran.stdout) is Kind.PERMANENT
+    refused = ran.whole and ERRORS.get(ran.stdout) is Rejection.PERMANENT
     return Unkilled(re.sub(r"^code \d+: ", "", ran.words()), refused)
 
 
-def read_look(ran: Ran) -> tuple[Listing, int]:
+def read_poll(ran: CommandResult) -> tuple[QueryResult, int]:
     """Read where all jobs are, and the number of the answer.
 
     Of a job of which it says what cannot be read nothing was learnt; the number is then 0, so
     that what it says of ends is said again.
     """
     if not ran.whole or ran.status != 0:
-        return Listing(why=re.sub(r"^code \d+: ", "", ran.words())), 0
+        return QueryResult(why=re.sub(r"^code \d+: ", "", ran.words())), 0
     try:
         said = json.loads(ran.stdout)
         jobs, number = list(said["jobs"]), int(said["number"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        return Listing(why=f"its answer cannot be read: {error!r}"), 0
-    sightings: list[Sighting] = []
+        return QueryResult(why=f"its answer cannot be read: {error!r}"), 0
+    observations: list[Observation] = []
     broken: set[str] = set()
     for job in jobs:
         try:
-            sightings.append(_sighting(job))
+            observations.append(_observation(job))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             marks = job if isinstance(job, Mapping) else {}
             broken.update(str(marks.get(mark, "")) for mark in ("key", "name"))
-    return Listing(sightings, complete=True, broken=broken), 0 if broken else number
+    return QueryResult(observations, complete=True, broken=broken), 0 if broken else number
 
 
-def _sighting(job: Mapping[str, Any]) -> Sighting:
+def _observation(job: Mapping[str, Any]) -> Observation:
     key, name, word, at = str(job["key"]), str(job["name"]), str(job["state"]), float(job["at"])
     if "end" in job:
         end = read_end(job["end"])
-        return Sighting(key, name, Phase.ENDED, str(job["end"]["how"]), submitted=at, end=end)
+        return Observation(key, name, Phase.ENDED, str(job["end"]["how"]), submitted=at, end=end)
     phase = PHASES.get(word, Phase.UNKNOWN) if word else Phase.WAITING
     why = "" if phase is Phase.RUNNING or word == "queued_active" else word
-    return Sighting(key, name, phase, word, why, submitted=at, started=job.get("started"))
+    return Observation(key, name, phase, word, why, submitted=at, started=job.get("started"))
 
 
 # ---- ends ------------------------------------------------------------------------------------

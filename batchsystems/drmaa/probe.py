@@ -19,7 +19,7 @@ from batchsystems.errors import BatchSystemError, Unobtainable
 from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge.probe import SgeProbe
 from batchsystems.site.writing import write_value
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 ASK = f"import sys; sys.path.insert(0, {HOME!r}); from batchsystems.drmaa.probe import tell; tell()"
 
@@ -28,17 +28,17 @@ def tell() -> None:
     """Print what the library of this machine says of itself; fail with the reason."""
     import tempfile
 
-    from batchsystems.drmaa.session.client import Line as Way
+    from batchsystems.drmaa.session.client import Client
 
     try:
         library = find(DrmaaSettings(), os.environ)
         with tempfile.TemporaryDirectory() as directory:
-            way = Way(library, DrmaaSettings(), directory)
+            client = Client(library, DrmaaSettings(), directory)
             try:
-                way.start()
-                told = {"path": library.path, "env": library.env, "about": way.about}
+                client.start()
+                told = {"path": library.path, "env": library.env, "about": client.about}
             finally:
-                way.close()
+                client.close()
     except BatchSystemError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
@@ -58,7 +58,7 @@ class DrmaaProbe(Probe):
             **SgeProbe().questions(user),
         }
 
-    def draft(self, answers: Mapping[str, Ran]) -> Draft:
+    def draft(self, answers: Mapping[str, CommandResult]) -> Draft:
         """Return the draft. Raises Unobtainable if there is no library that can be loaded."""
         said = answers["library"]
         if not said.whole or said.status != 0:

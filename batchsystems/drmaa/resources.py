@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 
-from batchsystems.commandline.dialect import Check, Limits, Request
+from batchsystems.commandline.dialect import Limits, Request, Validation
 from batchsystems.drmaa.tables import AMOUNT, DrmaaSettings, Family
 from batchsystems.interface import Resources
 from batchsystems.sge import resources as sge_resources
@@ -29,7 +29,7 @@ def native_specification(
     """Return the native specification of a submission: words, none of which needs quotes."""
     words: list[str] = []
     if family.name == "sge":
-        checks = sge.check and request.check is not Check.OFF
+        checks = sge.check and request.check is not Validation.OFF
         words = ["-r", "n", "-w", "e" if checks else "n"]
         words += sge_resources.asking(sge, request, limits, sge.pe or "smp")
         words += sge.directives

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from batchsystems.commandline.dialect import Kind, Phase
+from batchsystems.commandline.dialect import Phase, Rejection
 from batchsystems.errors import BatchSystemError
 
 SHELL = "/bin/sh"
@@ -114,19 +114,19 @@ REMEDIES: tuple[tuple[str, str], ...] = (
 OUTAGE, BEFORE = "outage", "before"
 """Classes of errors besides those of the library: it cannot be spoken to; nothing was asked yet."""
 
-ERRORS: dict[str, Kind] = {
-    BEFORE: Kind.OUTAGE,
-    "TryLaterException": Kind.CROWDED,
-    "DrmCommunicationException": Kind.UNKNOWN,
-    "DeniedByDrmException": Kind.PERMANENT,
-    "AuthorizationException": Kind.PERMANENT,
-    "InvalidArgumentException": Kind.PERMANENT,
-    "InvalidAttributeFormatException": Kind.PERMANENT,
-    "InvalidAttributeValueException": Kind.PERMANENT,
-    "ConflictingAttributeValuesException": Kind.PERMANENT,
-    "UnsupportedAttributeException": Kind.PERMANENT,
-    "InvalidJobTemplateException": Kind.PERMANENT,
-    "NoActiveSessionException": Kind.OUTAGE,
+ERRORS: dict[str, Rejection] = {
+    BEFORE: Rejection.OUTAGE,
+    "TryLaterException": Rejection.CROWDED,
+    "DrmCommunicationException": Rejection.UNKNOWN,
+    "DeniedByDrmException": Rejection.PERMANENT,
+    "AuthorizationException": Rejection.PERMANENT,
+    "InvalidArgumentException": Rejection.PERMANENT,
+    "InvalidAttributeFormatException": Rejection.PERMANENT,
+    "InvalidAttributeValueException": Rejection.PERMANENT,
+    "ConflictingAttributeValuesException": Rejection.PERMANENT,
+    "UnsupportedAttributeException": Rejection.PERMANENT,
+    "InvalidJobTemplateException": Rejection.PERMANENT,
+    "NoActiveSessionException": Rejection.OUTAGE,
 }
 """What an error means for a submission; of any other it is not known whether it was accepted."""
 
@@ -143,22 +143,26 @@ UNREACHED = re.compile(r"unable to contact|Connection refused|No route to host",
 LOWER = "lower what it asks for, or name another queue"
 ASK = "ask the administrators of this cluster"
 
-DENIALS: tuple[tuple[str, Kind, str], ...] = (
-    (r"only \d+ jobs are allowed", Kind.CROWDED, ""),
-    (r"more than \d+ tasks", Kind.SIZE, ""),
+DENIALS: tuple[tuple[str, Rejection, str], ...] = (
+    (r"only \d+ jobs are allowed", Rejection.CROWDED, ""),
+    (r"more than \d+ tasks", Rejection.SIZE, ""),
     (
         r"no suitable queues",
-        Kind.PERMANENT,
+        Rejection.PERMANENT,
         f"no queue could run it as things are: {LOWER}; `qsub -w v` with the same request tells "
         "which resource is short; sge.check = false has it wait instead",
     ),
-    (r"can't resolve hostname", Kind.NODES, "name hosts that there are"),
-    (r"unknown queue", Kind.PERMANENT, "name a queue that there is: qconf -sql lists them"),
-    (r"parallel environment .* does not exist", Kind.PERMANENT, "name one: qconf -spl lists them"),
-    (r"unknown resource", Kind.PERMANENT, "name one that there is: qconf -sc lists them"),
-    (r"is not a \w+ value", Kind.PERMANENT, "mend the value"),
-    (r"not a submit host", Kind.PERMANENT, f"submit from another host, or {ASK}"),
-    (r"[Pp]roject|access|permission", Kind.PERMANENT, ASK),
-    (r"invalid option|[Uu]nknown option", Kind.PERMANENT, "mend the native specification"),
+    (r"can't resolve hostname", Rejection.NODES, "name hosts that there are"),
+    (r"unknown queue", Rejection.PERMANENT, "name a queue that there is: qconf -sql lists them"),
+    (
+        r"parallel environment .* does not exist",
+        Rejection.PERMANENT,
+        "name one: qconf -spl lists them",
+    ),
+    (r"unknown resource", Rejection.PERMANENT, "name one that there is: qconf -sc lists them"),
+    (r"is not a \w+ value", Rejection.PERMANENT, "mend the value"),
+    (r"not a submit host", Rejection.PERMANENT, f"submit from another host, or {ASK}"),
+    (r"[Pp]roject|access|permission", Rejection.PERMANENT, ASK),
+    (r"invalid option|[Uu]nknown option", Rejection.PERMANENT, "mend the native specification"),
 )
 """Read from the top: what a denial says, and what to do; of any other the words have to do."""

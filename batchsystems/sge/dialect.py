@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
-from batchsystems.commandline.adapter import Clock, CommandLine, habits_of
+from batchsystems.commandline.adapter import Clock, CommandLine, pacing_of
 from batchsystems.commandline.dialect import (
     LITTLE,
-    Check,
     Dialect,
     Limits,
-    Listing,
+    Observation,
+    QueryResult,
     RecordKey,
+    Rejected,
     Request,
-    Sighting,
-    Taken,
-    Turned,
+    Submitted,
     Unkilled,
+    Validation,
 )
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
@@ -56,12 +56,12 @@ from batchsystems.sge.tables import (
     SgeSettings,
 )
 from batchsystems.site import Site
-from batchsystems.transport.local import Command, Private, Ran, Transport
+from batchsystems.transport.local import Command, CommandResult, Private, Transport
 
 MOST_ENVIRONMENTS = 16
 """So many parallel environments are looked at, to find one for jobs of several cpus."""
 
-CHECKS = {Check.ON: "e", Check.WHY: "v", Check.OFF: "n"}
+CHECKS = {Validation.ON: "e", Validation.WHY: "v", Validation.OFF: "n"}
 
 
 class SgeDialect(Dialect):
@@ -160,7 +160,7 @@ class SgeDialect(Dialect):
         text = "\n".join([*lines, ""])
         return "\n".join([*head, *private_lines(path, index), ""]), Private(path, text, otherwise)
 
-    def parse_submit(self, ran: Ran) -> Taken | Turned:
+    def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         """Read qsub's answer."""
         return read_submission(ran)
 
@@ -170,7 +170,7 @@ class SgeDialect(Dialect):
         """Return the qstat that shows all jobs of this user; none of them has ended."""
         return Command("queue", ("qstat", "-xml", "-u", "$user", "-s", "prs"))
 
-    def parse_queue(self, ran: Ran) -> Listing:
+    def parse_queue(self, ran: CommandResult) -> QueryResult:
         """Read qstat's answer."""
         return read_queue(ran)
 
@@ -185,7 +185,7 @@ class SgeDialect(Dialect):
         """Read whose record it is."""
         return record_key(line)
 
-    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
+    def parse_records(self, lines: Sequence[str]) -> list[Observation]:
         """Read records; accounting counts memory as h_vmem does, and as nothing else."""
         return read_records(lines, any(name.endswith("vmem") for name in self.settings.memory))
 
@@ -202,7 +202,7 @@ class SgeDialect(Dialect):
             Command("queue", ("qalter", "-w", "v", *natives)),
         )
 
-    def parse_reasons(self, command: Command, ran: Ran) -> Mapping[str, str]:
+    def parse_reasons(self, command: Command, ran: CommandResult) -> Mapping[str, str]:
         """Read the answer of either."""
         return read_details(ran) if command.argv[0] == "qstat" else read_checks(ran)
 
@@ -222,12 +222,12 @@ class SgeDialect(Dialect):
                 asks += [("qconf", "-sp", name) for name in names]
         return tuple(Command("discover", argv) for argv in asks)
 
-    def census(self, limits: Limits, user: str) -> tuple[Command, ...]:
+    def capacity(self, limits: Limits, user: str) -> tuple[Command, ...]:
         """Return what asks for the queues' slots, and for quotas."""
         self._user = user
         return tuple(Command("discover", argv) for argv in capacity.QUESTIONS)
 
-    def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
+    def parse_limits(self, command: Command, ran: CommandResult, limits: Limits) -> Limits:
         """Read qconf or qstat; what cannot be read is not known."""
         if not ran.whole or ran.status != 0:
             return limits
@@ -280,7 +280,7 @@ class SgeDialect(Dialect):
         """Return the qdel for the submission of that name, which is unique."""
         return Command("kill", ("qdel", name))
 
-    def parse_kill(self, ran: Ran) -> Unkilled | None:
+    def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it; the exit status says nothing about single jobs."""
         return read_kill(ran)
 
@@ -327,7 +327,7 @@ class Sge(CommandLine):
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
         """Make one by the table [sge], and by those that are for every scheduler."""
-        return cls(site.make(SgeSettings, section, "worker"), *habits_of(site))
+        return cls(site.make(SgeSettings, section, "worker"), *pacing_of(site))
 
 
 def _spans(numbers: Sequence[int]) -> list[str]:

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from batchsystems.commandline.dialect import (
-    Kind,
-    Listing,
+    Observation,
     Phase,
+    QueryResult,
     RecordKey,
-    Sighting,
-    Taken,
-    Turned,
+    Rejected,
+    Rejection,
+    Submitted,
     Unkilled,
 )
 from batchsystems.interface import JobEnd, Reason
@@ -40,7 +40,7 @@ from batchsystems.sge.tables import (
     UNANSWERED,
     UNJUDGED,
 )
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 NATIVE = re.compile(r"(\d{1,12})(?:\.([1-9]\d{0,8}))?")
 _MOST_TASKS = 10**6
@@ -49,37 +49,37 @@ _MOST_TASKS = 10**6
 # ---- submissions -----------------------------------------------------------------------------
 
 
-def read_submission(ran: Ran) -> Taken | Turned:
+def read_submission(ran: CommandResult) -> Submitted | Rejected:
     """Read qsub's answer: one line that is an id, and exit status 0; or a check's judgement."""
     if not ran.started:
-        return Turned(Kind.OUTAGE, ran.words())
+        return Rejected(Rejection.OUTAGE, ran.words())
     lines = re.findall(r"^(\d{1,12})(?:\.\d+-\d+:\d+)?\n", ran.stdout, re.M)
     if ran.whole and ran.status == 0 and len(lines) == 1:
-        return Taken(lines[0])
+        return Submitted(lines[0])
     if not ran.whole or (ran.status or 0) < 0:
-        return Turned(Kind.UNKNOWN, ran.words())
+        return Rejected(Rejection.UNKNOWN, ran.words())
     if lines or ran.status == 0:
         found = not lines and re.search(r"^verification: found", ran.stdout, re.M)
-        return Turned(Kind.UNCHECKED if found else Kind.STRANGE, ran.words())
+        return Rejected(Rejection.UNCHECKED if found else Rejection.STRANGE, ran.words())
     judged = _judgement(ran.stderr)
     if judged is not None:
         return judged
     for pattern, kind, fix in REFUSALS:
         if re.search(pattern, ran.stderr, re.M):
-            later = kind in (Kind.PERMANENT, Kind.REFUSED) and ran.status == LATER_STATUS
+            later = kind in (Rejection.PERMANENT, Rejection.REFUSED) and ran.status == LATER_STATUS
             words = f"{ran.words()}: {fix}" if fix and not later else ran.words()
-            return Turned(Kind.CROWDED if later else kind, words)
-    return Turned(Kind.STRANGE, ran.words())
+            return Rejected(Rejection.CROWDED if later else kind, words)
+    return Rejected(Rejection.STRANGE, ran.words())
 
 
-def _judgement(text: str) -> Turned | None:
+def _judgement(text: str) -> Rejected | None:
     """Read what `-w v` says of a submission, None if it says nothing."""
     if not re.search(r"^verification: no suitable queues$", text, re.M):
         return None
     reasons = re.findall(r"^(?:Unable to run job: )?Job \d+ (.+)$", text, re.M)
     if not reasons or all(UNJUDGED in reason for reason in reasons):
-        return Turned(Kind.UNCHECKED, "its check cannot judge what is asked for")
-    return Turned(Kind.PERMANENT, f"{NEVER}: {_some(reasons)}: {LOWER}")
+        return Rejected(Rejection.UNCHECKED, "its check cannot judge what is asked for")
+    return Rejected(Rejection.PERMANENT, f"{NEVER}: {_some(reasons)}: {LOWER}")
 
 
 def _some(reasons: Sequence[str]) -> str:
@@ -89,7 +89,7 @@ def _some(reasons: Sequence[str]) -> str:
     return "; ".join(unique[:3]) + more
 
 
-def read_kill(ran: Ran) -> Unkilled | None:
+def read_kill(ran: CommandResult) -> Unkilled | None:
     """Read qdel's answer: a line for each job or task; its exit status is of the last."""
     said = f"{ran.stdout}\n{ran.stderr}".splitlines()
     if not ran.whole or any(UNANSWERED.search(line) for line in said):
@@ -107,29 +107,29 @@ def read_kill(ran: Ran) -> Unkilled | None:
 # ---- the queue -------------------------------------------------------------------------------
 
 
-def read_queue(ran: Ran) -> Listing:
+def read_queue(ran: CommandResult) -> QueryResult:
     """Read `qstat -xml`; what is not a whole document of jobs is no complete answer.
 
     An entry that cannot be read hides the job whose it may be, and no other.
     """
     if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
-        return Listing(why=ran.words())
+        return QueryResult(why=ran.words())
     if re.search(r"<!(DOCTYPE|ENTITY)", ran.stdout):
-        return Listing(why="qstat's answer is none of its own")
+        return QueryResult(why="qstat's answer is none of its own")
     entries = _entries(_UNPRINTABLE.sub("\ufffd", ran.stdout))
     if isinstance(entries, str):
-        return Listing(why=f"qstat's answer is {entries}")
-    sightings: list[Sighting] = []
+        return QueryResult(why=f"qstat's answer is {entries}")
+    observations: list[Observation] = []
     broken: set[str] = set()
     for entry in entries:
         found = _entry(entry) if isinstance(entry, ET.Element) else None
         if found is not None:
-            sightings += found
+            observations += found
         elif isinstance(entry, str):  # not even its marks can be relied on
             broken.update(re.findall(r"[^\s<>]+", entry))
         else:
             broken.update((each.text or "").strip() for each in entry if each.tag in _MARKS)
-    return Listing(sightings, complete=True, broken=broken)
+    return QueryResult(observations, complete=True, broken=broken)
 
 
 _MARKS = ("JB_job_number", "JB_name")
@@ -167,7 +167,7 @@ def _piece(text: str) -> ET.Element | str:
         return text
 
 
-def _entry(entry: ET.Element) -> list[Sighting] | None:
+def _entry(entry: ET.Element) -> list[Observation] | None:
     """Read one job, one running task, or some waiting tasks of an array."""
     cells = {child.tag: child.text or "" for child in entry}
     number, name, word = (cells.get(tag, "") for tag in ("JB_job_number", "JB_name", "state"))
@@ -182,7 +182,7 @@ def _entry(entry: ET.Element) -> list[Sighting] | None:
     node = cells.get("queue_name", "").partition("@")[2]
     phase, why = _phase(word)
     return [
-        Sighting(
+        Observation(
             number if task is None else f"{number}.{task}",
             name,
             phase,
@@ -273,7 +273,7 @@ def is_damaged(line: str) -> bool:
     return cut(line) is None
 
 
-def read_records(lines: Sequence[str], virtual: bool) -> list[Sighting]:
+def read_records(lines: Sequence[str], virtual: bool) -> list[Observation]:
     """Read what accounting says of jobs that have left the queue, of each the last word.
 
     virtual: whether memory is counted as accounting does: address space, not what is resident.
@@ -286,14 +286,14 @@ def read_records(lines: Sequence[str], virtual: bool) -> list[Sighting]:
     return [_verdict(records, virtual) for records in runs.values()]
 
 
-def _verdict(records: Sequence[_Record], virtual: bool) -> Sighting:
+def _verdict(records: Sequence[_Record], virtual: bool) -> Observation:
     """Judge a job by its last record; by the one before if the last is of a mere rerun."""
     last = records[-1]
     if last.failed == 0 and last.status == RERUN_STATUS:
         last = next((each for each in records if each.failed in RERUN), last)
     submitted = max(each.submitted for each in records)
     word = f"failed {last.failed}, exit status {last.status}"
-    return Sighting(
+    return Observation(
         last.native,
         last.name,
         Phase.ENDED,
@@ -414,7 +414,7 @@ def _time(text: str) -> float | None:
 # ---- reasons for waiting ---------------------------------------------------------------------
 
 
-def read_details(ran: Ran) -> Mapping[str, str]:
+def read_details(ran: CommandResult) -> Mapping[str, str]:
     """Read `qstat -j`: what is said of why each job waits, or what put it into error."""
     found: dict[str, str] = {}
     for section in re.split(r"^=+\n", ran.stdout if ran.whole else "", flags=re.M):
@@ -443,7 +443,7 @@ def _generality(reason: str) -> bool:
     return re.search(r"^queue instance|^All queues dropped", reason) is not None
 
 
-def read_checks(ran: Ran) -> Mapping[str, str]:
+def read_checks(ran: CommandResult) -> Mapping[str, str]:
     """Read `qalter -w v`: the jobs that no queue could ever run, even if all were idle."""
     reasons: dict[str, list[str]] = {}
     said = f"{ran.stdout}\n{ran.stderr}" if ran.whole else ""

@@ -15,7 +15,7 @@ from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import RESOURCE
 from batchsystems.site.writing import write_value
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 MEMORY = ("h_vmem", "m_mem_free", "mem_free", "virtual_free")
 """Resources by which memory is asked for, the usual ones first."""
@@ -52,7 +52,7 @@ class SgeProbe(Probe):
             "projects": ("qconf", "-sprjl"),
         }
 
-    def draft(self, answers: Mapping[str, Ran]) -> Draft:
+    def draft(self, answers: Mapping[str, CommandResult]) -> Draft:
         """Return the draft. Raises Unobtainable if not even the configuration was told."""
         config = answers["config"]
         if not _said(config):
@@ -76,11 +76,11 @@ class SgeProbe(Probe):
         return Draft("sge", f"the cell of {version}", tuple(tables), unknown=unknown)
 
 
-def _said(ran: Ran) -> str:
+def _said(ran: CommandResult) -> str:
     return ran.stdout if ran.whole and ran.status == 0 else ""
 
 
-def _names(ran: Ran) -> list[str]:
+def _names(ran: CommandResult) -> list[str]:
     return [line for line in _said(ran).splitlines() if re.fullmatch(r"[\w.@-]+", line)]
 
 
@@ -95,7 +95,9 @@ def _resources(text: str) -> dict[str, Resource]:
 
 
 def _keys(
-    answers: Mapping[str, Ran], settings: Mapping[str, str], resources: Mapping[str, Resource]
+    answers: Mapping[str, CommandResult],
+    settings: Mapping[str, str],
+    resources: Mapping[str, Resource],
 ) -> Iterator[Line]:
     yield from _memory(resources)
     environments = _names(answers["environments"])

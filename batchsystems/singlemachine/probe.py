@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from batchsystems.probe import Draft, Line, Probe, Table
 from batchsystems.singlemachine.machine import read_machine
 from batchsystems.site.writing import write_size
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 
 class SingleMachineProbe(Probe):
     """Asks nobody: all is read from this machine."""
 
-    def draft(self, answers: Mapping[str, Ran]) -> Draft:
+    def draft(self, answers: Mapping[str, CommandResult]) -> Draft:
         """Return what this process may use here; all of it is used if nothing says otherwise."""
         machine = read_machine()
         host, gpus = os.uname().nodename, len(machine.gpus)

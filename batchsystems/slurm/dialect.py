@@ -14,15 +14,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
-from batchsystems.commandline.adapter import Clock, CommandLine, habits_of
+from batchsystems.commandline.adapter import Clock, CommandLine, pacing_of
 from batchsystems.commandline.dialect import (
     LITTLE,
     Dialect,
     Limits,
-    Listing,
+    QueryResult,
+    Rejected,
     Request,
-    Taken,
-    Turned,
+    Submitted,
     Unkilled,
 )
 from batchsystems.commandline.pacing import Pace, Timeouts
@@ -47,7 +47,7 @@ from batchsystems.slurm.parse import (
 from batchsystems.slurm.reasons import meaning, never
 from batchsystems.slurm.resources import asking
 from batchsystems.slurm.tables import SlurmSettings
-from batchsystems.transport.local import Command, Ran, Transport
+from batchsystems.transport.local import Command, CommandResult, Transport
 
 ZONES_S = 26 * 3600.0
 """The clocks of two zones differ by no more."""
@@ -108,7 +108,7 @@ class SlurmDialect(Dialect):
         lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
         return "\n".join([*lines, f"exec {' '.join(words)}", ""])
 
-    def parse_submit(self, ran: Ran) -> Taken | Turned:
+    def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         """Read sbatch's answer."""
         return read_submission(ran)
 
@@ -124,7 +124,7 @@ class SlurmDialect(Dialect):
         only = (f"--name={','.join(names)}",) if names else ()
         return Command("queue", self._argv("squeue", *words, *only))
 
-    def parse_queue(self, ran: Ran) -> Listing:
+    def parse_queue(self, ran: CommandResult) -> QueryResult:
         """Read squeue's answer."""
         return read_queue(ran)
 
@@ -137,12 +137,12 @@ class SlurmDialect(Dialect):
             return None
         start = datetime.fromtimestamp(max(0.0, since - ZONES_S), UTC).strftime("%Y-%m-%dT%H:%M:%S")
         words = ["-X", "-D", "-P", f"--format={HISTORY_FIELDS}", f"--starttime={start}"]
-        ids, called = ",".join(natives), ",".join(names)
+        ids, joined = ",".join(natives), ",".join(names)
         words += [f"--jobs={ids}"] if ids else []
-        words += [f"--name={called}"] if called else []
+        words += [f"--name={joined}"] if joined else []
         return Command("history", self._argv("sacct", *words))
 
-    def parse_history(self, ran: Ran) -> Listing:
+    def parse_history(self, ran: CommandResult) -> QueryResult:
         """Read sacct's answer."""
         return read_history(ran, self._preemptible)
 
@@ -166,12 +166,12 @@ class SlurmDialect(Dialect):
             asks.append(Command("discover", self._argv("scontrol", "show", "config")))
         return tuple(asks)
 
-    def census(self, limits: Limits, user: str) -> tuple[Command, ...]:
+    def capacity(self, limits: Limits, user: str) -> tuple[Command, ...]:
         """Return what asks for the partitions' sizes, and for the user's own limits."""
         asks = capacity.questions(self.settings, user)
         return tuple(Command("discover", self._argv(*argv)) for argv in asks)
 
-    def parse_limits(self, command: Command, ran: Ran, limits: Limits) -> Limits:
+    def parse_limits(self, command: Command, ran: CommandResult, limits: Limits) -> Limits:
         """Read sinfo, scontrol or sacctmgr; what cannot be read is not known."""
         if not ran.whole or ran.status != 0:
             return limits
@@ -205,7 +205,7 @@ class SlurmDialect(Dialect):
         """Return the scancel for this user's submission of that name."""
         return Command("kill", self._argv("scancel", f"--user={self._user}", f"--name={name}"))
 
-    def parse_kill(self, ran: Ran) -> Unkilled | None:
+    def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it; scancel's exit status alone says nothing about single jobs."""
         return read_kill(ran)
 
@@ -265,7 +265,7 @@ class Slurm(CommandLine):
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
         """Make one by the table [slurm], and by those that are for every scheduler."""
-        return cls(site.make(SlurmSettings, section, "worker"), *habits_of(site))
+        return cls(site.make(SlurmSettings, section, "worker"), *pacing_of(site))
 
 
 def _output(path: str | None) -> str:

@@ -13,19 +13,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from batchsystems.commandline.dialect import (
-    Kind,
-    Listing,
+    Observation,
     Phase,
+    QueryResult,
     Queue,
-    Sighting,
-    Taken,
-    Turned,
+    Rejected,
+    Rejection,
+    Submitted,
     Unkilled,
 )
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.slurm.reasons import CLIENT, GONE, POLICY, REFUSALS, UNANSWERED, submitting
 from batchsystems.slurm.tables import ENDS, STATES, STUCK_REASONS
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 QUEUE_FIELDS = (
     ("JobArrayID", 24),
@@ -50,33 +50,38 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 # ---- whole answers ---------------------------------------------------------------------------
 
 
-def read_submission(ran: Ran) -> Taken | Turned:
+def read_submission(ran: CommandResult) -> Submitted | Rejected:
     """Read sbatch's answer: one line that is an id, and exit status 0."""
     if not ran.started:
-        return Turned(Kind.OUTAGE, ran.words())
+        return Rejected(Rejection.OUTAGE, ran.words())
     lines = re.findall(r"^(?:Submitted batch job )?(\d{1,12})(?:;\S*)?\n", ran.stdout, re.M)
     if ran.whole and ran.status == 0 and len(lines) == 1:
-        return Taken(lines[0])
+        return Submitted(lines[0])
     if not ran.whole or (ran.status or 0) < 0:
-        return Turned(Kind.UNKNOWN, ran.words())
+        return Rejected(Rejection.UNKNOWN, ran.words())
     if lines or ran.status == 0:
-        return Turned(Kind.STRANGE, ran.words())
-    return Turned(_refusal(ran.stderr), ran.words())
+        return Rejected(Rejection.STRANGE, ran.words())
+    return Rejected(_refusal(ran.stderr), ran.words())
 
 
-def _refusal(said: str) -> Kind:
+def _refusal(said: str) -> Rejection:
     """Tell what a failure means: by the controller's answer, else by sbatch's own words."""
     answers = re.findall(r"^sbatch: error: Batch job submission failed: (.*)$", said, re.M)
     if not answers:
-        return next((kind for words, kind in CLIENT if re.search(words, said, re.M)), Kind.STRANGE)
+        return next(
+            (kind for words, kind in CLIENT if re.search(words, said, re.M)), Rejection.STRANGE
+        )
     answer = answers[-1]
     if answer.startswith(POLICY):
         reasons = re.findall(r"^sbatch: error: (?:Reason: )?(\w+)$", said, re.M)
-        return next((submitting(each) for each in reasons if submitting(each)), None) or Kind.LIMIT
-    return next((kind for words, kind in REFUSALS if re.search(words, answer)), Kind.REFUSED)
+        return (
+            next((submitting(each) for each in reasons if submitting(each)), None)
+            or Rejection.LIMIT
+        )
+    return next((kind for words, kind in REFUSALS if re.search(words, answer)), Rejection.REFUSED)
 
 
-def read_kill(ran: Ran) -> Unkilled | None:
+def read_kill(ran: CommandResult) -> Unkilled | None:
     """Read scancel's answer: a line for each job that it could not end, and for nothing else.
 
     Its exit status is an error number cut to 8 bits, and 0 for what is not permitted.
@@ -93,17 +98,17 @@ def read_kill(ran: Ran) -> Unkilled | None:
     return None
 
 
-def read_queue(ran: Ran) -> Listing:
+def read_queue(ran: CommandResult) -> QueryResult:
     """Read squeue's answer: complete from its heading to the end of a line."""
     if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
-        return Listing(why=ran.words())
+        return QueryResult(why=ran.words())
     lines = ran.stdout.split("\n")
     for first, line in enumerate(lines):
         for bar in ("|", ""):
             if lines[-1] == "" and _is_heading(_cells(line, bar)):
                 rows = _rows(lines[first + 1 : -1], bar)
                 return _listing(rows, lambda row: _queue_row(_cells(row, bar)))  # noqa: B023
-    return Listing(why="squeue's answer is not whole")
+    return QueryResult(why="squeue's answer is not whole")
 
 
 def _is_heading(cells: list[str] | None) -> bool:
@@ -122,31 +127,31 @@ def _rows(lines: Sequence[str], bar: str) -> Iterator[str]:
         at = end if whole else at + 1
 
 
-def _listing(lines: Iterable[str], read: Callable[[str], list[Sighting] | None]) -> Listing:
+def _listing(lines: Iterable[str], read: Callable[[str], list[Observation] | None]) -> QueryResult:
     """Read each line; what cannot be read hides the job whose row it may be, and no other."""
-    sightings: list[Sighting] = []
+    observations: list[Observation] = []
     broken: set[str] = set()
     for line in lines:
         found, head = read(line), _HEAD.match(line)
         if found is not None:
-            sightings += found
+            observations += found
         elif head is None or not head[2]:
             broken.update({head[1]} if head else ())
             broken.update(w for w in re.findall(r"[^\s|]+", line) if not NATIVE.fullmatch(w))
-    return Listing(sightings, complete=True, broken=broken)
+    return QueryResult(observations, complete=True, broken=broken)
 
 
-def read_history(ran: Ran, preemptible: Collection[str]) -> Listing:
+def read_history(ran: CommandResult, preemptible: Collection[str]) -> QueryResult:
     """Read sacct's answer; of a requeued job the run submitted last comes to count."""
     if re.search(r"accounting storage is disabled", ran.stderr):
-        return Listing(off=True, why="accounting is off")
+        return QueryResult(off=True, why="accounting is off")
     if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
-        return Listing(why=ran.words(), off=not ran.started)
+        return QueryResult(why=ran.words(), off=not ran.started)
     lines, heading = ran.stdout.split("\n"), HISTORY_FIELDS.replace(",", "|")
     if heading not in lines or lines[-1] != "":
-        return Listing(why="sacct's answer is not whole")
+        return QueryResult(why="sacct's answer is not whole")
 
-    def read(line: str) -> list[Sighting] | None:
+    def read(line: str) -> list[Observation] | None:
         return _history_row(_history_cells(line), preemptible)
 
     return _listing(lines[lines.index(heading) + 1 : -1], read)
@@ -168,7 +173,7 @@ _OURS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
 """The names that batch jobs of ours have."""
 
 
-def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Sighting] | None:
+def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Observation] | None:
     if len(cells) != HISTORY_FIELDS.count(",") + 1:
         return None
     native, said, code, submit, elapsed, partition, nodes, name = cells
@@ -192,7 +197,9 @@ def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Sightin
         said = f"cancelled by root in the preemptible partition {partition}"
         end = replace(end, reason=Reason.PREEMPTED, evidence=(*end.evidence, said))
     submitted, phase = _epoch(submit), _phase(word, "")
-    return [Sighting(each, name, phase, word, "", submitted, wall_s, node, end) for each in natives]
+    return [
+        Observation(each, name, phase, word, "", submitted, wall_s, node, end) for each in natives
+    ]
 
 
 # ---- rows and cells --------------------------------------------------------------------------
@@ -218,7 +225,7 @@ def _cells(line: str, bar: str) -> list[str] | None:
     return cells
 
 
-def _queue_row(cells: list[str] | None) -> list[Sighting] | None:
+def _queue_row(cells: list[str] | None) -> list[Observation] | None:
     if cells is None:
         return None
     native, word, code, submit, used, nodes, name, why = cells
@@ -235,7 +242,7 @@ def _queue_row(cells: list[str] | None) -> list[Sighting] | None:
     node = nodes if re.fullmatch(r"[\w.-]+", nodes) else ""
     end = _end(word, pair, node, f"squeue says {word} {pair[0]}:{pair[1]} {why}".strip(), running_s)
     submitted, phase = _epoch(submit), _phase(word, why)
-    return [Sighting(native, name, phase, word, why, submitted, running_s, node, end)]
+    return [Observation(native, name, phase, word, why, submitted, running_s, node, end)]
 
 
 def _phase(word: str, why: str) -> Phase:

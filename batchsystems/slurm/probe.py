@@ -16,7 +16,7 @@ from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.site.writing import write_size, write_time, write_value
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.parse import SHAPES, read_partitions, read_seconds
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 ASSOCIATION = ("account", "user", "partition", "defaultqos", "maxsubmitjobs", "grpsubmitjobs")
 QOS = ("name", "maxsubmitjobsperuser", "maxsubmitjobsperaccount", "grpsubmitjobs")
@@ -71,7 +71,7 @@ class SlurmProbe(Probe):
             "qos": (*manager, "qos", f"format={','.join(QOS)}"),
         }
 
-    def draft(self, answers: Mapping[str, Ran]) -> Draft:
+    def draft(self, answers: Mapping[str, CommandResult]) -> Draft:
         """Return the draft. Raises Unobtainable if not even the configuration was told."""
         config = answers["config"]
         found = read(answers)
@@ -98,7 +98,7 @@ class SlurmProbe(Probe):
 # ---- reading ---------------------------------------------------------------------------------
 
 
-def read(answers: Mapping[str, Ran]) -> Told:
+def read(answers: Mapping[str, CommandResult]) -> Told:
     """Return what the answers say; one that failed says nothing."""
     said = {name: ran.stdout if _good(ran) else "" for name, ran in answers.items()}
     config = dict(re.findall(r"^(\w[\w\[\]]*) *= (.*?) *$", said["config"], re.M))
@@ -113,7 +113,7 @@ def read(answers: Mapping[str, Ran]) -> Told:
     return Told(config, partitions, accounting, accounts, default, kinds, limits)
 
 
-def _good(ran: Ran) -> bool:
+def _good(ran: CommandResult) -> bool:
     return ran.whole and ran.status == 0
 
 

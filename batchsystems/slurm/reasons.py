@@ -9,52 +9,61 @@ from __future__ import annotations
 
 import re
 
-from batchsystems.commandline.dialect import Kind
+from batchsystems.commandline.dialect import Rejection
 
 # ---- submissions -----------------------------------------------------------------------------
 
 POLICY = "Job violates accounting/QOS policy"
 """With this a limit is meant that a line before it names; old versions name none."""
 
-REFUSALS: tuple[tuple[str, Kind], ...] = (
-    (r"timed out|Zero Bytes|\((send|receive|shutdown) failure", Kind.UNKNOWN),
-    (r"Message (send|receive) failure|zero length message|Received message length", Kind.UNKNOWN),
-    (r"Failed to send entire|Header lengths|Unexpected message|missing socket", Kind.UNKNOWN),
-    (r"Insane message|shutdown failure|Broken pipe|reset by peer|endpoint", Kind.UNKNOWN),
-    (r"connect(ion)? failure|Can't find an address|Connection refused|No route", Kind.OUTAGE),
-    (r"[Aa]uthentication|Munge", Kind.OUTAGE),
-    (r"standby mode|configuration (source|file)|Incompatible versions", Kind.OUTAGE),
-    (r"submissions disabled|Unable to connect to database", Kind.OUTAGE),
-    (r"I/O error writing script|Unable to create job record|try again", Kind.CROWDED),
-    (r"temporarily una(ble|vailable)|Too many open files|Cannot allocate", Kind.CROWDED),
-    (r"not available \(inactive or drain\)|partition configuration not available now", Kind.FULL),
-    (r"Partition in DOWN state|Partition is in use|nodes are busy", Kind.FULL),
-    (r"Required node not available|maintenance reservation", Kind.FULL),
-    (r"reservation (is in use|not usable now)|breached requested QOS usage", Kind.FULL),
-    (r"Invalid node name", Kind.NODES),
-    (r"Invalid job array", Kind.SIZE),
-    (r"Invalid (user|group) id|not found on host", Kind.REFUSED),
-    (r"^(Invalid|Duplicate|Requested|Requires|Multiple|Only|No partition|Cannot)", Kind.PERMANENT),
-    (r"(specification|option) (is )?invalid|specification (needs|required)", Kind.PERMANENT),
-    (r"not (permitted|supported|available|consistent)|denied|unsupported", Kind.PERMANENT),
-    (r"[Mm]ore \w+ (requested )?than|cannot be satisfied|too long|is missing", Kind.PERMANENT),
-    (r"not specified|required, but not|execution impossible|limit exceeded", Kind.PERMANENT),
-    (r"dependency|Burst Buffer|not configured|nodes not in this partition", Kind.PERMANENT),
+REFUSALS: tuple[tuple[str, Rejection], ...] = (
+    (r"timed out|Zero Bytes|\((send|receive|shutdown) failure", Rejection.UNKNOWN),
+    (
+        r"Message (send|receive) failure|zero length message|Received message length",
+        Rejection.UNKNOWN,
+    ),
+    (r"Failed to send entire|Header lengths|Unexpected message|missing socket", Rejection.UNKNOWN),
+    (r"Insane message|shutdown failure|Broken pipe|reset by peer|endpoint", Rejection.UNKNOWN),
+    (r"connect(ion)? failure|Can't find an address|Connection refused|No route", Rejection.OUTAGE),
+    (r"[Aa]uthentication|Munge", Rejection.OUTAGE),
+    (r"standby mode|configuration (source|file)|Incompatible versions", Rejection.OUTAGE),
+    (r"submissions disabled|Unable to connect to database", Rejection.OUTAGE),
+    (r"I/O error writing script|Unable to create job record|try again", Rejection.CROWDED),
+    (r"temporarily una(ble|vailable)|Too many open files|Cannot allocate", Rejection.CROWDED),
+    (
+        r"not available \(inactive or drain\)|partition configuration not available now",
+        Rejection.FULL,
+    ),
+    (r"Partition in DOWN state|Partition is in use|nodes are busy", Rejection.FULL),
+    (r"Required node not available|maintenance reservation", Rejection.FULL),
+    (r"reservation (is in use|not usable now)|breached requested QOS usage", Rejection.FULL),
+    (r"Invalid node name", Rejection.NODES),
+    (r"Invalid job array", Rejection.SIZE),
+    (r"Invalid (user|group) id|not found on host", Rejection.REFUSED),
+    (
+        r"^(Invalid|Duplicate|Requested|Requires|Multiple|Only|No partition|Cannot)",
+        Rejection.PERMANENT,
+    ),
+    (r"(specification|option) (is )?invalid|specification (needs|required)", Rejection.PERMANENT),
+    (r"not (permitted|supported|available|consistent)|denied|unsupported", Rejection.PERMANENT),
+    (r"[Mm]ore \w+ (requested )?than|cannot be satisfied|too long|is missing", Rejection.PERMANENT),
+    (r"not specified|required, but not|execution impossible|limit exceeded", Rejection.PERMANENT),
+    (r"dependency|Burst Buffer|not configured|nodes not in this partition", Rejection.PERMANENT),
 )
 """The controller's answer, read from the top. What matches none is a refusal nonetheless: a
 plugin's `Unspecified error`, or a version's that is newer than this table."""
 
-CLIENT: tuple[tuple[str, Kind], ...] = (
-    (r"timed? ?out|Zero Bytes|(send|receive|shutdown) failure", Kind.UNKNOWN),
-    (r"Connection (refused|reset|closed)|No route to host|resolve hostname", Kind.UNKNOWN),
-    (r"\(connect failure\)|Munge encode failed|authentication error", Kind.OUTAGE),
-    (r"configuration (source|file)|in standby mode|resolve_ctls_from_dns", Kind.OUTAGE),
-    (r"temporarily una(ble|vailable)|fork|Cannot allocate", Kind.CROWDED),
-    (r"sbatch: (unrecognized|invalid) option|option .* requires an argument", Kind.PERMANENT),
-    (r"option .* (doesn't allow an argument|is ambiguous)", Kind.PERMANENT),
-    (r"sbatch: error: ([Ii]nvalid|Batch script|Unable to open)", Kind.PERMANENT),
-    (r"This does not look like a batch script|cli_filter plugin", Kind.PERMANENT),
-    (r"^sbatch: (error|fatal): ", Kind.REFUSED),
+CLIENT: tuple[tuple[str, Rejection], ...] = (
+    (r"timed? ?out|Zero Bytes|(send|receive|shutdown) failure", Rejection.UNKNOWN),
+    (r"Connection (refused|reset|closed)|No route to host|resolve hostname", Rejection.UNKNOWN),
+    (r"\(connect failure\)|Munge encode failed|authentication error", Rejection.OUTAGE),
+    (r"configuration (source|file)|in standby mode|resolve_ctls_from_dns", Rejection.OUTAGE),
+    (r"temporarily una(ble|vailable)|fork|Cannot allocate", Rejection.CROWDED),
+    (r"sbatch: (unrecognized|invalid) option|option .* requires an argument", Rejection.PERMANENT),
+    (r"option .* (doesn't allow an argument|is ambiguous)", Rejection.PERMANENT),
+    (r"sbatch: error: ([Ii]nvalid|Batch script|Unable to open)", Rejection.PERMANENT),
+    (r"This does not look like a batch script|cli_filter plugin", Rejection.PERMANENT),
+    (r"^sbatch: (error|fatal): ", Rejection.REFUSED),
 )
 """What sbatch says when it has not asked the controller; words of others, as of a wrapper, are
 in no table: the wrapper may have submitted the job."""
@@ -77,7 +86,7 @@ GONE = re.compile(
 LIMIT_NAME = re.compile(r"(QOS|Assoc|Max|AccountingPolicy)\w*")
 
 
-def submitting(reason: str) -> Kind | None:
+def submitting(reason: str) -> Rejection | None:
     """Tell what the limit means by which a submission was refused; None if it is no limit.
 
     Compared with a limit is then what the job alone asks for, so that no waiting helps; only
@@ -86,9 +95,9 @@ def submitting(reason: str) -> Kind | None:
     if not LIMIT_NAME.fullmatch(reason):
         return None
     if re.search("Submit|Jobs(Limit|Per)|(QOS|Association)JobLimit|Threshold", reason):
-        return Kind.FULL
+        return Rejection.FULL
     vague = re.fullmatch(r"AccountingPolicy|(QOS|Association)(Resource|Time)Limit", reason)
-    return Kind.LIMIT if vague else Kind.PERMANENT
+    return Rejection.LIMIT if vague else Rejection.PERMANENT
 
 
 # ---- waiting ---------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class CommandResult:
     """What a command did.
 
     status: its exit status, minus the signal that ended it, None if it was killed at its
@@ -96,7 +96,7 @@ class FileState(NamedTuple):
 class Transport(Protocol):
     """How commands reach the scheduler: here, or over SSH."""
 
-    def run(self, command: Command, timeout_s: float) -> Ran:
+    def run(self, command: Command, timeout_s: float) -> CommandResult:
         """Run a command to its end; kill it and its children at the time-out. Never raises."""
 
     def read(self, path: str, offset: int, limit: int) -> bytes:
@@ -132,7 +132,7 @@ class Local:
         """See to it that exit statuses are to be had."""
         hear_of_children()
 
-    def run(self, command: Command, timeout_s: float) -> Ran:
+    def run(self, command: Command, timeout_s: float) -> CommandResult:
         """Run a command in a process group of its own, which is killed whole at the time-out."""
         program = shutil.which(command.argv[0]) or command.argv[0]
         try:
@@ -146,7 +146,7 @@ class Local:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            return Ran(None, stderr=f"{command.argv[0]}: {error}", started=False)
+            return CommandResult(None, stderr=f"{command.argv[0]}: {error}", started=False)
         self._running = child
         try:
             return _Conversation(child, command.stdin, self.cap_bytes).hold(timeout_s)
@@ -227,7 +227,7 @@ class _Conversation:
         self._size = 0
         self._cut = False
 
-    def hold(self, timeout_s: float) -> Ran:
+    def hold(self, timeout_s: float) -> CommandResult:
         """Return what the child did, after its end or the time-out."""
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
@@ -270,7 +270,7 @@ class _Conversation:
         self._cut = self._size > self._cap
         self._output[stream].append(data)
 
-    def _ended(self, deadline: float) -> Ran:
+    def _ended(self, deadline: float) -> CommandResult:
         try:
             by_itself = not self._cut and _exits(self._child.pid, deadline)
         except ChildProcessError:
@@ -278,14 +278,14 @@ class _Conversation:
         _end_group(self._child)
         status = self._child.returncode if by_itself else None
         out, err = (b"".join(parts).decode("utf-8", "replace") for parts in self._output.values())
-        return Ran(status, out, err, not by_itself and not self._cut, self._cut)
+        return CommandResult(status, out, err, not by_itself and not self._cut, self._cut)
 
-    def _collected_by_another(self) -> Ran:
+    def _collected_by_another(self) -> CommandResult:
         """Return what is known of a child whose exit status another part of the program took."""
         self._child.returncode = 0  # it is nobody's number any more: nothing may be sent to it
         _end_group(self._child)
         out = b"".join(self._output[self._child.stdout or self._stdin]).decode("utf-8", "replace")
-        return Ran(None, out, "its exit status was taken by another part of this process")
+        return CommandResult(None, out, "its exit status was taken by another part of this process")
 
 
 def _exits(pid: int, deadline: float) -> bool:

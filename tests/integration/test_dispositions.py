@@ -182,7 +182,7 @@ def test_a_status_that_another_part_of_the_process_took_is_unknown(
     assert (ran.status, ran.stdout, ran.whole) == (None, "told\n", False)
 
 
-def broker() -> int:
+def server() -> int:
     """Return the process of this one's DRMAA session, once it is there."""
     end = time.monotonic() + LONGEST_S
     while time.monotonic() < end:
@@ -208,6 +208,6 @@ def test_a_drmaa_process_begun_so_is_as_any_other(
         while job not in system.getUpdatedJobs():
             time.sleep(0.01)
         status = tmp_path / "status"
-        lines = Path(f"/proc/{broker()}/status").read_text().splitlines()
+        lines = Path(f"/proc/{server()}/status").read_text().splitlines()
         status.write_text("\n".join("".join(x.split()) for x in lines if x[:6] in NONE))
         assert odd_bits(status) == NONE

@@ -11,7 +11,7 @@ from math import ceil
 
 from batchsystems import INDEX, BatchSystem, JobSpec, Reason
 from batchsystems.conformance import Watcher
-from batchsystems.transport.local import Command, Local, Ran
+from batchsystems.transport.local import Command, CommandResult, Local
 
 MANY = 1000
 
@@ -38,7 +38,7 @@ class Counted(Local):
         super().__init__()
         self.log: list[str] = []
 
-    def run(self, command: Command, timeout_s: float) -> Ran:
+    def run(self, command: Command, timeout_s: float) -> CommandResult:
         self.log.append(command.argv[0])
         return super().run(command, timeout_s)
 

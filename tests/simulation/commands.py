@@ -13,19 +13,19 @@ from functools import partial
 
 from batchsystems.commandline.dialect import (
     Dialect,
-    Kind,
     Limits,
-    Listing,
+    Observation,
     Phase,
+    QueryResult,
+    Rejected,
+    Rejection,
     Request,
-    Sighting,
-    Taken,
-    Turned,
+    Submitted,
     Unkilled,
 )
 from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.pacing import Pace, Timeouts
-from batchsystems.commandline.task import Task
 from batchsystems.interface import (
     BatchSystem,
     Capacity,
@@ -38,7 +38,7 @@ from batchsystems.interface import (
     Update,
 )
 from batchsystems.slurm.dialect import ZONES_S
-from batchsystems.transport.local import Command, Ran
+from batchsystems.transport.local import Command, CommandResult
 from tests.simulation.cluster import NAMESAKE, PREDECESSOR, BatchJob, Cluster
 from tests.simulation.world import VirtualClock
 
@@ -61,28 +61,32 @@ class VirtualDialect(Dialect):
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.answers: list[list[Sighting]] = []
+        self.answers: list[list[Observation]] = []
 
     def submit(self, request: Request, limits: Limits) -> Command:
         self.requests.append(request)
         return Command("submit", ("submit", str(len(self.requests) - 1)))
 
-    def parse_submit(self, ran: Ran) -> Taken | Turned:
-        return Taken(ran.stdout) if ran.status == 0 else Turned(Kind(ran.stderr), "it says no")
+    def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
+        return (
+            Submitted(ran.stdout)
+            if ran.status == 0
+            else Rejected(Rejection(ran.stderr), "it says no")
+        )
 
     def queue(self, names: Sequence[str] = ()) -> Command:
         return Command("queue", ("queue",))
 
-    def parse_queue(self, ran: Ran) -> Listing:
+    def parse_queue(self, ran: CommandResult) -> QueryResult:
         if ran.status != 0:
-            return Listing(why=ran.stderr)
-        return Listing(self.answers[int(ran.stdout)], complete=True)
+            return QueryResult(why=ran.stderr)
+        return QueryResult(self.answers[int(ran.stdout)], complete=True)
 
     def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command:
         words = ("history", ",".join(natives), ",".join(names), repr(since - ZONES_S))
         return Command("history", words)
 
-    def parse_history(self, ran: Ran) -> Listing:
+    def parse_history(self, ran: CommandResult) -> QueryResult:
         return self.parse_queue(ran)
 
     def kill(self, natives: Sequence[str]) -> Command:
@@ -91,7 +95,7 @@ class VirtualDialect(Dialect):
     def kill_named(self, name: str) -> Command:
         return Command("kill", ("kill", f"name={name}"))
 
-    def parse_kill(self, ran: Ran) -> Unkilled | None:
+    def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         return Unkilled(ran.stderr) if ran.status else None
 
     def split(self, native: str) -> tuple[str, int | None] | None:
@@ -109,35 +113,37 @@ class VirtualCommands:
         self._cluster, self._dialect, self._our_id = cluster, dialect, our_id
         self._world, self._rng = cluster.world, cluster.world.stream("commands")
 
-    def run(self, command: Command) -> Ran:
+    def run(self, command: Command) -> CommandResult:
         """Run a command, as well as that works now."""
         verb, *words = command.argv
         if self._cluster.is_out():
-            return Ran(1, stderr=Kind.OUTAGE.value if verb == "submit" else "it is away")
+            return CommandResult(
+                1, stderr=Rejection.OUTAGE.value if verb == "submit" else "it is away"
+            )
         if verb == "submit":
             return self._submit(self._dialect.requests[int(words[0])])
         if verb == "kill":
             self._kill(words)
-            return Ran(0)
+            return CommandResult(0)
         self._cluster.disturb_clocks()
         rows = self._queue() if verb == "queue" else self._history(*words)
         self._dialect.answers.append(rows)
-        return Ran(0, str(len(self._dialect.answers) - 1))
+        return CommandResult(0, str(len(self._dialect.answers) - 1))
 
     # ---- submissions -------------------------------------------------------------------------
 
-    def _submit(self, request: Request) -> Ran:
+    def _submit(self, request: Request) -> CommandResult:
         world = self._world
         self._let_others_submit(request)
         if world.strikes("submission refused"):
-            return Ran(1, stderr=Kind.FULL.value)
+            return CommandResult(1, stderr=Rejection.FULL.value)
         if world.strikes("submission timed out, not accepted"):
-            return Ran(1, stderr=Kind.UNKNOWN.value)
+            return CommandResult(1, stderr=Rejection.UNKNOWN.value)
         if world.strikes("submission timed out, accepted"):
             late_s = self._rng.choice([0.0, 10.0, 100.0])
             world.after(late_s, partial(self._accept, request))
-            return Ran(1, stderr=Kind.UNKNOWN.value)
-        return Ran(0, self._accept(request))
+            return CommandResult(1, stderr=Rejection.UNKNOWN.value)
+        return CommandResult(0, self._accept(request))
 
     def _let_others_submit(self, request: Request) -> None:
         """Have a tree of the same name, or the one that was here before, submit what we do.
@@ -161,21 +167,21 @@ class VirtualCommands:
 
     # ---- looks and kills ---------------------------------------------------------------------
 
-    def _queue(self) -> list[Sighting]:
+    def _queue(self) -> list[Observation]:
         now = self._world.now
         return [
-            self._sighting(job)
+            self._observation(job)
             for job in self._cluster.jobs.values()
             if job.known
             and job.hidden_until <= now
             and (job.end is None or now - job.ended_at < SHOWN_S)
         ]
 
-    def _history(self, natives: str, names: str, since: str) -> list[Sighting]:
+    def _history(self, natives: str, names: str, since: str) -> list[Observation]:
         wanted, called = natives.split(","), names.split(",")
         oldest, now = float(since) - self._cluster.zone_s, self._world.now
         return [
-            self._sighting(job)
+            self._observation(job)
             for job in self._cluster.jobs.values()
             if job.known
             and job.hidden_until <= now
@@ -183,14 +189,14 @@ class VirtualCommands:
             and (self._dialect.submission(job.native) in wanted or job.called in called)
         ]
 
-    def _sighting(self, job: BatchJob) -> Sighting:
+    def _observation(self, job: BatchJob) -> Observation:
         zone_s = self._cluster.zone_s
         phase = Phase.RUNNING if job.node is not None else Phase.WAITING
         started = job.started + zone_s if job.node is not None else None
         if job.end is not None:
             phase = Phase.ENDED
         submitted = job.submitted + zone_s
-        return Sighting(
+        return Observation(
             job.native,
             job.called,
             phase,
@@ -245,35 +251,39 @@ class CommandAdapter(BatchSystem):
         if self._busy or self._gone:
             return
         now = self._world.now
-        task = self._engine.next_task(now)
+        operation = self._engine.next_operation(now)
         self._planned += 1
-        if task is None:
+        if operation is None:
             planned = self._planned
             idle_s = min(max(self._engine.idle_s(now), 0.001), 3600.0)
             self._world.after(idle_s, lambda: self._come_back(planned))
             return
         self._busy = True
-        began_s, rest_s = (self._rng.uniform(0, self._cluster.slowness_s) for _ in "ab")
-        self._world.after(began_s, lambda: self._run(task, rest_s))
+        began_s, rest_s = (self._dice.uniform(0, self._cluster.slowness_s) for _ in "ab")
+        self._world.after(began_s, lambda: self._run(operation, rest_s))
 
     def _come_back(self, planned: int) -> None:
         if planned == self._planned:
             self._go_on()
 
-    def _run(self, task: Task, rest_s: float) -> None:
-        assert task.command is not None
-        ran = self._commands.run(task.command)
-        self._world.after(rest_s, lambda: self._hear(task, ran))
+    def _run(self, operation: Operation, rest_s: float) -> None:
+        assert operation.command is not None
+        ran = self._commands.run(operation.command)
+        self._world.after(rest_s, lambda: self._on_answer(operation, ran))
 
-    def _hear(self, task: Task, ran: Ran) -> None:
+    def _on_answer(self, operation: Operation, ran: CommandResult) -> None:
         self._busy = False
         if not self._gone:
-            if ran.status == 0 and task.command is not None and task.command.verb == "queue":
+            if (
+                ran.status == 0
+                and operation.command is not None
+                and operation.command.verb == "queue"
+            ):
                 self._watch(self._dialect.answers[int(ran.stdout)])
-            task.hear(task.parse(ran), task.begun, self._world.now)
+            operation.on_answer(operation.parse(ran), operation.begun, self._world.now)
             self._go_on()
 
-    def _watch(self, rows: Sequence[Sighting]) -> None:
+    def _watch(self, rows: Sequence[Observation]) -> None:
         """Record what was given up, shows again, and is not killed for all that."""
         now = self._world.now
         for row in rows:
@@ -293,7 +303,7 @@ class CommandAdapter(BatchSystem):
             self._world.record(
                 "submitted", epoch=self._epoch, submission=spec.name, index=spec.index
             )
-        handles = self._engine.outbox.post(specs, "/")
+        handles = self._engine.submission_queue.post(specs, "/")
         for handle, spec in zip(handles, specs, strict=True):
             self._issues[handle] = f"{spec.name}.{spec.index}"
         self._world.after(0.0, self._go_on)
@@ -301,7 +311,7 @@ class CommandAdapter(BatchSystem):
         return handles
 
     def getUpdatedJobs(self) -> dict[int, Update]:
-        told = self._engine.roll.take_news()
+        told = self._engine.job_table.take_news()
         for handle, update in told.items():
             if isinstance(update, JobEnd | Refused):
                 reason = "REFUSED" if isinstance(update, Refused) else update.reason.name
@@ -329,7 +339,7 @@ class CommandAdapter(BatchSystem):
         for handle, running_s in running.items():
             if handle in self._adopted and self._world.fired["clock jumped"]:
                 continue  # nothing that is kept of it tells the time any more
-            job = self._cluster.jobs.get(self._engine.roll.jobs[handle].native)
+            job = self._cluster.jobs.get(self._engine.job_table.jobs[handle].native)
             if job is not None:
                 most_s = self._world.now - job.accepted_at
                 if running_s > most_s + UNSEEN_S:
@@ -349,12 +359,12 @@ class CommandAdapter(BatchSystem):
         if not records:
             return []
         world = self._world
-        self._engine.inherit(records, world.now)
+        self._engine.begin_adoption(records, world.now)
         world.after(0.0, self._go_on)
         deadline = world.now + Timeouts().adopt_s
-        while not self._engine.inherited() and world.now < deadline:
+        while not self._engine.adoption_answered() and world.now < deadline:
             world.run_until(world.now + 0.5)
-        handles = self._engine.settle_inheritance(world.now)
+        handles = self._engine.finish_adoption(world.now)
         for handle, record in zip(handles, records, strict=True):
             issue = f"{record.name}.{record.index}"
             if handle is None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from batchsystems.commandline import clock_offset, reconcile
+from batchsystems.commandline.abandoned import Abandoned
 from batchsystems.commandline.clock_offset import SchedulerClock
-from batchsystems.commandline.disowning import Disowned
-from batchsystems.commandline.reconcile import Following
+from batchsystems.commandline.reconcile import Reconciler
 from jobtree.core import issue_states, job_states, rescue
 from jobtree.core.issue_states import Action, Change, News, State
 from jobtree.core.job import Colour
@@ -407,14 +407,14 @@ def names_shared(patch: pytest.MonkeyPatch) -> None:
 
 def dropped_by_a_clock(patch: pytest.MonkeyPatch) -> None:
     """What was submitted long before its intent, by the scheduler's clock, is another's."""
-    owner = Following._owner
+    owner = Reconciler._owner
 
-    def strict(self: Following, sighting: Any, now: float) -> Any:
+    def strict(self: Reconciler, sighting: Any, now: float) -> Any:
         job = owner(self, sighting, now)
         intent = 0.0 if job is None else job.begun + self.clock._epoch() - now
         return None if (sighting.submitted or intent) < intent - 300 else job
 
-    patch.setattr(Following, "_owner", strict)
+    patch.setattr(Reconciler, "_owner", strict)
 
 
 def clock_not_learnt(patch: pytest.MonkeyPatch) -> None:
@@ -426,7 +426,7 @@ def clock_not_learnt(patch: pytest.MonkeyPatch) -> None:
 
 def given_up_and_left(patch: pytest.MonkeyPatch) -> None:
     """What was given up is left to run when it shows again."""
-    patch.setattr(Disowned, "is_due", lambda *_: False)
+    patch.setattr(Abandoned, "is_due", lambda *_: False)
 
 
 COMMAND_FORCED: dict[str, dict[str, float]] = {

@@ -1,4 +1,4 @@
-"""Line: the way to the process that holds a DRMAA session, as a transport of commands.
+"""Client: the way to the process that holds a DRMAA session, as a transport of commands.
 
 Owns that process: its start, its environment, its time-outs and its end. A call of the library
 that hangs costs the process, never the caller. Read next: server.py, the other end.
@@ -24,7 +24,7 @@ from batchsystems.drmaa.session.library import STATIC_TLS, VARIABLE, Library, ex
 from batchsystems.drmaa.session.server import EXIT_S
 from batchsystems.drmaa.tables import BEFORE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
-from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, FileState, Local, Ran
+from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, CommandResult, FileState, Local
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -37,7 +37,7 @@ PROGRAM = f"import sys; sys.path.insert(0, {HOME!r}); {SERVE}"
 """By its own place: whoever uses this may have found it by no path that a child inherits."""
 
 
-class Gone(Exception):
+class ServerLost(Exception):
     """The process has ended, or was given up. timed_out: it did not answer."""
 
     def __init__(self, words: str, timed_out: bool = False) -> None:
@@ -45,7 +45,7 @@ class Gone(Exception):
         self.words, self.timed_out = words, timed_out
 
 
-class Line:
+class Client:
     """Asks one process after the other. directory: where jobs are recorded.
 
     cures: what to set in the environment, one after the other, for a library that finds no room
@@ -73,23 +73,23 @@ class Line:
 
     # -- a transport ------------------------------------------------------------------------------
 
-    def run(self, command: Command, timeout_s: float) -> Ran:
+    def run(self, command: Command, timeout_s: float) -> CommandResult:
         """Have the process do what the command's input says; give it up at the time-out."""
         try:
             self._begin(time.monotonic() + max(START_S, timeout_s))
         except BatchSystemError as error:
-            return Ran(1, BEFORE, f"{error.what}: {error.why}")
-        except Gone as gone:
-            return Ran(1, BEFORE, gone.words)
+            return CommandResult(1, BEFORE, f"{error.what}: {error.why}")
+        except ServerLost as gone:
+            return CommandResult(1, BEFORE, gone.words)
         try:
             said = self._ask(command.stdin.encode(), time.monotonic() + timeout_s)
-        except Gone as gone:
+        except ServerLost as gone:
             self._away = self._away or gone.timed_out
-            return Ran(None, OUTAGE, gone.words, timed_out=gone.timed_out)
+            return CommandResult(None, OUTAGE, gone.words, timed_out=gone.timed_out)
         self._away = said["away"]
         if "error" in said:
-            return Ran(1, said["error"]["kind"], said["error"]["words"])
-        return Ran(0, json.dumps(said["answer"]))
+            return CommandResult(1, said["error"]["kind"], said["error"]["words"])
+        return CommandResult(0, json.dumps(said["answer"]))
 
     def read(self, path: str, offset: int, limit: int) -> bytes:
         """Return a part of a file."""
@@ -124,11 +124,11 @@ class Line:
         """Load the library. Raises BatchSystemError, with the cure, if that cannot be."""
         try:
             self._begin(time.monotonic() + START_S)
-        except Gone as gone:
+        except ServerLost as gone:
             raise explain("load", gone.words, self._library.path, self._directory) from None
 
     def _begin(self, deadline: float) -> None:
-        """See to it that the process runs. Raises BatchSystemError or Gone."""
+        """See to it that the process runs. Raises BatchSystemError or ServerLost."""
         if self._child is not None and self._child.poll() is None:
             return
         self._give_up()
@@ -171,10 +171,10 @@ class Line:
             os.close(said)
         assert self._child.stdin is not None
         os.set_blocking(self._child.stdin.fileno(), False)
-        return self._hear(deadline)
+        return self._on_answer(deadline)
 
     def _ask(self, text: bytes, deadline: float) -> dict[str, Any]:
-        """Return the answer to a request. Raises Gone."""
+        """Return the answer to a request. Raises ServerLost."""
         child = self._child
         assert child is not None
         assert child.stdin is not None
@@ -190,10 +190,10 @@ class Line:
                     continue
                 except OSError:
                     raise self._lost(False) from None
-        return self._hear(deadline)
+        return self._on_answer(deadline)
 
-    def _hear(self, deadline: float) -> dict[str, Any]:
-        """Return the next line that the process says. Raises Gone."""
+    def _on_answer(self, deadline: float) -> dict[str, Any]:
+        """Return the next line that the process says. Raises ServerLost."""
         assert self._answers is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
@@ -214,7 +214,7 @@ class Line:
             log.warning("drmaa: %s", remark)
         return said
 
-    def _lost(self, timed_out: bool) -> Gone:
+    def _lost(self, timed_out: bool) -> ServerLost:
         """End the process, and return what is known of why."""
         child = self._child
         assert child is not None
@@ -225,10 +225,10 @@ class Line:
         words = self._last_words()
         self._give_up()
         if timed_out:
-            return Gone("the DRMAA library did not answer; its process was given up", True)
+            return ServerLost("the DRMAA library did not answer; its process was given up", True)
         ended = status is not None and status < 0
         how = f"killed by signal {-(status or 0)}" if ended else f"exit status {status}"
-        return Gone(f"the process that speaks to the DRMAA library has died ({how}){words}")
+        return ServerLost(f"the process that speaks to the DRMAA library has died ({how}){words}")
 
     def _last_words(self) -> str:
         if self._errors is None:

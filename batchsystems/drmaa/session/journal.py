@@ -1,4 +1,4 @@
-"""Book: the jobs that were given to a DRMAA library, kept across the death of whoever keeps it.
+"""Journal: the jobs that were given to a DRMAA library, kept across the death of whoever keeps it.
 
 Owns the journal, the session's contact and the scripts of jobs, in one directory; must not speak
 to a library. Read next: session.py, which does; server.py.
@@ -87,7 +87,7 @@ def submission_of(key: str) -> str:
 
 
 @dataclass(slots=True)
-class Book:
+class Journal:
     """All jobs not ended, and those whose end may not be known yet to whoever asked for it."""
 
     directory: str

@@ -1,4 +1,4 @@
-"""Broker: the process that speaks to a DRMAA library, and to its parent by lines of JSON.
+"""Server: the process that speaks to a DRMAA library, and to its parent by lines of JSON.
 
 Owns the way between the two; started by client.py, and ends when that does. It is a process
 because a library may hang or crash, and cannot be given up otherwise. Read next: session.py.
@@ -14,7 +14,7 @@ import sys
 from typing import IO, Any
 
 from batchsystems import signals
-from batchsystems.drmaa.session.journal import Book
+from batchsystems.drmaa.session.journal import Journal
 from batchsystems.drmaa.session.session import Lost, Session
 
 PACKAGE = "drmaa"
@@ -49,15 +49,15 @@ def _loaded(told: dict[str, Any], answers: IO[bytes]) -> Session | None:
     except Exception as error:  # noqa: BLE001 - whatever a library does when it is loaded
         _say(answers, {"error": {"kind": "load", "words": str(error)}})
         return None
-    book = Book(told["directory"])
+    journal = Journal(told["directory"])
     try:
-        book.open()
+        journal.open()
     except OSError as error:
         _say(answers, {"error": {"kind": "directory", "words": str(error)}})
         return None
-    session = Session(drmaa, book, told["contact"], told["statuses"], told["away"])
+    session = Session(drmaa, journal, told["contact"], told["statuses"], told["away"])
     about = session.about()
-    remarks = [*session.remarks, *([book.complaint] if book.complaint else [])]
+    remarks = [*session.remarks, *([journal.complaint] if journal.complaint else [])]
     session.remarks.clear()
     _say(answers, {"about": about, "remarks": remarks})
     return session
@@ -68,8 +68,8 @@ def _answer(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
     try:
         if asked["do"] == "submit":
             found = session.submit(asked)
-        elif asked["do"] == "look":
-            found = session.look(asked["heard"])
+        elif asked["do"] == "poll":
+            found = session.poll(asked["heard"])
         elif asked["do"] == "kill":
             found = session.kill(asked["keys"], asked["bare"])
         else:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from batchsystems.drmaa.session.job_info import how_of, in_error
-from batchsystems.drmaa.session.journal import Book, Job, keys_of
+from batchsystems.drmaa.session.journal import Job, Journal, keys_of
 from batchsystems.drmaa.tables import family_of
 
 NO_USAGE = re.compile(r"^code 24\b")
@@ -63,9 +63,14 @@ class Session:
     """
 
     def __init__(
-        self, drmaa: Any, book: Book, contact: str = "", statuses: int = 200, away: bool = False
+        self,
+        drmaa: Any,
+        journal: Journal,
+        contact: str = "",
+        statuses: int = 200,
+        away: bool = False,
     ) -> None:
-        self._drmaa, self._book = drmaa, book
+        self._drmaa, self._journal = drmaa, journal
         self._contact, self._statuses = contact, statuses
         self._session: Any = None
         self._number = 0
@@ -93,7 +98,7 @@ class Session:
         if self._session is not None:
             return
         session = self._drmaa.Session()
-        earlier = self._book.contact
+        earlier = self._journal.contact
         if earlier:
             try:
                 session.initialize(earlier)
@@ -111,9 +116,9 @@ class Session:
                 self._is_away(error)
                 raise Lost("before", str(error)) from error
         self._session = session
-        for job in self._book.jobs.values():
+        for job in self._journal.jobs.values():
             job.attached, job.sure = bool(earlier), False
-        self._book.meet(str(session.contact or ""))
+        self._journal.meet(str(session.contact or ""))
 
     def _is_away(self, error: Exception) -> bool:
         """Tell whether an error means that the cluster cannot be reached, and note it if so."""
@@ -126,7 +131,7 @@ class Session:
         if not self.away:
             return
         self.away = False
-        if self._book.jobs and family_of(" ".join(self.about().values())).name == "sge":
+        if self._journal.jobs and family_of(" ".join(self.about().values())).name == "sge":
             self.remarks.append(ENDS_HELD_BACK)
 
     def close(self) -> None:
@@ -141,7 +146,7 @@ class Session:
         """Submit a job, or an array; return its ids. Raises Lost."""
         self.open()
         name, size = asked["name"], asked["size"]
-        script = self._book.write_script(name, asked["script"])
+        script = self._journal.write_script(name, asked["script"])
         now = time.time()
         try:
             template = self._session.createJobTemplate()
@@ -162,7 +167,7 @@ class Session:
         keys = keys_of(natives, size is not None)
         limits = asked.get("time_s"), asked.get("memory_bytes")
         pairs = zip(keys, natives, strict=True)
-        self._book.take([Job(key, native, name, now, *limits) for key, native in pairs])
+        self._journal.take([Job(key, native, name, now, *limits) for key, native in pairs])
         return {"keys": keys[:1]}
 
     def _fill(self, template: Any, asked: dict[str, Any], script: str) -> None:
@@ -184,7 +189,7 @@ class Session:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def look(self, heard: int) -> dict[str, Any]:
+    def poll(self, heard: int) -> dict[str, Any]:
         """Return all jobs, and those that have ended; answers up to `heard` were heard.
 
         Raises Lost if the cluster gives no answer: then nothing is said of any job.
@@ -199,15 +204,15 @@ class Session:
             raise Lost(kind_of(error), str(error)) from error
         self._be_back()
         self._number += 1
-        ended = self._book.untold(heard, self._number)
-        live = list(self._book.jobs.values())
+        ended = self._journal.untold(heard, self._number)
+        live = list(self._journal.jobs.values())
         return {"number": self._number, "jobs": [job.shown() for job in (*live, *ended)]}
 
     def _reap(self) -> None:
         """Take the ends that the session knows, one call each, and none for a job that runs."""
         anyone, at_once = self._drmaa.Session.JOB_IDS_SESSION_ANY, self._at_once
         for _ in range(MOST_REAPED):
-            if not any(job.attached for job in self._book.jobs.values()):
+            if not any(job.attached for job in self._journal.jobs.values()):
                 return
             try:
                 info = self._session.wait(anyone, at_once)
@@ -217,11 +222,11 @@ class Session:
                 if not NO_USAGE.match(str(error)):
                     raise
                 self._without_usage += 1  # somebody's, but it does not say whose
-                if self._without_usage > len(self._book.jobs):
+                if self._without_usage > len(self._journal.jobs):
                     self._without_usage = 0
                     return
                 continue
-            job = self._book.by_native.get(str(info.jobId))
+            job = self._journal.by_native.get(str(info.jobId))
             if job is not None:
                 self._end(job, info)
 
@@ -234,7 +239,7 @@ class Session:
 
         The killed, those of an earlier process, and all if an end came without a name.
         """
-        jobs = [job for job in self._book.jobs.values() if job.attached]
+        jobs = [job for job in self._journal.jobs.values() if job.attached]
         yield from [job for job in jobs if job.killed or not job.sure]
         if self._without_usage:
             yield from [job for job in jobs if job.sure and not job.killed]
@@ -252,7 +257,7 @@ class Session:
                 if kind == UNKNOWN_JOB:
                     self._unknown(job)
                 elif NO_USAGE.match(str(error)):
-                    self._book.end(job, {"how": "vanished"})
+                    self._journal.end(job, {"how": "vanished"})
                 else:
                     raise
             else:
@@ -262,7 +267,7 @@ class Session:
         """Note that the session does not know a job any more, or never did."""
         if self._without_usage:
             self._without_usage -= 1
-            self._book.end(job, {"how": "vanished"})
+            self._journal.end(job, {"how": "vanished"})
         else:
             job.attached = False
 
@@ -274,7 +279,7 @@ class Session:
         if unasked and (in_error(how["usage"]) or self._state(job) not in ("", "done")):
             how["how"] = "stuck"  # it may sit in the queue for ever
             self._terminate(job.native)
-        self._book.end(job, how)
+        self._journal.end(job, how)
 
     def _state(self, job: Job) -> str:
         """Return the library's word for where a job is, "" if the cluster does not know it."""
@@ -291,8 +296,8 @@ class Session:
         Tasks begin in their order: behind one that waits the others do, too.
         """
         behind: set[str] = set()
-        wanted = [job for job in self._book.jobs.values() if job.may_change]
-        others = [job for job in self._book.jobs.values() if not job.may_change]
+        wanted = [job for job in self._journal.jobs.values() if job.may_change]
+        others = [job for job in self._journal.jobs.values() if not job.may_change]
         if others:
             self._turn += 1
             wanted.append(others[self._turn % len(others)])
@@ -318,7 +323,7 @@ class Session:
         if state in ENDED and not job.attached:
             if state == "failed":
                 self._terminate(job.native)
-            self._book.end(job, {"how": "gone", "word": state})
+            self._journal.end(job, {"how": "gone", "word": state})
         elif state not in ENDED:
             if state == "running" and job.started is None:
                 job.started = time.time()
@@ -330,7 +335,7 @@ class Session:
         job.gone_since = now if job.gone_since is None else job.gone_since
         unknown_here = not job.attached and patience_s == GONE_S
         if unknown_here or now - job.gone_since >= patience_s:
-            self._book.end(job, {"how": "gone"})
+            self._journal.end(job, {"how": "gone"})
 
     # -- ending -----------------------------------------------------------------------------------
 
@@ -342,10 +347,10 @@ class Session:
         self.open()
         wanted: dict[str, list[Job]] = {}
         by_submission: dict[str, list[Job]] = {}
-        for job in self._book.jobs.values():
+        for job in self._journal.jobs.values():
             by_submission.setdefault(job.submission, []).append(job)
         for key in keys:
-            job_of = self._book.jobs.get(key)
+            job_of = self._journal.jobs.get(key)
             wanted[key] = [job_of] if job_of is not None else by_submission.get(key, [])
         try:
             for key, jobs in wanted.items():
@@ -360,7 +365,7 @@ class Session:
 
     def kill_named(self, name: str, bare: bool) -> dict[str, Any]:
         """Have a submission ended that may have been accepted. Raises Lost."""
-        keys = {job.submission for job in self._book.jobs.values() if job.name == name}
+        keys = {job.submission for job in self._journal.jobs.values() if job.name == name}
         return self.kill(sorted(keys), bare)
 
     def _terminate(self, native: str) -> bool:

@@ -22,11 +22,11 @@ from batchsystems import (
     SingleMachine,
 )
 from batchsystems.commandline.adapter import CommandLine
-from batchsystems.commandline.dialect import Kind
+from batchsystems.commandline.dialect import Rejection
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, sh, wait_for
 from batchsystems.interface import Ambiguous
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 from tests.unit.commandline.test_engine import QUICK, Clock, InMemory
 from tests.unit.commandline.toyscheduler import Toy
 from tests.unit.slurm.fake import FakeSlurm, use
@@ -79,7 +79,7 @@ def test_flush_tells_what_was_not_sent_in_time(batch: CommandLine, transport: In
 def test_closing_says_what_it_could_not_send(
     batch: CommandLine, transport: InMemory, caplog: pytest.LogCaptureFixture
 ):
-    transport.world.broken = {"sub": Ran(1, stderr=Kind.OUTAGE.value)}
+    transport.world.broken = {"sub": CommandResult(1, stderr=Rejection.OUTAGE.value)}
     jobs = batch.issueJobs(several("alpha", "beta"))
     with caplog.at_level(logging.WARNING):
         batch.close()
@@ -98,7 +98,7 @@ def test_closing_says_which_submission_got_no_clear_answer(
     transport: InMemory, caplog: pytest.LogCaptureFixture
 ):
     batch = CommandLine(Toy(), QUICK, Timeouts(flush_s=0.2, close_s=0.2), transport, Clock())
-    transport.world.broken = {"sub": Ran(None, timed_out=True)}
+    transport.world.broken = {"sub": CommandResult(None, timed_out=True)}
     transport.gate.clear()
     (job,) = batch.issueJobs(several("alpha"))
     with caplog.at_level(logging.WARNING):
@@ -109,10 +109,15 @@ def test_closing_says_which_submission_got_no_clear_answer(
 
 
 def test_what_is_withdrawn_is_not_sent(batch: CommandLine, transport: InMemory):
-    transport.world.broken = {"sub": Ran(1, stderr=Kind.OUTAGE.value)}
+    transport.world.broken = {"sub": CommandResult(1, stderr=Rejection.OUTAGE.value)}
     transport.gate.clear()
     jobs = batch.issueJobs(several("flying", "waiting"))
-    wait_for(lambda: batch._engine.outbox.largest() and len(batch._engine.outbox.waiting) == 1)
+    wait_for(
+        lambda: (
+            batch._engine.submission_queue.largest()
+            and len(batch._engine.submission_queue.waiting) == 1
+        )
+    )
     assert batch.withdraw() == {jobs[1]}
     transport.gate.set()
     watcher = Watcher(batch)

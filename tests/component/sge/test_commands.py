@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchsystems import load
-from batchsystems.commandline.dialect import Check, Limits, Queue, Request
+from batchsystems.commandline.dialect import Limits, Queue, Request, Validation
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, Resources
 from batchsystems.sge.dialect import Sge, SgeDialect
@@ -78,8 +78,10 @@ def test_settings_become_options(settings: SgeSettings, name: str, value: str):
     assert option(submit(settings, resources=asked).argv, name) == value
 
 
-@pytest.mark.parametrize(("check", "letter"), [(Check.ON, "e"), (Check.WHY, "v"), (Check.OFF, "n")])
-def test_the_check_is_made_or_left_out(check: Check, letter: str):
+@pytest.mark.parametrize(
+    ("check", "letter"), [(Validation.ON, "e"), (Validation.WHY, "v"), (Validation.OFF, "n")]
+)
+def test_the_check_is_made_or_left_out(check: Validation, letter: str):
     assert option(submit(check=check).argv, "-w") == letter
 
 

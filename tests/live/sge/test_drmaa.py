@@ -31,7 +31,7 @@ from batchsystems import (
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.drmaa.dialect import Drmaa
-from batchsystems.drmaa.session.client import Line
+from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.library import Library
 from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.sge.tables import SgeSettings
@@ -282,8 +282,10 @@ def broker_of() -> psutil.Process:
     """Return the one process of this one that has a session."""
     children = psutil.Process().children()
     living = [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
-    (broker,) = [each for each in living if any("drmaasession.broker" in w for w in each.cmdline())]
-    return broker
+    (server,) = [
+        each for each in living if any("drmaa.session.server" in w for w in each.cmdline())
+    ]
+    return server
 
 
 def test_a_process_that_dies_is_started_again_and_nothing_is_lost(
@@ -384,12 +386,12 @@ def test_a_master_that_is_away_for_a_while_is_waited_for(sge: Lab, make: Make):
 def test_a_library_without_room_for_its_data_is_cured(sge: Lab, make: Make, open_tmp_path: Path):
     make().close()
     tight = {"GLIBC_TUNABLES": "glibc.rtld.optional_static_tls=128"}
-    line = Line(Library(LIBRARY, {}), DrmaaSettings(), str(open_tmp_path / "d"), [tight])
+    line = Client(Library(LIBRARY, {}), DrmaaSettings(), str(open_tmp_path / "d"), [tight])
     line.start()
     assert line.about["drmsInfo"].startswith("SGE")
     line.close()
     hopeless = [{**tight, "LD_PRELOAD": ""}]
-    line = Line(Library(LIBRARY, {}), DrmaaSettings(), str(open_tmp_path / "d"), hopeless)
+    line = Client(Library(LIBRARY, {}), DrmaaSettings(), str(open_tmp_path / "d"), hopeless)
     with pytest.raises(BatchSystemError, match="JT233") as caught:
         line.start()
     assert "patchelf" in caught.value.fix

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchsystems.commandline.dialect import Limits, Request, Sighting, Taken
+from batchsystems.commandline.dialect import Limits, Observation, Request, Submitted
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources
 from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.dialect import Slurm, SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
-from batchsystems.transport.local import Command, Local, Ran
+from batchsystems.transport.local import Command, CommandResult, Local
 from tests.live.engines import open_directory
 from tests.live.homes import require_namespaces, run_at_home
 from tests.live.slurm.lab import Lab
@@ -94,7 +94,7 @@ OWN = re.compile(
 )
 
 
-def ask(dialect: SlurmDialect, command: Command) -> Ran:
+def ask(dialect: SlurmDialect, command: Command) -> CommandResult:
     """Run one of the adapter's commands as its thread does."""
     env = for_answers(dialect) if command.env is None else command.env
     return Local().run(
@@ -108,18 +108,18 @@ def submitted(lab: Lab, dialect: SlurmDialect) -> dict[str, str]:
     asked = Resources(memory_bytes=50 << 20, time_s=600)
     request = Request("mine", ("sleep", "1000"), asked, None, 0, "/", env, given=given)
     taken = dialect.parse_submit(ask(dialect, dialect.submit(request, Limits())))
-    assert isinstance(taken, Taken), taken
+    assert isinstance(taken, Submitted), taken
     told = lab.run("scontrol", "--oneliner", "show", "job", taken.native).stdout
     words = [word for word in told.split() if not OWN.match(word)]
     return {"JobId": taken.native} | dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def row(dialect: SlurmDialect, native: str) -> Sighting:
+def row(dialect: SlurmDialect, native: str) -> Observation:
     """Return what the adapter's listing shows of a job."""
     ran = ask(dialect, dialect.queue())
     listing = dialect.parse_queue(ran)
     assert listing.complete, ran
-    (found,) = (each for each in listing.sightings if each.native == native)
+    (found,) = (each for each in listing.observations if each.native == native)
     return found
 
 
@@ -190,7 +190,7 @@ def test_no_variable_changes_what_is_submitted_listed_accounted_or_ended(
     if lab.accounting and history is not None:
         listing = dialect.parse_history(ask(dialect, history))
         assert listing.complete
-        assert {s.native for s in listing.sightings} == {f"{ended[0]}_{i}" for i in (1, 3, 5, 7)}
+        assert {s.native for s in listing.observations} == {f"{ended[0]}_{i}" for i in (1, 3, 5, 7)}
     assert dialect.parse_kill(ask(dialect, dialect.kill([native]))) is None
     eventually("it is ended", lambda: row(dialect, native).end, limit_s=LIMIT_S)
 
@@ -287,8 +287,8 @@ def test_jobs_of_a_hidden_partition_are_listed_all_the_same(
         own, his = (f"--user={uid}" for uid in (os.getuid(), ordinary_user.pw_uid))
         argv = [his if word == own else word for word in dialect.queue().argv]
         shown = lab.run(*argv, user=user).stdout
-        listing = dialect.parse_queue(Ran(0, shown))
-        assert job in {each.native for each in listing.sightings}
+        listing = dialect.parse_queue(CommandResult(0, shown))
+        assert job in {each.native for each in listing.observations}
     finally:
         lab.run("scontrol", "update", "partition=long", "hidden=no")
         lab.run("scancel", job)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsystems.commandline import accounting_file
-from batchsystems.commandline.accounting_file import SIGN_BYTES, Records, Wanted
+from batchsystems.commandline.accounting_file import SIGN_BYTES, AccountingFile, Wanted
 from batchsystems.interface import Reason
 from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
 
@@ -25,8 +25,8 @@ def world() -> World:
     return World()
 
 
-def reader() -> Records:
-    return Records(Toy(records=PATH), ABSENCE_S)
+def reader() -> AccountingFile:
+    return AccountingFile(Toy(records=PATH), ABSENCE_S)
 
 
 def wanted(*submissions: str, names: tuple[str, ...] = (), since: float = EPOCH) -> Wanted:
@@ -37,8 +37,8 @@ def ended(world: World, native: str, name: str = "job", at: float = 0.0, status:
     world.record(PATH, native, name, "ended", "", EPOCH + at, status)
 
 
-def natives(listing: object) -> list[str]:
-    return [sighting.native for sighting in listing.sightings]  # type: ignore[attr-defined]
+def natives(result: object) -> list[str]:
+    return [observation.native for observation in result.observations]  # type: ignore[attr-defined]
 
 
 def fill(world: World, count: int, at: float = 0.0) -> None:
@@ -50,9 +50,9 @@ def test_records_of_the_jobs_wanted_are_kept_and_others_are_not(world: World):
     for native in ("1", "2.0", "2.1", "3"):
         ended(world, native)
     ended(world, "4", "sought")
-    listing = reader().read(world, wanted("1", "2", names=("sought",)), 0)
-    assert listing.complete
-    assert natives(listing) == ["1", "2.0", "2.1", "4"]
+    result = reader().read(world, wanted("1", "2", names=("sought",)), 0)
+    assert result.complete
+    assert natives(result) == ["1", "2.0", "2.1", "4"]
 
 
 def test_what_was_read_is_not_read_again(world: World):
@@ -101,9 +101,9 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(world: World):
     read = reader()
     for size in range(len(whole) + 1):
         world.files[PATH] = whole[:size]
-        listing = read.read(world, wanted("1", "2"), 0)
-        assert listing.complete
-        assert natives(listing) == ["1", "2"][: whole[:size].count(b"\n")]
+        result = read.read(world, wanted("1", "2"), 0)
+        assert result.complete
+        assert natives(result) == ["1", "2"][: whole[:size].count(b"\n")]
 
 
 def test_comments_and_damaged_lines_are_passed_over(world: World):
@@ -118,10 +118,10 @@ def test_a_pass_is_bounded_and_the_next_goes_on(world: World, monkeypatch: pytes
     fill(world, 5000)
     ended(world, "1")
     read, passes = reader(), 1
-    while not (listing := read.read(world, wanted("1"), 0)).complete:
-        assert "still being read" in listing.why
+    while not (result := read.read(world, wanted("1"), 0)).complete:
+        assert "still being read" in result.why
         passes += 1
-    assert natives(listing) == ["1"]
+    assert natives(result) == ["1"]
     assert passes == pytest.approx(len(world.files[PATH]) / (1 << 16), abs=2)
 
 
@@ -230,9 +230,9 @@ def test_whenever_files_are_moved_away_every_record_is_read_once(moves: list[str
 def test_a_file_that_never_was_there_is_soon_not_waited_for(world: World):
     read = reader()
     for now, off in ((100.0, False), (150.0, False), (160.0, True)):
-        listing = read.read(world, wanted("1"), now)
-        assert (listing.complete, listing.off) == (False, off)
-        assert "No such file" in listing.why
+        result = read.read(world, wanted("1"), now)
+        assert (result.complete, result.off) == (False, off)
+        assert "No such file" in result.why
 
 
 def test_a_file_that_is_gone_may_come_back(world: World):
@@ -240,8 +240,8 @@ def test_a_file_that_is_gone_may_come_back(world: World):
     read = reader()
     read.read(world, wanted("1"), 0)
     hidden = world.files.pop(PATH)
-    listing = read.read(world, wanted("1"), 1000)
-    assert (listing.complete, listing.off) == (False, False)
+    result = read.read(world, wanted("1"), 1000)
+    assert (result.complete, result.off) == (False, False)
     world.files[PATH] = hidden
     assert natives(read.read(world, wanted("1"), 2000)) == ["1"]
 

@@ -15,7 +15,7 @@ from batchsystems.sge.tables import SgeSettings
 from batchsystems.slurm import capacity as slurm_capacity
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
-from batchsystems.transport.local import Command, Ran
+from batchsystems.transport.local import Command, CommandResult
 
 PARTITIONS = (
     "PartitionName=short AllowQos=ALL QoS=N/A MaxCPUsPerNode=UNLIMITED Nodes=nodea[1-4] State=UP "
@@ -86,10 +86,10 @@ QUOTAS = """\
 
 
 def answers(dialect: Dialect, limits: Limits, user: str, *texts: str) -> Limits:
-    commands = dialect.census(limits, user)
+    commands = dialect.capacity(limits, user)
     assert len(commands) == len(texts)
     for command, text in zip(commands, texts, strict=True):
-        limits = dialect.parse_limits(command, Ran(0, text), limits)
+        limits = dialect.parse_limits(command, CommandResult(0, text), limits)
     return limits
 
 
@@ -160,8 +160,8 @@ def test_grid_engine_the_scheduler_s_maxujobs_counts() -> None:
 @pytest.mark.parametrize("text", ["", "garbage\n", "PartitionName= TotalCPUs=x\n", "{\nlimit\n}\n"])
 def test_nonsense_is_no_bound(text: str) -> None:
     for dialect in (SlurmDialect(), SgeDialect()):
-        for command in dialect.census(Limits(), "ann"):
-            limits = dialect.parse_limits(command, Ran(0, text), Limits())
+        for command in dialect.capacity(Limits(), "ann"):
+            limits = dialect.parse_limits(command, CommandResult(0, text), Limits())
             assert limits.slots() is None
 
 
@@ -174,13 +174,13 @@ class Scheduler:
     def __init__(self, works: bool) -> None:
         self.works, self.asked = works, []  # type: ignore[var-annotated]
 
-    def run(self, command: Command, timeout_s: float) -> Ran:
+    def run(self, command: Command, timeout_s: float) -> CommandResult:
         self.asked.append(command.argv)
         if not self.works:
-            return Ran(1, "", "Unable to contact slurm controller")
+            return CommandResult(1, "", "Unable to contact slurm controller")
         said = {"sinfo": "short|5:00|8|8192|gpu:2|OFF|short*|1|up|no|UNLIMITED\n", "sacctmgr": QOS}
         control = ASSOCIATIONS if "assoc_mgr" in command.argv else PARTITIONS
-        return Ran(0, said.get(command.argv[0], control))
+        return CommandResult(0, said.get(command.argv[0], control))
 
     def missing(self, programs: object) -> list[str]:
         return []

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from batchsystems.commandline.dialect import Sighting
+from batchsystems.commandline.dialect import Observation
 from batchsystems.interface import JobRecord, Reason
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 from tests.unit.commandline.test_reconcile import adopt
 from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
 
@@ -138,11 +138,11 @@ class Telling(Toy):
         super().__init__()
         self._world, self._tells = world, tells_submission
 
-    def _sighting(self, row: list[Any]) -> Sighting:
-        seen = super()._sighting(row[:6])
+    def _observation(self, row: list[Any]) -> Observation:
+        seen = super()._observation(row[:6])
         started = row[6] if len(row) > 6 else None
         submitted = seen.submitted if self._tells else None
-        return Sighting(
+        return Observation(
             seen.native, seen.name, seen.phase, seen.word, submitted=submitted, started=started
         )
 
@@ -261,7 +261,7 @@ def test_its_kill_is_repeated_at_times_until_it_is_gone(world: World, drive: Dri
     drive.pass_time(10)
     row = world.queue.pop("1")
     drive.pass_time(200)
-    world.queue["1"], world.broken["kill"] = row, Ran(0)
+    world.queue["1"], world.broken["kill"] = row, CommandResult(0)
     drive.submit(1, "other")
     drive.pass_time(300)
     assert 3 <= len(world.commands("kill")) <= 6
@@ -278,7 +278,7 @@ def test_an_id_used_again_for_another_name_is_spared(world: World, drive: Drive)
 
 
 def test_a_name_that_is_wanted_again_is_not_killed(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     (refused,) = drive.submit()
     drive.pass_time(300)
     assert drive.kinds(refused) == ["Ambiguous", "Refused"]

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from batchsystems.commandline.adapter import CommandLine
-from batchsystems.commandline.dialect import Listing
+from batchsystems.commandline.dialect import QueryResult
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, wait_for
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
-from batchsystems.transport.local import Command, FileState, Ran
+from batchsystems.transport.local import Command, CommandResult, FileState
 from tests.unit.commandline.toyscheduler import Toy, World
 
 QUICK = Pace(submits_per_s=1000, queries_per_minute=60000, poll_s=0.1, poll_min_s=0.02)
@@ -29,7 +29,7 @@ class InMemory:
         self.gate = threading.Event()
         self.gate.set()
 
-    def run(self, command: Command, timeout_s: float) -> Ran:
+    def run(self, command: Command, timeout_s: float) -> CommandResult:
         self.gate.wait(30)
         return self.world.run(command)
 
@@ -115,7 +115,7 @@ def test_a_parser_s_fault_stops_nobody(
     faults = iter(range(3))
     honest = dialect.parse_queue
 
-    def parse(ran: Ran) -> Listing:
+    def parse(ran: CommandResult) -> QueryResult:
         if next(faults, None) is not None:
             raise KeyError("a row nobody expected")
         return honest(ran)
@@ -129,7 +129,7 @@ def test_a_parser_s_fault_stops_nobody(
 def test_a_fault_in_reading_a_submission_s_answer_makes_it_unclear(
     batch: CommandLine, dialect: Toy, monkeypatch
 ):
-    def parse(ran: Ran) -> None:
+    def parse(ran: CommandResult) -> None:
         raise IndexError
 
     monkeypatch.setattr(dialect, "parse_submit", parse)
@@ -144,13 +144,13 @@ def test_a_dead_thread_is_started_again(
 ):
     caplog.set_level(logging.ERROR)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    real = batch._engine.next_task
+    real = batch._engine.next_operation
 
     def dies(now: float) -> None:
-        monkeypatch.setattr(batch._engine, "next_task", real)
+        monkeypatch.setattr(batch._engine, "next_operation", real)
         raise MemoryError
 
-    monkeypatch.setattr(batch._engine, "next_task", dies)
+    monkeypatch.setattr(batch._engine, "next_operation", dies)
     job = batch.issueJob(JobSpec("job", ("true",)))
     assert batch._thread is not None
     batch._thread.join(10)
@@ -159,7 +159,7 @@ def test_a_dead_thread_is_started_again(
 
 
 def test_queries_are_tried_again_and_submissions_are_not(batch: CommandLine, transport: InMemory):
-    transport.world.broken = {"sub": Ran(1), "q": Ran(1, stderr="away")}
+    transport.world.broken = {"sub": CommandResult(1), "q": CommandResult(1, stderr="away")}
     batch.issueJob(JobSpec("job", ("true",)))
     wait_for(lambda: len(transport.world.commands("q")) >= 2)
     assert len(transport.world.commands("sub")) == 1

@@ -10,10 +10,10 @@ import pytest
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import JobRecord, JobSpec, Reason
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
 
-DOWN = Ran(1, stderr="the scheduler is away")
+DOWN = CommandResult(1, stderr="the scheduler is away")
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_a_submission_is_not_given_up_while_a_row_of_its_name_cannot_be_read(
 
 def test_what_cannot_be_read_may_be_adopted_later(world: World, drive: Drive):
     world.queue = {"1": "1"}
-    drive.engine.inherit([JobRecord("job", 0, "1", EPOCH)], world.now)
+    drive.engine.begin_adoption([JobRecord("job", 0, "1", EPOCH)], world.now)
     drive.pass_time(10)
-    (handle,) = drive.engine.settle_inheritance(world.now)
+    (handle,) = drive.engine.finish_adoption(world.now)
     assert handle is not None
 
 
@@ -194,7 +194,7 @@ def test_a_job_given_up_that_leaves_without_a_trace_ends_as_it_was_judged(
     drive.pass_time(10)
     world.queue["1"][2:4] = ["stuck", "its shell is missing"]
     drive.pass_time(200)
-    world.broken["kill"] = Ran(0)
+    world.broken["kill"] = CommandResult(0)
     world.queue.clear()
     drive.pass_time(200)
     assert drive.reason(job) is Reason.LAUNCH_FAILED
@@ -202,7 +202,7 @@ def test_a_job_given_up_that_leaves_without_a_trace_ends_as_it_was_judged(
 
 
 def test_a_submission_that_waits_is_asked_about_ever_more_rarely(world: World):
-    drive = Drive(world, dialect=Toy(curious=True))
+    drive = Drive(world, dialect=Toy(wants_reasons=True))
     waiting, running = drive.submit(5, "waiting"), drive.submit(2, "running")
     drive.submit(3, "served")
     drive.pass_time(5)
@@ -228,7 +228,7 @@ def test_a_scheduler_whose_queue_gives_the_reasons_is_asked_nothing(world: World
 def test_a_job_killed_while_it_waited_needs_no_record(world: World, drive: Drive):
     (job,) = drive.submit()
     drive.pass_time(5)
-    world.broken["kill"] = Ran(0)
+    world.broken["kill"] = CommandResult(0)
     drive.kill(job)
     drive.pass_time(1)
     world.queue.clear()
@@ -241,7 +241,7 @@ def test_a_job_killed_while_it_ran_is_given_time_for_its_record(world: World, dr
     drive.pass_time(5)
     world.queue["1"][2] = "running"
     drive.pass_time(10)
-    world.broken["kill"] = Ran(0)
+    world.broken["kill"] = CommandResult(0)
     drive.kill(job)
     drive.pass_time(1)
     world.queue.clear()
@@ -277,7 +277,7 @@ def test_kills_go_in_portions_and_name_whole_arrays(world: World):
 def test_a_kill_without_effect_is_repeated(world: World, drive: Drive):
     (job,) = drive.submit()
     drive.pass_time(5)
-    world.broken["kill"] = Ran(0)
+    world.broken["kill"] = CommandResult(0)
     drive.kill(job)
     drive.pass_time(300)
     assert 3 <= len(world.commands("kill")) <= 6
@@ -289,7 +289,7 @@ def test_a_kill_without_effect_is_repeated(world: World, drive: Drive):
 def test_a_kill_without_effect_is_not_repeated_for_ever_and_told(world: World, drive: Drive):
     (job,) = drive.submit()
     drive.pass_time(5)
-    world.broken["kill"] = Ran(0)
+    world.broken["kill"] = CommandResult(0)
     drive.kill(job)
     drive.pass_time(86400)
     assert len(world.commands("kill")) == 8
@@ -301,7 +301,7 @@ def test_a_kill_that_is_refused_is_tried_a_few_times_and_told(world: World, driv
     (mine,) = drive.submit()
     (other,) = drive.submit(name="other")
     drive.pass_time(5)
-    world.broken["kill"] = Ran(1, "1", "never")
+    world.broken["kill"] = CommandResult(1, "1", "never")
     drive.kill(mine, other)
     drive.pass_time(3600)
     kills = world.commands("kill")
@@ -332,11 +332,11 @@ def test_a_kill_that_does_not_arrive_is_made_until_it_does(world: World, drive: 
 
 
 def adopt(drive: Drive, *records: JobRecord) -> list[int | None]:
-    drive.engine.inherit(records, drive.world.now)
+    drive.engine.begin_adoption(records, drive.world.now)
     for _ in range(5):
-        if not drive.engine.inherited():
+        if not drive.engine.adoption_answered():
             drive.pass_time(0.5)
-    return drive.engine.settle_inheritance(drive.world.now)
+    return drive.engine.finish_adoption(drive.world.now)
 
 
 def test_each_record_gets_what_is_known_of_it(world: World, drive: Drive):
@@ -391,7 +391,7 @@ def test_a_live_job_takes_less_than_a_kilobyte(world: World, drive: Drive):
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     specs = [JobSpec("many", ("true",), index=index) for index in range(20_000)]
-    drive.engine.outbox.post(specs, "/")
+    drive.engine.submission_queue.post(specs, "/")
     del specs
     drive.pass_time(10)
     world.queue.clear()
@@ -421,7 +421,7 @@ def test_since_when_there_was_no_complete_answer_is_told(world: World, drive: Dr
 
 
 def test_submissions_that_wait_are_told_with_the_number_of_tries(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="full")
+    world.broken["sub"] = CommandResult(1, stderr="full")
     drive.submit()
     drive.pass_time(600)
     (told,) = drive.engine.troubles(world.now)
@@ -437,7 +437,7 @@ def test_jobs_that_wait_in_vain_or_are_not_ended_are_told(world: World, drive: D
     (other,) = drive.submit(name="other")
     drive.pass_time(5)
     world.queue["1"][3] = "never"
-    world.broken["kill"] = Ran(1, "2", "never")
+    world.broken["kill"] = CommandResult(1, "2", "never")
     drive.kill(other)
     drive.pass_time(600)
     told = {each.what for each in drive.engine.troubles(world.now)}
@@ -456,12 +456,12 @@ def test_a_submission_that_is_looked_for_and_a_job_that_does_not_end_are_told(
 ):
     (job,) = drive.submit()
     drive.pass_time(5)
-    world.broken["kill"] = Ran(0)
+    world.broken["kill"] = CommandResult(0)
     drive.kill(job)
     drive.pass_time(600)
     (told,) = drive.engine.troubles(world.now)
     assert "1 job(s) that do not end" in told.what
-    world.broken["sub"] = Ran(1, stderr="unknown")
+    world.broken["sub"] = CommandResult(1, stderr="unknown")
     drive.submit(name="deaf")
     drive.pass_time(60)
     (first, _) = drive.engine.troubles(world.now)
@@ -537,9 +537,9 @@ def test_a_search_and_an_heir_are_found_by_name_among_very_many(world: World, dr
     drive.pass_time(60)
     assert drive.natives(job) == ["2"]
     world.queue["77"] = ["77", "left", "running", "", EPOCH, None]
-    drive.engine.inherit([JobRecord("left", 0, "77", EPOCH)], world.now)
+    drive.engine.begin_adoption([JobRecord("left", 0, "77", EPOCH)], world.now)
     drive.pass_time(30)
-    (heir,) = drive.engine.settle_inheritance(world.now)
+    (heir,) = drive.engine.finish_adoption(world.now)
     assert heir is not None
     assert ("q", "deaf", "first", "left") in world.commands("q")
     drive.pass_time(300)

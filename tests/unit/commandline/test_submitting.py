@@ -9,10 +9,10 @@ import pytest
 
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import JobSpec, Reason, Refused
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
 
-DOWN = Ran(1, stderr="the scheduler is away")
+DOWN = CommandResult(1, stderr="the scheduler is away")
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def drive(world: World) -> Drive:
 
 def test_jobs_alike_become_one_array_however_they_are_given(world: World, drive: Drive):
     jobs = [
-        drive.engine.outbox.post([JobSpec("job", ("true",), index=i)], "/")[0] for i in range(5)
+        drive.engine.submission_queue.post([JobSpec("job", ("true",), index=i)], "/")[0]
+        for i in range(5)
     ]
     drive.pass_time(1)
     assert world.commands("sub") == [("sub", "job", "5")]
@@ -121,7 +122,7 @@ def test_a_limit_is_waited_for_and_smaller_arrays_are_tried(world: World, drive:
 
 def test_an_outage_holds_submissions_ever_longer_and_loses_none(world: World, drive: Drive, caplog):
     caplog.set_level(logging.WARNING)
-    world.broken["sub"] = Ran(1, stderr="outage")
+    world.broken["sub"] = CommandResult(1, stderr="outage")
     jobs = drive.submit(3)
     drive.pass_time(3600)
     assert 10 <= len(world.commands("sub")) <= 20
@@ -134,7 +135,7 @@ def test_an_outage_holds_submissions_ever_longer_and_loses_none(world: World, dr
 
 def test_a_refusal_in_unknown_words_is_tried_a_few_times_and_told(world: World, drive: Drive):
     """As when a site's own plugin refuses it: its words are in no table."""
-    world.broken["sub"] = Ran(1, stderr="refused")
+    world.broken["sub"] = CommandResult(1, stderr="refused")
     jobs = drive.submit(3)
     drive.pass_time(3600)
     assert len(world.commands("sub")) == Timeouts().tries
@@ -152,7 +153,7 @@ def test_a_refusal_in_unknown_words_is_tried_a_few_times_and_told(world: World, 
 
 
 def test_a_refusal_that_passes_after_two_tries_harms_nobody(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="refused")
+    world.broken["sub"] = CommandResult(1, stderr="refused")
     jobs = drive.submit(3)
     drive.pass_time(8)
     world.broken.clear()
@@ -164,7 +165,7 @@ def test_a_limit_nobody_names_is_waited_for_while_jobs_are_out(world: World, dri
     """Old versions do not say which limit: it may be one on the number of jobs, or not."""
     (first,) = drive.submit(1, "first")
     drive.pass_time(5)
-    world.broken["sub"] = Ran(1, stderr="limit")
+    world.broken["sub"] = CommandResult(1, stderr="limit")
     (job,) = drive.submit()
     drive.pass_time(3600)
     assert drive.kinds(job) == []
@@ -177,7 +178,7 @@ def test_a_limit_nobody_names_is_waited_for_while_jobs_are_out(world: World, dri
 def test_answers_nobody_understands_are_looked_for_and_tried_a_few_times(
     world: World, drive: Drive
 ):
-    world.broken["sub"] = Ran(1, stderr="strange")
+    world.broken["sub"] = CommandResult(1, stderr="strange")
     refusals = []
     for number in range(20):
         (job,) = drive.submit(1, f"try{number}")
@@ -192,7 +193,7 @@ def test_answers_nobody_understands_are_looked_for_and_tried_a_few_times(
 
 
 def test_time_outs_are_never_the_end_of_a_job_but_ever_rarer(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="unknown")
+    world.broken["sub"] = CommandResult(1, stderr="unknown")
     for number in range(200):
         drive.submit(1, f"job{number}")
     drive.pass_time(3600)
@@ -210,7 +211,7 @@ def test_nodes_to_avoid_are_named_and_given_up_if_they_are_the_trouble(world: Wo
 
 
 def test_a_limit_on_the_number_of_submissions_makes_none_smaller(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="crowded")
+    world.broken["sub"] = CommandResult(1, stderr="crowded")
     jobs = drive.submit(100)
     drive.pass_time(60)
     assert {argv[2] for argv in world.commands("sub")} == {"100"}
@@ -220,8 +221,8 @@ def test_a_limit_on_the_number_of_submissions_makes_none_smaller(world: World, d
 
 
 def test_what_a_check_turns_down_is_tried_for_the_reasons_and_refused(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="unfit")
-    world.broken["try"] = Ran(1, stderr="permanent")
+    world.broken["sub"] = CommandResult(1, stderr="unfit")
+    world.broken["try"] = CommandResult(1, stderr="permanent")
     (job,) = drive.submit()
     drive.pass_time(5)
     assert [argv[0] for _, argv in world.ran] == ["sub", "try"]
@@ -229,8 +230,8 @@ def test_what_a_check_turns_down_is_tried_for_the_reasons_and_refused(world: Wor
 
 
 def test_what_a_check_cannot_judge_is_submitted_without_it(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="unfit")
-    world.broken["try"] = Ran(1, stderr="unchecked")
+    world.broken["sub"] = CommandResult(1, stderr="unfit")
+    world.broken["try"] = CommandResult(1, stderr="unchecked")
     (job,) = drive.submit()
     drive.pass_time(1)
     assert [argv[0] for _, argv in world.ran] == ["sub", "try", "force"]
@@ -242,7 +243,7 @@ def test_a_scheduler_that_goes_on_turning_it_down_is_believed(
     world: World, drive: Drive, said: str
 ):
     for verb in ("sub", "try", "force"):
-        world.broken[verb] = Ran(1, stderr=said)
+        world.broken[verb] = CommandResult(1, stderr=said)
     (job,) = drive.submit()
     drive.pass_time(60)
     assert len(world.ran) == 2
@@ -262,7 +263,7 @@ def test_a_submission_accepted_in_silence_is_found_by_its_name(world: World, dri
 
 
 def test_it_is_found_in_the_history_too(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     (job,) = drive.submit()
     world.past["9"] = ["9", "job", "ended", "", EPOCH, 0]
     drive.pass_time(200)
@@ -270,7 +271,7 @@ def test_it_is_found_in_the_history_too(world: World, drive: Drive):
 
 
 def test_two_complete_answers_and_two_minutes_are_needed_to_give_it_up(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     (job,) = drive.submit()
     drive.pass_time(119)
     assert drive.kinds(job) == ["Ambiguous"]
@@ -283,7 +284,7 @@ def test_two_complete_answers_and_two_minutes_are_needed_to_give_it_up(world: Wo
 
 @pytest.mark.parametrize("silent", ["q", "hist"])
 def test_without_answers_it_is_neither_found_nor_given_up(world: World, drive: Drive, silent: str):
-    world.broken |= {"sub": Ran(1), silent: DOWN}
+    world.broken |= {"sub": CommandResult(1), silent: DOWN}
     (job,) = drive.submit()
     drive.pass_time(500)
     assert drive.kinds(job) == ["Ambiguous"]
@@ -293,7 +294,7 @@ def test_without_answers_it_is_neither_found_nor_given_up(world: World, drive: D
 
 
 def test_an_older_end_under_the_same_name_is_not_its(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     world.queue["5"] = ["5", "job", "ended", "", EPOCH - 86400, 0]
     (job,) = drive.submit()
     drive.pass_time(300)
@@ -301,7 +302,7 @@ def test_an_older_end_under_the_same_name_is_not_its(world: World, drive: Drive)
 
 
 def test_one_that_appears_after_it_was_given_up_is_killed(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     drive.submit()
     drive.pass_time(300)
     world.queue["7"] = ["7", "job", "running", "", EPOCH + 1, None]
@@ -325,7 +326,7 @@ def test_of_twins_one_is_kept(world: World, drive: Drive):
 def test_what_may_appear_late_is_ended_by_name_for_as_long_as_it_is_looked_for(
     world: World, drive: Drive
 ):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     (job,) = drive.submit()
     drive.pass_time(1)
     drive.kill(job)
@@ -335,7 +336,7 @@ def test_what_may_appear_late_is_ended_by_name_for_as_long_as_it_is_looked_for(
 
 
 def test_a_kill_meanwhile_reaches_it_by_name_and_again_when_it_is_found(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1)
+    world.broken["sub"] = CommandResult(1)
     (job,) = drive.submit()
     drive.pass_time(1)
     drive.kill(job)
@@ -362,7 +363,7 @@ def withdrawing_s(count: int) -> float:
         drive.engine.idle_s(0.0)
     lasted = time.process_time() - began
     assert drive.engine.issued(0.0) == frozenset()
-    assert not drive.engine.outbox.waiting
+    assert not drive.engine.submission_queue.waiting
     return lasted
 
 
@@ -382,11 +383,11 @@ def test_what_is_left_of_a_batch_is_submitted_with_its_own_indices(world: World,
 
 
 def test_what_is_withdrawn_while_a_batch_is_held_back_is_not_submitted(world: World, drive: Drive):
-    world.broken["sub"] = Ran(1, stderr="outage")
+    world.broken["sub"] = CommandResult(1, stderr="outage")
     jobs = drive.submit(3)
     drive.pass_time(60)
     drive.kill(jobs[1])
     world.broken.clear()
     drive.pass_time(400)
     assert [drive.kinds(job) for job in jobs] == [["Accepted"], ["JobEnd"], ["Accepted"]]
-    assert drive.engine.outbox.due() == float("inf")
+    assert drive.engine.submission_queue.due() == float("inf")

@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchsystems.commandline.dialect import (
-    Check,
     Dialect,
-    Kind,
     Limits,
-    Listing,
+    Observation,
     Phase,
+    QueryResult,
     RecordKey,
+    Rejected,
+    Rejection,
     Request,
-    Sighting,
-    Taken,
-    Turned,
+    Submitted,
     Unkilled,
+    Validation,
 )
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
-from batchsystems.transport.local import Command, FileState, Ran
+from batchsystems.transport.local import Command, CommandResult, FileState
 
 EPOCH = 1_800_000_000.0
 PHASES = {phase.value: phase for phase in Phase}
@@ -45,41 +45,45 @@ class Toy(Dialect):
     scrubbed = ("TOY_",)
 
     def __init__(
-        self, arrays: bool = True, history: bool = True, records: str = "", curious: bool = False
+        self,
+        arrays: bool = True,
+        history: bool = True,
+        records: str = "",
+        wants_reasons: bool = False,
     ) -> None:
         self.arrays, self._history, self._records = arrays, history, records
-        self.tells_reasons = curious
+        self.tells_reasons = wants_reasons
 
     def submit(self, request: Request, limits: Limits) -> Command:
-        verb = {Check.ON: "sub", Check.WHY: "try", Check.OFF: "force"}[request.check]
+        verb = {Validation.ON: "sub", Validation.WHY: "try", Validation.OFF: "force"}[request.check]
         return Command("submit", (verb, request.name, str(request.size or 0), *request.avoid))
 
-    def parse_submit(self, ran: Ran) -> Taken | Turned:
+    def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         if ran.status == 0:
-            return Taken(ran.stdout)
-        return Turned(Kind(ran.stderr) if ran.stderr else Kind.UNKNOWN, ran.words())
+            return Submitted(ran.stdout)
+        return Rejected(Rejection(ran.stderr) if ran.stderr else Rejection.UNKNOWN, ran.words())
 
     def queue(self, names: Sequence[str] = ()) -> Command:
         return Command("queue", ("q", *names))
 
-    def parse_queue(self, ran: Ran) -> Listing:
+    def parse_queue(self, ran: CommandResult) -> QueryResult:
         if ran.status != 0:
-            return Listing(why=ran.words())
+            return QueryResult(why=ran.words())
         if ran.cut:
-            return Listing(why=ran.words())
+            return QueryResult(why=ran.words())
         rows = json.loads(ran.stdout)
         broken = {row for row in rows if isinstance(row, str)}
-        seen = [self._sighting(row) for row in rows if not isinstance(row, str)]
-        return Listing(seen, complete=True, broken=broken)
+        seen = [self._observation(row) for row in rows if not isinstance(row, str)]
+        return QueryResult(seen, complete=True, broken=broken)
 
-    def _sighting(self, row: list[Any]) -> Sighting:
+    def _observation(self, row: list[Any]) -> Observation:
         native, name, word, why, submitted, status = row
         phase = PHASES.get(word, Phase.UNKNOWN)
         end = None
         if phase is Phase.ENDED:
             reason = {None: Reason.CANCELLED, 0: Reason.OK}.get(status, Reason.FAILED)
             end = JobEnd(reason, exit_status=status)
-        return Sighting(native, name, phase, word, why, submitted, end=end)
+        return Observation(native, name, phase, word, why, submitted, end=end)
 
     def kill(self, natives: Sequence[str]) -> Command:
         return Command("kill", ("kill", *natives))
@@ -87,7 +91,7 @@ class Toy(Dialect):
     def kill_named(self, name: str) -> Command | None:
         return Command("kill", ("kill", f"name={name}"))
 
-    def parse_kill(self, ran: Ran) -> Unkilled | None:
+    def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         if ran.status == 0:
             return None
         return Unkilled(ran.words(), ran.stderr == "never", frozenset(ran.stdout.split()))
@@ -103,7 +107,7 @@ class Toy(Dialect):
         words = ("hist", ",".join(natives), ",".join(names))
         return Command("history", words) if self._history else None
 
-    def parse_history(self, ran: Ran) -> Listing:
+    def parse_history(self, ran: CommandResult) -> QueryResult:
         return self.parse_queue(ran)
 
     def record_file(self) -> str:
@@ -116,13 +120,13 @@ class Toy(Dialect):
             return None
         return RecordKey(self.submission(native), name, at)
 
-    def parse_records(self, lines: Sequence[str]) -> list[Sighting]:
-        return [self._sighting(json.loads(line)) for line in lines]
+    def parse_records(self, lines: Sequence[str]) -> list[Observation]:
+        return [self._observation(json.loads(line)) for line in lines]
 
     def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
         return (Command("queue", ("why", *natives)),) if natives else ()
 
-    def parse_reasons(self, command: Command, ran: Ran) -> dict[str, str]:
+    def parse_reasons(self, command: Command, ran: CommandResult) -> dict[str, str]:
         return dict.fromkeys(command.argv[1:], ran.stdout)
 
     def hopeless(self, why: str) -> bool:
@@ -139,7 +143,7 @@ class World:
 
     queue: dict[str, Any] = field(default_factory=dict)
     past: dict[str, Any] = field(default_factory=dict)
-    broken: dict[str, Ran] = field(default_factory=dict)
+    broken: dict[str, CommandResult] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     inodes: dict[str, int] = field(default_factory=dict)
     changed: dict[str, float] = field(default_factory=dict)
@@ -161,41 +165,41 @@ class World:
         """Return what its clock shows."""
         return EPOCH + self.now + self.ahead
 
-    def run(self, command: Command, timeout_s: float = 0.0) -> Ran:
+    def run(self, command: Command, timeout_s: float = 0.0) -> CommandResult:
         self.ran.append((self.now, command.argv))
         verb, *words = command.argv
         if verb in self.broken:
             return self.broken[verb]
         if verb == "why":
-            return Ran(0, "resting")
+            return CommandResult(0, "resting")
         return {"sub": self._submit, "force": self._submit, "kill": self._kill}.get(
             verb, self._list
         )(verb, words)
 
-    def _submit(self, verb: str, words: list[str]) -> Ran:
+    def _submit(self, verb: str, words: list[str]) -> CommandResult:
         name, size = words[0], int(words[1])
         if size > self.limit:
-            return Ran(1, stderr=Kind.FULL.value)
+            return CommandResult(1, stderr=Rejection.FULL.value)
         self.last += 1
         for task in range(max(1, size)):
             native = f"{self.last}.{task}" if size else str(self.last)
             self.queue[native] = [native, name, "waiting", "", self.clock(), None]
-        return Ran(1, stderr="") if self.deaf else Ran(0, str(self.last))
+        return CommandResult(1, stderr="") if self.deaf else CommandResult(0, str(self.last))
 
-    def _kill(self, verb: str, words: list[str]) -> Ran:
+    def _kill(self, verb: str, words: list[str]) -> CommandResult:
         for native, row in self.queue.items():
             if native in words or native.partition(".")[0] in words or f"name={row[1]}" in words:
                 row[2] = "ended"
-        return Ran(0)
+        return CommandResult(0)
 
-    def _list(self, verb: str, words: list[str]) -> Ran:
+    def _list(self, verb: str, words: list[str]) -> CommandResult:
         rows = list((self.queue if verb == "q" else self.past).values())
         if verb == "q" and words:
             rows = [row for row in rows if isinstance(row, str) or row[1] in words]
         if verb == "hist" and words[0]:
             wanted = words[0].split(",")
             rows = [row for row in rows if isinstance(row, str) or _whole(row[0]) in wanted]
-        return Ran(0, json.dumps(rows[: self.cap]), cut=len(rows) > self.cap)
+        return CommandResult(0, json.dumps(rows[: self.cap]), cut=len(rows) > self.cap)
 
     def read(self, path: str, offset: int, limit: int) -> bytes:
         """Return a part of one of the files."""
@@ -264,7 +268,7 @@ class Drive:
 
     def submit(self, count: int = 1, name: str = "job") -> list[int]:
         specs = [JobSpec(name, ("true",), index=index) for index in range(count)]
-        return self.engine.outbox.post(specs, "/")
+        return self.engine.submission_queue.post(specs, "/")
 
     def kill(self, *jobs: int) -> None:
         self.engine.kill(jobs, self.world.now)
@@ -273,14 +277,14 @@ class Drive:
         """Let time pass, doing what falls due."""
         until = self.world.now + seconds
         while True:
-            task = self.engine.next_task(self.world.now)
-            if task is not None:
-                if task.look is not None:
-                    answer = task.look(self.world)
+            operation = self.engine.next_operation(self.world.now)
+            if operation is not None:
+                if operation.read_files is not None:
+                    answer = operation.read_files(self.world)
                 else:
-                    assert task.command is not None
-                    answer = task.parse(self.world.run(task.command))
-                task.hear(answer, task.begun, self.world.now)
+                    assert operation.command is not None
+                    answer = operation.parse(self.world.run(operation.command))
+                operation.on_answer(answer, operation.begun, self.world.now)
                 continue
             idle_s = self.engine.idle_s(self.world.now)
             assert idle_s > 0, "nothing to do, and no time to wait"
@@ -288,7 +292,7 @@ class Drive:
                 break
             self.world.now += idle_s
         self.world.now = until
-        while updates := self.engine.roll.take_news():
+        while updates := self.engine.job_table.take_news():
             for job, update in updates.items():
                 self.news.setdefault(job, []).append(update)
 

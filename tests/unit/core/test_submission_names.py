@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.jobs import called
+from batchsystems.commandline.jobs import part_name
 from batchsystems.interface import NAME_PATTERN
 from jobtree.core.submission_names import submission_name
 from jobtree.master.dispatch import _name
@@ -41,7 +41,7 @@ def test_every_name_and_the_names_of_its_parts_fit(
     label: str, tree: str, tree_id: str, epoch: int, number: int
 ) -> None:
     found = submission_name(label, tree, tree_id, epoch, number)
-    assert NAME_PATTERN.fullmatch(called(found, 9_999_999))
+    assert NAME_PATTERN.fullmatch(part_name(found, 9_999_999))
     assert tree_id[:8] in found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import BatchSystemError, load
-from batchsystems.drmaa.session.client import Line
+from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.library import TUNABLE, Library, explain, find, with_tunable
 from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.transport.local import Command
@@ -110,7 +110,7 @@ def test_what_the_loader_says_is_told(tmp_path: Path):
     """The real package, and a file that only begins as a library does."""
     path = tmp_path / "libdrmaa.so"
     path.write_bytes(GOOD)
-    line = Line(Library(str(path), {}), DrmaaSettings(), str(tmp_path / "records"))
+    line = Client(Library(str(path), {}), DrmaaSettings(), str(tmp_path / "records"))
     with pytest.raises(BatchSystemError, match="JT232") as caught:
         line.start()
     assert "libdrmaa.so" in caught.value.why
@@ -160,7 +160,7 @@ def test_what_a_library_prints_disturbs_nobody(tmp_path: Path, monkeypatch: pyte
         "class Session:\n    drmsInfo = drmaaImplementation = version = 'quiet'\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(loud))
-    line = Line(Library(sys.executable, {}), DrmaaSettings(), str(tmp_path / "records"))
+    line = Client(Library(sys.executable, {}), DrmaaSettings(), str(tmp_path / "records"))
     line.start()
     assert line.about["drmsInfo"] == "quiet"
     line.close()

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsystems import Reason
-from batchsystems.commandline.dialect import Kind, Listing, Phase, Taken, Turned
+from batchsystems.commandline.dialect import Phase, QueryResult, Rejected, Rejection, Submitted
 from batchsystems.drmaa.dialect import DrmaaDialect
-from batchsystems.drmaa.parse import read_end, read_look, read_submission
+from batchsystems.drmaa.parse import read_end, read_poll, read_submission
 from batchsystems.drmaa.session.journal import keys_of, submission_of
 from batchsystems.drmaa.tables import DrmaaSettings, family_of
 from batchsystems.sge.tables import SgeSettings
 from batchsystems.slurm.tables import SlurmSettings
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 USED = {"start_time": "1000.0000", "end_time": "1010.0000", "cpu": "2.5", "maxvmem": "1048576.0"}
 KILLED = USED | {"exit_status": "137.0000"}
@@ -114,48 +114,53 @@ def test_nothing_but_an_exit_with_0_is_a_success():
 @pytest.mark.parametrize(
     ("kind", "words", "meaning"),
     [
-        ("before", "code 2: unable to contact qmaster", Kind.OUTAGE),
-        ("DrmCommunicationException", "code 2: unable to contact qmaster", Kind.OUTAGE),
-        ("DrmCommunicationException", "code 2: unable to send: got send error", Kind.UNKNOWN),
-        ("InternalException", "code 1: who knows", Kind.STRANGE),
-        ("InternalException", "code 1: slurm_load_jobs: timed out", Kind.UNKNOWN),
-        ("InternalException", "code 1: Unable to contact slurm controller", Kind.UNKNOWN),
-        ("DeniedByDrmException", "code 17: You must ask for memory", Kind.PERMANENT),
-        ("TryLaterException", "code 16: later", Kind.CROWDED),
-        ("DeniedByDrmException", "code 17: only 10 jobs are allowed per user", Kind.CROWDED),
-        ("DeniedByDrmException", "code 17: more than 75000 tasks", Kind.SIZE),
-        ("DeniedByDrmException", 'code 17: can\'t resolve hostname "x"', Kind.NODES),
-        ("DeniedByDrmException", "code 17: the system is busy, try again later", Kind.OUTAGE),
-        ("DeniedByDrmException", "code 17: no", Kind.PERMANENT),
-        ("InvalidAttributeValueException", "code 14: no", Kind.PERMANENT),
+        ("before", "code 2: unable to contact qmaster", Rejection.OUTAGE),
+        ("DrmCommunicationException", "code 2: unable to contact qmaster", Rejection.OUTAGE),
+        ("DrmCommunicationException", "code 2: unable to send: got send error", Rejection.UNKNOWN),
+        ("InternalException", "code 1: who knows", Rejection.STRANGE),
+        ("InternalException", "code 1: slurm_load_jobs: timed out", Rejection.UNKNOWN),
+        ("InternalException", "code 1: Unable to contact slurm controller", Rejection.UNKNOWN),
+        ("DeniedByDrmException", "code 17: You must ask for memory", Rejection.PERMANENT),
+        ("TryLaterException", "code 16: later", Rejection.CROWDED),
+        ("DeniedByDrmException", "code 17: only 10 jobs are allowed per user", Rejection.CROWDED),
+        ("DeniedByDrmException", "code 17: more than 75000 tasks", Rejection.SIZE),
+        ("DeniedByDrmException", 'code 17: can\'t resolve hostname "x"', Rejection.NODES),
+        ("DeniedByDrmException", "code 17: the system is busy, try again later", Rejection.OUTAGE),
+        ("DeniedByDrmException", "code 17: no", Rejection.PERMANENT),
+        ("InvalidAttributeValueException", "code 14: no", Rejection.PERMANENT),
     ],
 )
-def test_errors_of_a_submission(kind: str, words: str, meaning: Kind):
-    turned = read_submission(Ran(1, kind, words))
-    assert isinstance(turned, Turned)
+def test_errors_of_a_submission(kind: str, words: str, meaning: Rejection):
+    turned = read_submission(CommandResult(1, kind, words))
+    assert isinstance(turned, Rejected)
     assert turned.kind is meaning
     assert not turned.words.startswith("code")
 
 
 def test_what_is_no_whole_answer_tells_nothing():
-    for ran in (Ran(None, timed_out=True), Ran(None, stderr="has died"), Ran(0, "{"), Ran(0, "")):
+    for ran in (
+        CommandResult(None, timed_out=True),
+        CommandResult(None, stderr="has died"),
+        CommandResult(0, "{"),
+        CommandResult(0, ""),
+    ):
         turned = read_submission(ran)
-        assert isinstance(turned, Turned)
-        assert turned.kind is Kind.UNKNOWN
-        assert not read_look(ran)[0].complete
-    assert not read_look(Ran(1, "DrmCommunicationException", "code 2: away"))[0].complete
+        assert isinstance(turned, Rejected)
+        assert turned.kind is Rejection.UNKNOWN
+        assert not read_poll(ran)[0].complete
+    assert not read_poll(CommandResult(1, "DrmCommunicationException", "code 2: away"))[0].complete
 
 
 def test_states_are_read_and_unknown_words_leave_a_job_alone():
     words = ["", "queued_active", "user_on_hold", "running", "user_suspended", "undetermined"]
     jobs = [{"key": str(i), "name": "n", "at": 1.0, "state": w} for i, w in enumerate(words)]
-    listing, number = read_look(Ran(0, json.dumps({"number": 7, "jobs": jobs})))
+    result, number = read_poll(CommandResult(0, json.dumps({"number": 7, "jobs": jobs})))
     assert number == 7
-    assert [sighting.phase for sighting in listing.sightings] == [
+    assert [observation.phase for observation in result.observations] == [
         *(Phase.WAITING, Phase.WAITING, Phase.WAITING, Phase.RUNNING, Phase.SUSPENDED),
         Phase.UNKNOWN,
     ]
-    assert [sighting.why for sighting in listing.sightings][1:4] == ["", "user_on_hold", ""]
+    assert [observation.why for observation in result.observations][1:4] == ["", "user_on_hold", ""]
 
 
 @pytest.mark.parametrize(
@@ -172,11 +177,11 @@ def test_states_are_read_and_unknown_words_leave_a_job_alone():
 )
 def test_a_job_of_which_nothing_can_be_read_hides_no_other(broken: Any):
     good = {"key": "7", "name": "ours", "at": 1.0, "state": "running"}
-    listing, number = read_look(Ran(0, json.dumps({"number": 7, "jobs": [broken, good]})))
-    assert listing.complete
-    assert [each.native for each in listing.sightings] == ["7"]
-    assert listing.hides("8") == isinstance(broken, dict)
-    assert not listing.hides("7", "ours")
+    result, number = read_poll(CommandResult(0, json.dumps({"number": 7, "jobs": [broken, good]})))
+    assert result.complete
+    assert [each.native for each in result.observations] == ["7"]
+    assert result.hides("8") == isinstance(broken, dict)
+    assert not result.hides("7", "ours")
     assert number == 0, "what it says of ends it must say again"
 
 
@@ -198,8 +203,8 @@ JSON = st.recursive(
 
 @given(st.one_of(JSON.map(json.dumps), st.text(max_size=30)))
 def test_no_answer_raises(text: str):
-    assert isinstance(read_look(Ran(0, text))[0], Listing)
-    assert isinstance(read_submission(Ran(0, text)), Taken | Turned)
+    assert isinstance(read_poll(CommandResult(0, text))[0], QueryResult)
+    assert isinstance(read_submission(CommandResult(0, text)), Submitted | Rejected)
 
 
 @given(
@@ -207,8 +212,8 @@ def test_no_answer_raises(text: str):
 )
 def test_no_end_raises_within_a_look(end: dict[str, Any], usage: Any):
     job = {"key": "1", "name": "n", "at": 1.0, "state": "", "end": end | {"usage": usage}}
-    listing, _ = read_look(Ran(0, json.dumps({"number": 1, "jobs": [job]})))
-    assert isinstance(listing, Listing)
+    result, _ = read_poll(CommandResult(0, json.dumps({"number": 1, "jobs": [job]})))
+    assert isinstance(result, QueryResult)
 
 
 def test_every_signal_has_its_number():

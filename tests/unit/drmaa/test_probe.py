@@ -11,19 +11,19 @@ from batchsystems import Unobtainable
 from batchsystems.drmaa.probe import DrmaaProbe
 from batchsystems.probe import look, write_draft
 from batchsystems.sitefiles import check_text, schema
-from batchsystems.transport.local import Local, Ran
+from batchsystems.transport.local import CommandResult, Local
 from tests.unit.drmaa.fake import use
 
-MISSING = Ran(None, stderr="qconf: not found", started=False)
+MISSING = CommandResult(None, stderr="qconf: not found", started=False)
 
 
-def written(about: str, **answers: Ran) -> str:
+def written(about: str, **answers: CommandResult) -> str:
     """Return the site file of a cluster whose library says this of itself."""
     told = {"path": "/opt/x/libdrmaa.so", "env": {"SGE_ROOT": "/opt/sge"}, "about": {}}
     told["about"] = {"drmsInfo": about, "drmaaImplementation": "", "version": "1.0"}
     probe = DrmaaProbe()
     every = dict.fromkeys(probe.questions("user"), MISSING)
-    draft = probe.draft({**every, "library": Ran(0, json.dumps(told)), **answers})
+    draft = probe.draft({**every, "library": CommandResult(0, json.dumps(told)), **answers})
     text = write_draft(draft, schema().keys, "/usr/bin/python3", "2026-11-25")
     assert check_text(text, "site.toml") == []
     return text
@@ -39,8 +39,8 @@ def test_grid_engine_without_its_commands():
 
 def test_grid_engine_with_its_commands():
     row = "h_vmem h_vmem MEMORY <= YES YES 1G 0"
-    config = Ran(0, "max_aj_tasks                 75000\n")
-    text = written("SGE 8.1.9", resources=Ran(0, f"{row}\n"), config=config)
+    config = CommandResult(0, "max_aj_tasks                 75000\n")
+    text = written("SGE 8.1.9", resources=CommandResult(0, f"{row}\n"), config=config)
     assert '\n[sge]\nmemory = "h_vmem"' in text
     assert 'memory_per = "slot"' in text
 
@@ -52,7 +52,7 @@ def test_a_cluster_that_is_not_known():
 
 
 def test_no_library_is_told_with_the_cure():
-    said = Ran(1, stderr="error[JT231]: no DRMAA library was found\n  install one\n")
+    said = CommandResult(1, stderr="error[JT231]: no DRMAA library was found\n  install one\n")
     with pytest.raises(Unobtainable, match="no DRMAA library gave an answer") as caught:
         written("", library=said)
     assert "install one" in caught.value.why

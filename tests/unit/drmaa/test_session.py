@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchsystems.drmaa.session.journal import Book
+from batchsystems.drmaa.session.journal import Journal
 from batchsystems.drmaa.session.session import GONE_S, UNDETERMINED_S, Lost, Session
 
 
@@ -65,21 +65,21 @@ def test_what_nobody_knows_is_gone_after_a_while(
 ):
     now = [1000.0]
     monkeypatch.setattr("batchsystems.drmaa.session.session.time.monotonic", lambda: now[0])
-    book = Book(str(tmp_path))
-    book.open()
-    session = Session(Library("running", state, "running", state), book)
+    journal = Journal(str(tmp_path))
+    journal.open()
+    session = Session(Library("running", state, "running", state), journal)
     session.submit({**ASKED, "native": "", "limit_s": None})
-    (job,) = book.jobs.values()
+    (job,) = journal.jobs.values()
     for _ in range(3):  # the third look makes up for the second
-        assert session.look(0)["jobs"][0]["state"] == "running"
+        assert session.poll(0)["jobs"][0]["state"] == "running"
         now[0] += patience_s
-    session.look(0)
+    session.poll(0)
     now[0] += patience_s - 1
-    assert "end" not in session.look(0)["jobs"][0]
+    assert "end" not in session.poll(0)["jobs"][0]
     now[0] += 1
-    assert session.look(0)["jobs"][0]["end"]["how"] == "gone"
-    assert job.key not in book.jobs
-    book.close()
+    assert session.poll(0)["jobs"][0]["end"]["how"] == "gone"
+    assert job.key not in journal.jobs
+    journal.close()
 
 
 class Forgetful(Library):
@@ -102,14 +102,14 @@ class Forgetful(Library):
 
 
 def test_an_end_that_is_told_while_the_cluster_goes_away_is_not_waited_for_for_ever(tmp_path: Path):
-    book = Book(str(tmp_path))
-    book.open()
+    journal = Journal(str(tmp_path))
+    journal.open()
     library = Forgetful("failed")
-    session = Session(library, book)
+    session = Session(library, journal)
     session.submit({**ASKED, "native": "", "limit_s": None})
     with pytest.raises(Lost):
-        session.look(0)
-    end = session.look(0)["jobs"][0]["end"]
+        session.poll(0)
+    end = session.poll(0)["jobs"][0]["end"]
     assert (end["how"], end["word"]) == ("gone", "failed")
     assert library.deletions == 2, "it does not stay in the queue in error"
-    book.close()
+    journal.close()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import Phase, Sighting
+from batchsystems.commandline.dialect import Observation, Phase
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sge.accounting import cut
 from batchsystems.sge.parse import read_records, record_key
@@ -18,17 +18,17 @@ from tests.unit.core.mutations import mutated
 ACCOUNTING = (Path(__file__).parents[2] / "data" / "sge" / "accounting").read_text()
 
 
-def records(text: str = ACCOUNTING, virtual: bool = True) -> dict[str, list[Sighting]]:
-    found: dict[str, list[Sighting]] = {}
-    for sighting in read_records(text.split("\n"), virtual):
-        found.setdefault(sighting.name, []).append(sighting)
+def records(text: str = ACCOUNTING, virtual: bool = True) -> dict[str, list[Observation]]:
+    found: dict[str, list[Observation]] = {}
+    for observation in read_records(text.split("\n"), virtual):
+        found.setdefault(observation.name, []).append(observation)
     return found
 
 
 def end_of(name: str, text: str = ACCOUNTING) -> JobEnd:
-    (sighting,) = records(text)[name]
-    assert sighting.end is not None
-    return sighting.end
+    (observation,) = records(text)[name]
+    assert observation.end is not None
+    return observation.end
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_the_run_before_a_mere_rerun_counts():
 
 def test_of_several_tries_to_launch_the_last_counts():
     assert len([line for line in ACCOUNTING.split("\n") if ":prol:" in line]) == 2
-    (sighting,) = records()["prol"]
-    assert sighting.submitted == 1795624480.0
+    (observation,) = records()["prol"]
+    assert observation.submitted == 1795624480.0
 
 
 def test_an_id_used_again_under_another_name_is_another_job():
@@ -126,11 +126,11 @@ def test_no_failure_is_ever_a_success(failed: int):
     line = next(line for line in ACCOUNTING.split("\n") if ":j-exit0:" in line)
     cells = line.split(":")
     cells[11] = str(failed)
-    (sighting,) = read_records([":".join(cells)], True)
-    assert sighting.end is not None
-    assert sighting.end.reason is not Reason.OK
-    assert sighting.phase is Phase.ENDED
-    assert f"failed {failed} (" in sighting.end.evidence[0]
+    (observation,) = read_records([":".join(cells)], True)
+    assert observation.end is not None
+    assert observation.end.reason is not Reason.OK
+    assert observation.phase is Phase.ENDED
+    assert f"failed {failed} (" in observation.end.evidence[0]
 
 
 def test_whatever_may_be_run_again_is_a_failure():
@@ -178,11 +178,11 @@ def test_what_was_cut_is_what_was_written(data: st.DataObject):
 def test_mutated_accounting_never_raises_and_never_makes_a_success(data):
     text = data.draw(mutated(ACCOUNTING))
     known = {each.native: each for each in read_records(ACCOUNTING.split("\n"), True)}
-    for sighting in read_records(text.split("\n"), True):
-        told = known.get(sighting.native)
-        assert sighting.end is not None
-        if told is None or told.name != sighting.name:
+    for observation in read_records(text.split("\n"), True):
+        told = known.get(observation.native)
+        assert observation.end is not None
+        if told is None or told.name != observation.name:
             continue  # another job's id or name: never taken for ours
-        if sighting.end.reason is Reason.OK:
+        if observation.end.reason is Reason.OK:
             assert told.end is not None
-            assert told.end.reason is Reason.OK, sighting
+            assert told.end.reason is Reason.OK, observation

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import Kind, Limits, Listing, Phase, Sighting, Taken, Turned
+from batchsystems.commandline.dialect import (
+    Limits,
+    Observation,
+    Phase,
+    QueryResult,
+    Rejected,
+    Rejection,
+    Submitted,
+)
 from batchsystems.interface import Resources
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.parse import (
@@ -22,7 +30,7 @@ from batchsystems.sge.parse import (
     record_key,
 )
 from batchsystems.sge.tables import NEVER
-from batchsystems.transport.local import Command, Ran
+from batchsystems.transport.local import Command, CommandResult
 from tests.unit.core.mutations import mutated
 
 DATA = Path(__file__).parents[2] / "data" / "sge"
@@ -32,16 +40,16 @@ CHECKS = (DATA / "qalter.txt").read_text()
 ANSWERS = json.loads((DATA / "answers.json").read_text())
 
 
-def ran(stdout: str, stderr: str = "", status: int | None = 0) -> Ran:
-    return Ran(status, stdout, stderr)
+def ran(stdout: str, stderr: str = "", status: int | None = 0) -> CommandResult:
+    return CommandResult(status, stdout, stderr)
 
 
-def queue() -> dict[str, list[Sighting]]:
-    listing = read_queue(ran(QSTAT))
-    assert listing.complete
-    found: dict[str, list[Sighting]] = {}
-    for sighting in listing.sightings:
-        found.setdefault(sighting.name, []).append(sighting)
+def queue() -> dict[str, list[Observation]]:
+    result = read_queue(ran(QSTAT))
+    assert result.complete
+    found: dict[str, list[Observation]] = {}
+    for observation in result.observations:
+        found.setdefault(observation.name, []).append(observation)
     return found
 
 
@@ -63,10 +71,10 @@ def queue() -> dict[str, list[Sighting]]:
     ],
 )
 def test_the_queue_tells_where_jobs_are(name: str, word: str, phase: Phase, node: str):
-    (sighting,) = queue()[name]
-    assert (sighting.word, sighting.phase, sighting.node) == (word, phase, node)
-    assert "." not in sighting.native
-    assert sighting.end is None
+    (observation,) = queue()[name]
+    assert (observation.word, observation.phase, observation.node) == (word, phase, node)
+    assert "." not in observation.native
+    assert observation.end is None
 
 
 @given(text=st.text(st.sampled_from("|:,@-.<>&;'\" ab1"), min_size=1, max_size=20))
@@ -75,11 +83,11 @@ def test_a_separator_in_a_field_moves_no_other(text: str):
     entry += f"<JB_owner>{escape(text)}</JB_owner><state>qw</state>"
     entry += "<JB_submission_time>2026-11-22T11:56:07</JB_submission_time><slots>1</slots>"
     told = QSTAT.replace("  </job_info>", f"{entry}</job_list>  </job_info>")
-    listing = read_queue(ran(told))
-    assert listing.complete
-    others = [each for each in listing.sightings if each.native != "9"]
-    assert others == list(read_queue(ran(QSTAT)).sightings)
-    (found,) = (each for each in listing.sightings if each.native == "9")
+    result = read_queue(ran(told))
+    assert result.complete
+    others = [each for each in result.observations if each.native != "9"]
+    assert others == list(read_queue(ran(QSTAT)).observations)
+    (found,) = (each for each in result.observations if each.native == "9")
     assert (found.name, found.phase) == (text, Phase.WAITING)
 
 
@@ -112,12 +120,12 @@ def test_times_are_those_of_the_scheduler_s_clock():
     ],
 )
 def test_the_letters_of_a_state_are_read_together(word: str, phase: Phase):
-    (sighting,) = [
+    (observation,) = [
         each
-        for each in read_queue(ran(QSTAT.replace("<state>dr<", f"<state>{word}<"))).sightings
+        for each in read_queue(ran(QSTAT.replace("<state>dr<", f"<state>{word}<"))).observations
         if each.name == "j-dead"
     ]
-    assert (sighting.phase, sighting.word) == (phase, word)
+    assert (observation.phase, observation.word) == (phase, word)
 
 
 def test_held_jobs_say_so():
@@ -126,9 +134,9 @@ def test_held_jobs_say_so():
 
 def test_no_jobs_are_a_complete_answer():
     text = QSTAT[: QSTAT.index("    <job_list")] + "  </queue_info><job_info></job_info></job_info>"
-    listing = read_queue(ran(text))
-    assert listing.complete
-    assert not listing.sightings
+    result = read_queue(ran(text))
+    assert result.complete
+    assert not result.observations
 
 
 @pytest.mark.parametrize(
@@ -144,15 +152,15 @@ def test_no_jobs_are_a_complete_answer():
         ran(QSTAT.replace("<job_list", "<job", 1)),
         ran(QSTAT.replace("<JB_name>j-pe<", "<JB_name>j&pe<").replace("queue_info>", "queue>")),
         ran('<!DOCTYPE x [<!ENTITY a "b">]>' + QSTAT.partition("\n")[2]),
-        Ran(None, timed_out=True),
-        Ran(0, QSTAT, cut=True),
-        *(Ran(**answer) for name, answer in ANSWERS.items() if name.startswith("queue:")),
+        CommandResult(None, timed_out=True),
+        CommandResult(0, QSTAT, cut=True),
+        *(CommandResult(**answer) for name, answer in ANSWERS.items() if name.startswith("queue:")),
     ],
 )
-def test_what_is_no_list_of_jobs_is_no_complete_answer(bad: Ran):
-    listing = read_queue(bad)
-    assert not listing.complete
-    assert listing.why
+def test_what_is_no_list_of_jobs_is_no_complete_answer(bad: CommandResult):
+    result = read_queue(bad)
+    assert not result.complete
+    assert result.why
 
 
 @pytest.mark.parametrize(
@@ -169,13 +177,13 @@ def test_what_is_no_list_of_jobs_is_no_complete_answer(bad: Ran):
 def test_an_entry_that_cannot_be_read_hides_its_job_alone(old: str, new: str, hidden: str):
     assert old in QSTAT
     whole = read_queue(ran(QSTAT))
-    listing = read_queue(ran(QSTAT.replace(old, new, 1)))
-    assert listing.complete
-    assert listing.hides(hidden)
-    assert not listing.hides("j-susp", "j-dead", "999", "")
-    lost = [each for each in whole.sightings if each not in listing.sightings]
+    result = read_queue(ran(QSTAT.replace(old, new, 1)))
+    assert result.complete
+    assert result.hides(hidden)
+    assert not result.hides("j-susp", "j-dead", "999", "")
+    lost = [each for each in whole.observations if each not in result.observations]
     assert len(lost) == 1
-    assert listing.hides(lost[0].name, lost[0].native)
+    assert result.hides(lost[0].name, lost[0].native)
 
 
 @given(st.data())
@@ -194,12 +202,12 @@ def test_entries_of_others_of_any_shape_never_blind_it(data):
         shown = entry.format(data.draw(cell), data.draw(cell), data.draw(cell), tag, "{}", tag)
         at = text.index("</job_list>") + len("</job_list>")
         text = text[:at] + shown.replace("{}", data.draw(cell)) + text[at:]
-    listing = read_queue(ran(text))
-    assert listing.complete, listing.why
-    ours = {each.native: each for each in read_queue(ran(QSTAT)).sightings}
-    seen = {each.native: each for each in listing.sightings}
+    result = read_queue(ran(text))
+    assert result.complete, result.why
+    ours = {each.native: each for each in read_queue(ran(QSTAT)).observations}
+    seen = {each.native: each for each in result.observations}
     assert {native: seen.get(native) for native in ours} == ours
-    assert not listing.hides(*(each.name for each in ours.values()), *ours)
+    assert not result.hides(*(each.name for each in ours.values()), *ours)
 
 
 def test_an_answer_cut_at_any_byte_is_incomplete():
@@ -214,47 +222,47 @@ REFUSED = {
     "accepted": None,
     "accepted array": None,
     "accepted with check": None,
-    "check: found": Kind.UNCHECKED,
-    "check: memory": Kind.UNFIT,
-    "check: not judged": Kind.UNFIT,
-    "reasons: memory": Kind.PERMANENT,
-    "reasons: slots": Kind.PERMANENT,
-    "reasons: not judged": Kind.UNCHECKED,
-    "unknown queue": Kind.PERMANENT,
-    "unknown environment": Kind.PERMANENT,
-    "unknown resource": Kind.PERMANENT,
-    "bad time": Kind.PERMANENT,
-    "bad memory": Kind.PERMANENT,
-    "unknown project": Kind.PERMANENT,
-    "unknown host": Kind.NODES,
-    "bad option": Kind.PERMANENT,
-    "missing argument": Kind.PERMANENT,
-    "bad name": Kind.PERMANENT,
-    "bad name, digit": Kind.PERMANENT,
-    "no task": Kind.PERMANENT,
-    "array too large": Kind.SIZE,
-    "empty script": Kind.PERMANENT,
-    "unknown calendar": Kind.PERMANENT,
-    "no SGE_ROOT": Kind.PERMANENT,
-    "unknown cell": Kind.OUTAGE,
-    "no such root": Kind.OUTAGE,
-    "no cell set up": Kind.OUTAGE,
-    "wrong port": Kind.OUTAGE,
-    "not a submit host": Kind.PERMANENT,
-    "limit of jobs of a user": Kind.CROWDED,
-    "limit of jobs": Kind.CROWDED,
-    "master frozen": Kind.UNKNOWN,
-    "master stopped": Kind.OUTAGE,
+    "check: found": Rejection.UNCHECKED,
+    "check: memory": Rejection.UNFIT,
+    "check: not judged": Rejection.UNFIT,
+    "reasons: memory": Rejection.PERMANENT,
+    "reasons: slots": Rejection.PERMANENT,
+    "reasons: not judged": Rejection.UNCHECKED,
+    "unknown queue": Rejection.PERMANENT,
+    "unknown environment": Rejection.PERMANENT,
+    "unknown resource": Rejection.PERMANENT,
+    "bad time": Rejection.PERMANENT,
+    "bad memory": Rejection.PERMANENT,
+    "unknown project": Rejection.PERMANENT,
+    "unknown host": Rejection.NODES,
+    "bad option": Rejection.PERMANENT,
+    "missing argument": Rejection.PERMANENT,
+    "bad name": Rejection.PERMANENT,
+    "bad name, digit": Rejection.PERMANENT,
+    "no task": Rejection.PERMANENT,
+    "array too large": Rejection.SIZE,
+    "empty script": Rejection.PERMANENT,
+    "unknown calendar": Rejection.PERMANENT,
+    "no SGE_ROOT": Rejection.PERMANENT,
+    "unknown cell": Rejection.OUTAGE,
+    "no such root": Rejection.OUTAGE,
+    "no cell set up": Rejection.OUTAGE,
+    "wrong port": Rejection.OUTAGE,
+    "not a submit host": Rejection.PERMANENT,
+    "limit of jobs of a user": Rejection.CROWDED,
+    "limit of jobs": Rejection.CROWDED,
+    "master frozen": Rejection.UNKNOWN,
+    "master stopped": Rejection.OUTAGE,
 }
 
 
 @pytest.mark.parametrize(("name", "kind"), REFUSED.items())
-def test_what_qsub_said_is_told_apart(name: str, kind: Kind | None):
-    answer = read_submission(Ran(**ANSWERS[name]))
+def test_what_qsub_said_is_told_apart(name: str, kind: Rejection | None):
+    answer = read_submission(CommandResult(**ANSWERS[name]))
     if kind is None:
-        assert isinstance(answer, Taken)
+        assert isinstance(answer, Submitted)
     else:
-        assert isinstance(answer, Turned)
+        assert isinstance(answer, Rejected)
         assert answer.kind is kind
         assert len(answer.words) > 10
 
@@ -265,70 +273,70 @@ def test_every_captured_answer_of_qsub_is_looked_at():
 
 
 def test_reasons_are_given_in_sge_s_words_with_the_remedy():
-    told = read_submission(Ran(**ANSWERS["reasons: memory"]))
-    assert isinstance(told, Turned)
+    told = read_submission(CommandResult(**ANSWERS["reasons: memory"]))
+    assert isinstance(told, Rejected)
     assert told.words.startswith(NEVER)
     assert 'cannot run at host "node1" because it offers only hc:h_vmem=16.000G' in told.words
     assert "lower what it asks for" in told.words
-    queue = read_submission(Ran(**ANSWERS["unknown queue"]))
-    assert isinstance(queue, Turned)
+    queue = read_submission(CommandResult(**ANSWERS["unknown queue"]))
+    assert isinstance(queue, Rejected)
     assert "qconf -sql" in queue.words
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Ran(None, "", "", timed_out=True),
-        Ran(None, "12\n", "", timed_out=True),
-        Ran(-9, "", "unknown queue"),
-        Ran(1, "", "Unable to run job: got read error: the answer is lost"),
+        CommandResult(None, "", "", timed_out=True),
+        CommandResult(None, "12\n", "", timed_out=True),
+        CommandResult(-9, "", "unknown queue"),
+        CommandResult(1, "", "Unable to run job: got read error: the answer is lost"),
     ],
 )
-def test_whatever_is_not_clear_may_have_been_accepted(answer: Ran):
+def test_whatever_is_not_clear_may_have_been_accepted(answer: CommandResult):
     told = read_submission(answer)
-    assert isinstance(told, Turned)
-    assert told.kind is Kind.UNKNOWN
+    assert isinstance(told, Rejected)
+    assert told.kind is Rejection.UNKNOWN
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Ran(1, "12\n", 'Unable to run job: unknown resource "gpu"'),
-        Ran(0, "12", ""),
-        Ran(0, "12\n13\n", ""),
-        Ran(0, "", ""),
-        Ran(0, "Your job 12 has been submitted\n", ""),
-        Ran(1, "", "something never heard of"),
+        CommandResult(1, "12\n", 'Unable to run job: unknown resource "gpu"'),
+        CommandResult(0, "12", ""),
+        CommandResult(0, "12\n13\n", ""),
+        CommandResult(0, "", ""),
+        CommandResult(0, "Your job 12 has been submitted\n", ""),
+        CommandResult(1, "", "something never heard of"),
     ],
 )
-def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: Ran):
+def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: CommandResult):
     told = read_submission(answer)
-    assert isinstance(told, Turned)
-    assert told.kind is Kind.STRANGE
+    assert isinstance(told, Rejected)
+    assert told.kind is Rejection.STRANGE
 
 
 @pytest.mark.parametrize(
     ("words", "status", "kind"),
     [
-        ("You must ask for memory", 1, Kind.REFUSED),
-        ("job was not accepted by the verifier", 1, Kind.REFUSED),
-        ('start of JSV "/etc/jsv.sh" failed', 1, Kind.REFUSED),
-        ("You must ask for memory", 25, Kind.CROWDED),
-        ('job rejected: project "p" is not allowed to submit jobs', 1, Kind.PERMANENT),
-        ("job 7 was rejected because it can't be written: No space", 1, Kind.CROWDED),
+        ("You must ask for memory", 1, Rejection.REFUSED),
+        ("job was not accepted by the verifier", 1, Rejection.REFUSED),
+        ('start of JSV "/etc/jsv.sh" failed', 1, Rejection.REFUSED),
+        ("You must ask for memory", 25, Rejection.CROWDED),
+        ('job rejected: project "p" is not allowed to submit jobs', 1, Rejection.PERMANENT),
+        ("job 7 was rejected because it can't be written: No space", 1, Rejection.CROWDED),
     ],
 )
-def test_a_clear_no_is_a_refusal_in_whatever_words(words: str, status: int, kind: Kind):
-    told = read_submission(Ran(status, "", f"Unable to run job: {words}\nExiting.\n"))
-    assert isinstance(told, Turned)
+def test_a_clear_no_is_a_refusal_in_whatever_words(words: str, status: int, kind: Rejection):
+    told = read_submission(CommandResult(status, "", f"Unable to run job: {words}\nExiting.\n"))
+    assert isinstance(told, Rejected)
     assert told.kind is kind
     assert words in told.words
 
 
 def test_a_command_that_never_ran_accepted_nothing():
-    told = read_submission(Ran(None, stderr="qsub: not found", started=False))
-    assert isinstance(told, Turned)
-    assert told.kind is Kind.OUTAGE
+    told = read_submission(CommandResult(None, stderr="qsub: not found", started=False))
+    assert isinstance(told, Rejected)
+    assert told.kind is Rejection.OUTAGE
 
 
 @pytest.mark.parametrize(
@@ -345,7 +353,7 @@ def test_a_command_that_never_ran_accepted_nothing():
     ],
 )
 def test_a_kill_that_did_not_arrive_is_told_from_one_in_vain(name: str, arrived: bool):
-    assert (SgeDialect().parse_kill(Ran(**ANSWERS[name])) is None) == arrived
+    assert (SgeDialect().parse_kill(CommandResult(**ANSWERS[name])) is None) == arrived
 
 
 @pytest.mark.parametrize(
@@ -362,7 +370,7 @@ def test_a_kill_that_did_not_arrive_is_told_from_one_in_vain(name: str, arrived:
     ],
 )
 def test_a_kill_that_is_refused_is_told_from_one_that_did_not_arrive(words, refused, natives):
-    told = SgeDialect().parse_kill(Ran(1, words + "\n", ""))
+    told = SgeDialect().parse_kill(CommandResult(1, words + "\n", ""))
     assert told is not None
     assert (told.refused, set(told.natives)) == (refused, natives)
 
@@ -453,9 +461,9 @@ def test_environments_that_spread_a_job_over_hosts_are_none():
 
 @given(st.data())
 def test_a_mutated_queue_never_raises_and_never_shows_an_end(data):
-    listing = read_queue(ran(data.draw(mutated(QSTAT))))
-    assert listing.complete or listing.why
-    assert all(sighting.end is None for sighting in listing.sightings)
+    result = read_queue(ran(data.draw(mutated(QSTAT))))
+    assert result.complete or result.why
+    assert all(observation.end is None for observation in result.observations)
 
 
 @given(st.data())
@@ -470,13 +478,13 @@ def test_mutated_reasons_never_raise(data):
 def test_a_mutated_answer_to_a_submission_is_never_taken_for_an_acceptance(data, name: str):
     answer = dict(ANSWERS[name])
     answer["stderr"] = data.draw(mutated(answer["stderr"]))
-    told = read_submission(Ran(**answer))
-    assert isinstance(told, Taken) == (REFUSED[name] is None)
+    told = read_submission(CommandResult(**answer))
+    assert isinstance(told, Submitted) == (REFUSED[name] is None)
 
 
 @given(st.text(max_size=200), st.text(max_size=200), st.integers(-20, 255) | st.none())
 def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
-    answer = Ran(status, stdout, stderr)
+    answer = CommandResult(status, stdout, stderr)
     read_submission(answer)
     assert not read_queue(answer).complete
     assert read_records(stdout.split("\n"), True) == []
@@ -486,5 +494,5 @@ def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
     dialect.parse_kill(answer)
     for words in (("qconf", "-sconf"), ("qconf", "-spl"), ("qconf", "-sp", "x")):
         dialect.parse_limits(Command("discover", words), answer, Limits())
-    listing: Listing = dialect.parse_queue(answer)
-    assert listing.why
+    result: QueryResult = dialect.parse_queue(answer)
+    assert result.why

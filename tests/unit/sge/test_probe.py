@@ -15,19 +15,19 @@ from batchsystems.errors import Unobtainable
 from batchsystems.probe import write_draft
 from batchsystems.sge.probe import SgeProbe
 from batchsystems.sitefiles import check_text, schema
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 TOLD = json.loads((Path(__file__).parents[2] / "data" / "sge" / "probe.json").read_text())
-ANSWERS = {name: Ran(0, text) for name, text in TOLD.items()}
+ANSWERS = {name: CommandResult(0, text) for name, text in TOLD.items()}
 
 
-def written(**changed: Ran | tuple[str, str]) -> str:
+def written(**changed: CommandResult | tuple[str, str]) -> str:
     """Return the file that is written when some answers, or words of them, are others."""
     answers = dict(ANSWERS)
     for name, new in changed.items():
         if isinstance(new, tuple):
             assert new[0] in TOLD[name]
-            answers[name] = Ran(0, TOLD[name].replace(*new))
+            answers[name] = CommandResult(0, TOLD[name].replace(*new))
         else:
             answers[name] = new
     text = write_draft(SgeProbe().draft(answers), schema().keys, "/opt/python", "2026-11-25")
@@ -35,7 +35,7 @@ def written(**changed: Ran | tuple[str, str]) -> str:
     return text
 
 
-def table(**changed: Ran | tuple[str, str]) -> dict[str, Any]:
+def table(**changed: CommandResult | tuple[str, str]) -> dict[str, Any]:
     return tomllib.loads(written(**changed))["sge"]
 
 
@@ -78,19 +78,19 @@ def test_limits_and_projects_are_told() -> None:
     limited = written(config=("max_u_jobs                   0", "max_u_jobs 300"))
     assert tomllib.loads(limited)["limits"]["max_jobs"] == 300
     forced = ("enforce_project              false", "enforce_project true")
-    text = written(config=forced, projects=Ran(0, "physics\nbiology\n"))
+    text = written(config=forced, projects=CommandResult(0, "physics\nbiology\n"))
     assert "every job must name one; here are physics, biology" in text
     assert '# project = "physics"' in text
 
 
 def test_what_is_not_told_is_said() -> None:
-    text = written(resources=Ran(1, "", "denied"))
+    text = written(resources=CommandResult(1, "", "denied"))
     assert "how memory is asked for" in text
     assert "memory" not in tomllib.loads(text)["sge"]
 
 
 def test_a_cell_that_does_not_answer_is_not_described() -> None:
-    answers = dict.fromkeys(ANSWERS, Ran(1, "", "error: commlib error: got select error"))
+    answers = dict.fromkeys(ANSWERS, CommandResult(1, "", "error: commlib error: got select error"))
     with pytest.raises(Unobtainable, match="commlib error"):
         SgeProbe().draft(answers)
 
@@ -98,7 +98,7 @@ def test_a_cell_that_does_not_answer_is_not_described() -> None:
 def test_a_row_that_names_no_resource_is_none() -> None:
     said = TOLD["resources"] + "gpu:0   g   INT   <=   YES   YES   0   0\n"
     said = "\n".join(line for line in said.split("\n") if not line.startswith("gpu "))
-    draft = SgeProbe().draft(ANSWERS | {"resources": Ran(0, said)})
+    draft = SgeProbe().draft(ANSWERS | {"resources": CommandResult(0, said)})
     text = write_draft(draft, schema().keys, "/opt/python", "2026-11-25")
     assert check_text(text, "/site.toml") == []
 
@@ -106,11 +106,13 @@ def test_a_row_that_names_no_resource_is_none() -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_no_answer_makes_a_file_that_is_wrong(data: st.DataObject) -> None:
-    changed: dict[str, Ran] = {}
+    changed: dict[str, CommandResult] = {}
     for name in data.draw(st.sets(st.sampled_from(sorted(set(TOLD) - {"config"})))):
         said = TOLD[name]
         at, cut = data.draw(st.integers(0, len(said))), data.draw(st.integers(0, 12))
-        changed[name] = Ran(0, said[:at] + data.draw(st.text(max_size=6)) + said[at + cut :])
+        changed[name] = CommandResult(
+            0, said[:at] + data.draw(st.text(max_size=6)) + said[at + cut :]
+        )
     draft = SgeProbe().draft(ANSWERS | changed)
     text = write_draft(draft, schema().keys, "/opt/python", "2026-11-25")
     assert check_text(text, "/site.toml") == []

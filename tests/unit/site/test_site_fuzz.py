@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.adapter import habits_of
+from batchsystems.commandline.adapter import pacing_of
 from batchsystems.site.problems import refuse
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.writing import write_value
@@ -63,7 +63,7 @@ def test_any_files_are_read_or_explained(contents: list[str]) -> None:
         return
     settings, _ = settle({}, None, site)  # what was found good makes all that is made of it
     assert isinstance(settings.policy, Policy)
-    habits_of(site)
+    pacing_of(site)
     site.make(SlurmSettings, "slurm", "worker")
 
 

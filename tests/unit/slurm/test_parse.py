@@ -12,14 +12,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchsystems.commandline.dialect import (
-    Kind,
     Limits,
-    Listing,
     Phase,
+    QueryResult,
     Queue,
+    Rejected,
+    Rejection,
     Request,
-    Taken,
-    Turned,
+    Submitted,
 )
 from batchsystems.interface import Reason, Resources
 from batchsystems.slurm.dialect import SlurmDialect
@@ -31,7 +31,7 @@ from batchsystems.slurm.parse import (
     read_submission,
 )
 from batchsystems.slurm.tables import ENDS, STATES, SlurmSettings
-from batchsystems.transport.local import Command, Ran
+from batchsystems.transport.local import Command, CommandResult
 from tests.unit.core.mutations import mutated
 
 DATA = Path(__file__).parents[2] / "data" / "slurm"
@@ -41,14 +41,14 @@ SBATCH = json.loads((DATA / "sbatch.json").read_text())
 READERS = {"squeue": read_queue, "sacct": lambda ran: read_history(ran, frozenset())}
 
 
-def ran(stdout: str, stderr: str = "", status: int | None = 0) -> Ran:
-    return Ran(status, stdout, stderr)
+def ran(stdout: str, stderr: str = "", status: int | None = 0) -> CommandResult:
+    return CommandResult(status, stdout, stderr)
 
 
-def names(listing: Listing) -> dict[str, list]:
+def names(result: QueryResult) -> dict[str, list]:
     found: dict[str, list] = {}
-    for sighting in listing.sightings:
-        found.setdefault(sighting.name, []).append(sighting)
+    for observation in result.observations:
+        found.setdefault(observation.name, []).append(observation)
     return found
 
 
@@ -76,9 +76,9 @@ def names(listing: Listing) -> dict[str, list]:
     ],
 )
 def test_the_queue_tells_how_jobs_ended(name, reason, status, signal):
-    (sighting,) = names(read_queue(ran(SQUEUE)))[name]
-    assert sighting.phase is Phase.ENDED
-    end = sighting.end
+    (observation,) = names(read_queue(ran(SQUEUE)))[name]
+    assert observation.phase is Phase.ENDED
+    end = observation.end
     assert (end.reason, end.exit_status, end.signal) == (reason, status, signal)
     assert end.evidence
 
@@ -94,18 +94,18 @@ def test_the_queue_tells_how_jobs_ended(name, reason, status, signal):
     ],
 )
 def test_the_queue_tells_where_jobs_are(name, phase, why):
-    (sighting,) = names(read_queue(ran(SQUEUE)))[name]
-    assert (sighting.phase, sighting.why, sighting.end) == (phase, why, None)
+    (observation,) = names(read_queue(ran(SQUEUE)))[name]
+    assert (observation.phase, observation.why, observation.end) == (phase, why, None)
 
 
 def test_the_queue_tells_each_task_of_an_array_by_itself():
-    listing = read_queue(ran(SQUEUE))
-    assert listing.complete
-    tasks = names(listing)["j-arr.1-3"]
+    result = read_queue(ran(SQUEUE))
+    assert result.complete
+    tasks = names(result)["j-arr.1-3"]
     assert [task.native.partition("_")[2] for task in tasks] == ["0", "1", "2", "3", "4"]
     assert [task.end.exit_status for task in tasks] == [0, 1, 2, 3, 4]
-    assert len(names(listing)["j-held.1-6"]) == 3, "waiting tasks too"
-    (running,) = names(listing)["j-run.1-7"]
+    assert len(names(result)["j-held.1-6"]) == 3, "waiting tasks too"
+    (running,) = names(result)["j-run.1-7"]
     assert (running.running_s, running.node) == (9.0, "node1")
     assert running.submitted == 1795348567.0
 
@@ -129,16 +129,16 @@ def test_a_named_cluster_s_heading_is_skipped():
     ],
 )
 def test_the_history_tells_how_jobs_ended(name, reason, status, signal):
-    listing = read_history(ran(SACCT), frozenset())
-    assert listing.complete
-    (sighting,) = names(listing)[name]
-    end = sighting.end
+    result = read_history(ran(SACCT), frozenset())
+    assert result.complete
+    (observation,) = names(result)[name]
+    end = observation.end
     assert (end.reason, end.exit_status, end.signal) == (reason, status, signal)
 
 
 def test_exit_statuses_the_history_shows_less_128_say_so():
-    (sighting,) = names(read_history(ran(SACCT), frozenset()))["j-exit137.1-1"]
-    assert "may stand for 137" in sighting.end.evidence[0]
+    (observation,) = names(read_history(ran(SACCT), frozenset()))["j-exit137.1-1"]
+    assert "may stand for 137" in observation.end.evidence[0]
 
 
 def test_both_runs_of_a_requeued_job_are_told_the_newest_last():
@@ -152,20 +152,20 @@ def test_a_cancel_by_root_in_a_preemptible_partition_is_a_preemption():
     row = "7|CANCELLED by 0|0:0|2026-11-22T11:56:07|0|low|node1|j-x.1-1"
     text = f"{SACCT.splitlines()[0]}\n{row}\n"
     for preemptible, reason in ({"low"}, Reason.PREEMPTED), ({"high"}, Reason.CANCELLED):
-        end = read_history(ran(text), preemptible).sightings[0].end
+        end = read_history(ran(text), preemptible).observations[0].end
         assert end is not None
         assert end.reason is reason
 
 
 def test_waiting_tasks_of_an_array_are_told_apart_in_the_history():
     row = "54_[0-2,7%2]|PENDING|0:0|2026-11-22T11:56:07|0|short|None assigned|j-x.1-1"
-    listing = read_history(ran(f"{SACCT.splitlines()[0]}\n{row}\n"), frozenset())
-    assert [s.native for s in listing.sightings] == ["54_0", "54_1", "54_2", "54_7"]
+    result = read_history(ran(f"{SACCT.splitlines()[0]}\n{row}\n"), frozenset())
+    assert [s.native for s in result.observations] == ["54_0", "54_1", "54_2", "54_7"]
 
 
 def test_accounting_that_is_off_is_no_outage():
     answer = SBATCH["sacct: no accounting"]
-    assert read_history(Ran(**answer), frozenset()).off
+    assert read_history(CommandResult(**answer), frozenset()).off
     down = "sacct: error: Problem talking to the database: Connection refused"
     assert not read_history(ran("", down, 1), frozenset()).off
 
@@ -176,15 +176,15 @@ def test_states_are_none_of_them_two_things():
 
 def test_an_unknown_state_is_unknown_and_no_end():
     text = SQUEUE.replace("RUNNING         |", "DANCING         |")
-    (sighting,) = names(read_queue(ran(text)))["j-run.1-7"]
-    assert (sighting.phase, sighting.end) == (Phase.UNKNOWN, None)
+    (observation,) = names(read_queue(ran(text)))["j-run.1-7"]
+    assert (observation.phase, observation.end) == (Phase.UNKNOWN, None)
 
 
 def test_a_launch_that_failed_and_is_held_is_stuck():
     why = "launch failed requeued held"
     text = SQUEUE.replace("BeginTime".ljust(len(why)), why)
-    (sighting,) = names(read_queue(ran(text)))["j-requeued.1-14"]
-    assert sighting.phase is Phase.STUCK
+    (observation,) = names(read_queue(ran(text)))["j-requeued.1-14"]
+    assert observation.phase is Phase.STUCK
 
 
 # ---- submissions -------------------------------------------------------------------------
@@ -192,41 +192,41 @@ def test_a_launch_that_failed_and_is_held_is_stuck():
 REFUSED = {
     "accepted": None,
     "accepted in a cluster": None,
-    "unknown partition": Kind.PERMANENT,
-    "too much memory": Kind.PERMANENT,
-    "unknown feature": Kind.PERMANENT,
-    "too many gpus": Kind.PERMANENT,
-    "unknown node": Kind.NODES,
-    "all nodes excluded": Kind.PERMANENT,
-    "unknown option": Kind.PERMANENT,
-    "bad value": Kind.PERMANENT,
-    "bad time": Kind.PERMANENT,
-    "not a script": Kind.PERMANENT,
-    "empty script": Kind.PERMANENT,
-    "array too large": Kind.SIZE,
-    "unknown account": Kind.PERMANENT,
-    "unknown qos": Kind.PERMANENT,
-    "unknown reservation": Kind.PERMANENT,
-    "missing argument": Kind.PERMANENT,
-    "bad gres": Kind.PERMANENT,
-    "association submit limit": Kind.FULL,
-    "qos wall limit": Kind.PERMANENT,
-    "qos cpu limit": Kind.PERMANENT,
-    "qos submit limit": Kind.FULL,
-    "controller stopped": Kind.OUTAGE,
-    "controller frozen": Kind.UNKNOWN,
-    "munge stopped": Kind.OUTAGE,
-    "wrong munge key": Kind.UNKNOWN,
+    "unknown partition": Rejection.PERMANENT,
+    "too much memory": Rejection.PERMANENT,
+    "unknown feature": Rejection.PERMANENT,
+    "too many gpus": Rejection.PERMANENT,
+    "unknown node": Rejection.NODES,
+    "all nodes excluded": Rejection.PERMANENT,
+    "unknown option": Rejection.PERMANENT,
+    "bad value": Rejection.PERMANENT,
+    "bad time": Rejection.PERMANENT,
+    "not a script": Rejection.PERMANENT,
+    "empty script": Rejection.PERMANENT,
+    "array too large": Rejection.SIZE,
+    "unknown account": Rejection.PERMANENT,
+    "unknown qos": Rejection.PERMANENT,
+    "unknown reservation": Rejection.PERMANENT,
+    "missing argument": Rejection.PERMANENT,
+    "bad gres": Rejection.PERMANENT,
+    "association submit limit": Rejection.FULL,
+    "qos wall limit": Rejection.PERMANENT,
+    "qos cpu limit": Rejection.PERMANENT,
+    "qos submit limit": Rejection.FULL,
+    "controller stopped": Rejection.OUTAGE,
+    "controller frozen": Rejection.UNKNOWN,
+    "munge stopped": Rejection.OUTAGE,
+    "wrong munge key": Rejection.UNKNOWN,
 }
 
 
 @pytest.mark.parametrize(("name", "kind"), REFUSED.items())
-def test_what_sbatch_said_is_told_apart(name: str, kind: Kind | None):
-    answer = read_submission(Ran(**SBATCH[name]))
+def test_what_sbatch_said_is_told_apart(name: str, kind: Rejection | None):
+    answer = read_submission(CommandResult(**SBATCH[name]))
     if kind is None:
-        assert isinstance(answer, Taken)
+        assert isinstance(answer, Submitted)
     else:
-        assert isinstance(answer, Turned)
+        assert isinstance(answer, Rejected)
         assert answer.kind is kind
         assert len(answer.words) > 10
 
@@ -238,33 +238,33 @@ def test_every_captured_answer_of_sbatch_is_looked_at():
 @pytest.mark.parametrize(
     "answer",
     [
-        Ran(None, "", "", timed_out=True),
-        Ran(None, "12\n", "", timed_out=True),
-        Ran(-9, "", "Invalid partition"),
+        CommandResult(None, "", "", timed_out=True),
+        CommandResult(None, "12\n", "", timed_out=True),
+        CommandResult(-9, "", "Invalid partition"),
     ],
 )
-def test_whatever_is_not_clear_may_have_been_accepted(answer: Ran):
+def test_whatever_is_not_clear_may_have_been_accepted(answer: CommandResult):
     told = read_submission(answer)
-    assert isinstance(told, Turned)
-    assert told.kind is Kind.UNKNOWN
+    assert isinstance(told, Rejected)
+    assert told.kind is Rejection.UNKNOWN
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Ran(1, "", "something never heard of"),
-        Ran(1, "", ""),
-        Ran(127, "", "sbatch: symbol lookup error: undefined symbol"),
-        Ran(1, "12\n", "sbatch: error: Invalid partition name specified"),
-        Ran(0, "12", ""),
-        Ran(0, "12\n13\n", ""),
-        Ran(0, "", ""),
+        CommandResult(1, "", "something never heard of"),
+        CommandResult(1, "", ""),
+        CommandResult(127, "", "sbatch: symbol lookup error: undefined symbol"),
+        CommandResult(1, "12\n", "sbatch: error: Invalid partition name specified"),
+        CommandResult(0, "12", ""),
+        CommandResult(0, "12\n13\n", ""),
+        CommandResult(0, "", ""),
     ],
 )
-def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: Ran):
+def test_an_answer_that_cannot_be_understood_is_told_from_none(answer: CommandResult):
     told = read_submission(answer)
-    assert isinstance(told, Turned)
-    assert told.kind is Kind.STRANGE
+    assert isinstance(told, Rejected)
+    assert told.kind is Rejection.STRANGE
 
 
 FAILED = "sbatch: error: Batch job submission failed: "
@@ -273,8 +273,8 @@ FAILED = "sbatch: error: Batch job submission failed: "
 @pytest.mark.parametrize("line", (DATA / "errors.txt").read_text().splitlines())
 def test_every_answer_the_controller_can_give_is_told_apart(line: str):
     kind, _, text = line.partition(" ")
-    told = read_submission(Ran(1, "", f"{FAILED}{text}\n"))
-    assert isinstance(told, Turned)
+    told = read_submission(CommandResult(1, "", f"{FAILED}{text}\n"))
+    assert isinstance(told, Rejected)
     assert told.kind.value == kind
     assert text in told.words
 
@@ -288,8 +288,8 @@ def test_every_limit_is_known_for_what_waiting_can_do(line: str):
     assert dialect.remedy(reason) or reason == "AccountingPolicy"
     if kind != "-":
         policy = "Job violates accounting/QOS policy (job submit limit, user's size ...)"
-        told = read_submission(Ran(1, "", f"sbatch: error: {reason}\n{FAILED}{policy}\n"))
-        assert isinstance(told, Turned)
+        told = read_submission(CommandResult(1, "", f"sbatch: error: {reason}\n{FAILED}{policy}\n"))
+        assert isinstance(told, Rejected)
         assert told.kind.value == kind
 
 
@@ -305,36 +305,39 @@ def test_no_limit_on_what_one_job_may_have_is_waited_for():
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        ("sbatch: error: You must ask for memory.\n" + FAILED + "Unspecified error", Kind.REFUSED),
-        ("sbatch: error: project timed out\n" + FAILED + "Unspecified error", Kind.REFUSED),
-        (FAILED + "An error of a later version", Kind.REFUSED),
-        ("sbatch: error: cli_filter plugin terminated with error", Kind.PERMANENT),
-        ("sbatch: fatal: something of the client's", Kind.REFUSED),
+        (
+            "sbatch: error: You must ask for memory.\n" + FAILED + "Unspecified error",
+            Rejection.REFUSED,
+        ),
+        ("sbatch: error: project timed out\n" + FAILED + "Unspecified error", Rejection.REFUSED),
+        (FAILED + "An error of a later version", Rejection.REFUSED),
+        ("sbatch: error: cli_filter plugin terminated with error", Rejection.PERMANENT),
+        ("sbatch: fatal: something of the client's", Rejection.REFUSED),
         (
             "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n"
             + FAILED
             + "Resource temporarily unavailable",
-            Kind.CROWDED,
+            Rejection.CROWDED,
         ),
         (
             "bash: error importing function definition for `module'\n"
             + FAILED
             + "Invalid qos specification",
-            Kind.PERMANENT,
+            Rejection.PERMANENT,
         ),
-        (FAILED + "Job violates accounting/QOS policy (job submit limit, ...)", Kind.LIMIT),
+        (FAILED + "Job violates accounting/QOS policy (job submit limit, ...)", Rejection.LIMIT),
     ],
 )
-def test_a_clear_no_is_a_refusal_in_whatever_words(said: str, kind: Kind):
-    told = read_submission(Ran(1, "", f"{said}\n"))
-    assert isinstance(told, Turned)
+def test_a_clear_no_is_a_refusal_in_whatever_words(said: str, kind: Rejection):
+    told = read_submission(CommandResult(1, "", f"{said}\n"))
+    assert isinstance(told, Rejected)
     assert told.kind is kind
 
 
 def test_a_command_that_never_ran_accepted_nothing():
-    told = read_submission(Ran(None, stderr="sbatch: not found", started=False))
-    assert isinstance(told, Turned)
-    assert told.kind is Kind.OUTAGE
+    told = read_submission(CommandResult(None, stderr="sbatch: not found", started=False))
+    assert isinstance(told, Rejected)
+    assert told.kind is Rejection.OUTAGE
 
 
 # ---- cut and mutated -----------------------------------------------------------------------
@@ -343,20 +346,25 @@ def test_a_command_that_never_ran_accepted_nothing():
 @pytest.mark.parametrize("which", ["squeue", "sacct"])
 def test_an_answer_cut_at_any_byte_is_incomplete_or_loses_whole_lines_only(which: str):
     text = {"squeue": SQUEUE, "sacct": SACCT}[which]
-    whole = READERS[which](ran(text)).sightings
+    whole = READERS[which](ran(text)).observations
     for at in range(len(text)):
-        listing = READERS[which](ran(text[:at]))
-        if listing.complete:
+        result = READERS[which](ran(text[:at]))
+        if result.complete:
             assert text[:at].endswith("\n"), at
-            assert list(listing.sightings) == list(whole[: len(listing.sightings)]), at
+            assert list(result.observations) == list(whole[: len(result.observations)]), at
 
 
 @pytest.mark.parametrize("which", ["squeue", "sacct"])
 @pytest.mark.parametrize(
     "bad",
-    [ran("", "", 0), ran("x\n", "", 0), Ran(None, timed_out=True), Ran(0, "", cut=True)],
+    [
+        ran("", "", 0),
+        ran("x\n", "", 0),
+        CommandResult(None, timed_out=True),
+        CommandResult(0, "", cut=True),
+    ],
 )
-def test_an_empty_or_foreign_answer_is_incomplete(which: str, bad: Ran):
+def test_an_empty_or_foreign_answer_is_incomplete(which: str, bad: CommandResult):
     assert not READERS[which](bad).complete
 
 
@@ -395,15 +403,15 @@ def foreign(*, native: str = "99", name: str = "theirs", word: str = "RUNNING") 
 
 
 def assert_not_blind(which: str, rows: list[str]) -> None:
-    listing, ours = (
+    result, ours = (
         READERS[which](ran(with_rows(which, rows))),
         READERS[which](ran(with_rows(which, []))),
     )
-    assert listing.complete, listing.why
-    seen = [each for each in listing.sightings if each in ours.sightings]
-    assert seen == list(ours.sightings)
-    for each in ours.sightings:
-        assert not listing.hides(each.native, each.name, each.native.partition("_")[0]), each
+    assert result.complete, result.why
+    seen = [each for each in result.observations if each in ours.observations]
+    assert seen == list(ours.observations)
+    for each in ours.observations:
+        assert not result.hides(each.native, each.name, each.native.partition("_")[0]), each
 
 
 @pytest.mark.parametrize("which", ["squeue", "sacct"])
@@ -456,7 +464,7 @@ def test_a_queue_of_a_version_without_suffixes_is_read():
     assert "|" not in lines[0]
     old, new = read_queue(ran("\n".join([*lines, ""]))), read_queue(ran(SQUEUE))
     assert old.complete
-    assert old.sightings == new.sightings
+    assert old.observations == new.observations
 
 
 KILL = "scancel: error: Kill job error on job id {}: {}\n"
@@ -484,7 +492,7 @@ KILL = "scancel: error: Kill job error on job id {}: {}\n"
     ],
 )
 def test_what_came_of_a_kill_is_told_for_each_job(stderr: str, status: int, expected):
-    told = SlurmDialect().parse_kill(Ran(status, "", stderr))
+    told = SlurmDialect().parse_kill(CommandResult(status, "", stderr))
     if expected is None:
         assert told is None
     else:
@@ -521,7 +529,7 @@ def test_rows_of_others_of_any_shape_never_blind_it(which: str, data):
     ]
     ours = {
         each.native.partition("_")[0]
-        for each in READERS[which](ran(with_rows(which, []))).sightings
+        for each in READERS[which](ran(with_rows(which, []))).observations
     }
     begun = (re.match(r"\d+", line) for row in rows for line in row.split("\n"))
     assume(not any(found and found[0] in ours for found in begun))
@@ -531,40 +539,42 @@ def test_rows_of_others_of_any_shape_never_blind_it(which: str, data):
 @pytest.mark.parametrize("which", ["squeue", "sacct"])
 def test_a_broken_row_of_a_job_of_ours_hides_that_job_alone(which: str):
     text = {"squeue": SQUEUE, "sacct": SACCT}[which]
-    whole = READERS[which](ran(text)).sightings
+    whole = READERS[which](ran(text)).observations
     victim = next(each for each in whole if each.name == "j-exit0.1-1")
     (line,) = [each for each in text.splitlines(True) if "j-exit0.1-1" in each]
     for broken in (line.replace("COMPLETED", "COMPL?TED"), line[:30] + "\n" + line[31:]):
-        listing = READERS[which](ran(text.replace(line, broken)))
-        assert listing.complete
-        assert victim not in listing.sightings
-        assert listing.hides(victim.native)
+        result = READERS[which](ran(text.replace(line, broken)))
+        assert result.complete
+        assert victim not in result.observations
+        assert result.hides(victim.native)
         others = [each for each in whole if each is not victim]
-        assert list(listing.sightings) == others
-        assert not any(listing.hides(each.native, each.name) for each in others)
+        assert list(result.observations) == others
+        assert not any(result.hides(each.native, each.name) for each in others)
 
 
 @given(st.data())
 @pytest.mark.parametrize("which", ["squeue", "sacct"])
 def test_a_mutated_answer_never_raises_and_never_makes_a_success(which: str, data):
     text = {"squeue": SQUEUE, "sacct": SACCT}[which]
-    listing = READERS[which](ran(data.draw(mutated(text))))
-    if not listing.complete:
-        assert listing.why
+    result = READERS[which](ran(data.draw(mutated(text))))
+    if not result.complete:
+        assert result.why
         return
-    known = {sighting.native: sighting for sighting in READERS[which](ran(text)).sightings}
-    for sighting in listing.sightings:
-        told = known.get(sighting.native)
-        if told is None or told.name != sighting.name or sighting.end is None:
+    known = {
+        observation.native: observation for observation in READERS[which](ran(text)).observations
+    }
+    for observation in result.observations:
+        told = known.get(observation.native)
+        if told is None or told.name != observation.name or observation.end is None:
             continue  # another job's id or name: never taken for ours
-        if sighting.end.reason is Reason.OK:
+        if observation.end.reason is Reason.OK:
             assert told.end is not None
-            assert told.end.reason is Reason.OK, sighting
+            assert told.end.reason is Reason.OK, observation
 
 
 @given(st.text(max_size=200), st.text(max_size=200), st.integers(-20, 255) | st.none())
 def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
-    answer = Ran(status, stdout, stderr)
+    answer = CommandResult(status, stdout, stderr)
     read_submission(answer)
     assert not read_queue(answer).complete
     assert not read_history(answer, frozenset()).complete
@@ -724,10 +734,10 @@ def test_a_separator_in_accounting_hides_no_job_of_ours(partition: str, name: st
     heading, first, *rest = SACCT.splitlines(True)
     foreign = f"99|COMPLETED|0:0|2026-11-22T11:56:07|0|{partition}|node1|{name}\n"
     ours = first.replace("|short|", f"|{partition}|")
-    listing = read_history(ran(heading + foreign + ours + "".join(rest)), frozenset({partition}))
+    result = read_history(ran(heading + foreign + ours + "".join(rest)), frozenset({partition}))
     usual = read_history(ran(SACCT), frozenset())
-    assert listing.complete
-    assert [s for s in listing.sightings if s.native != "99"] == list(usual.sightings)
+    assert result.complete
+    assert [s for s in result.observations if s.native != "99"] == list(usual.observations)
 
 
 @given(node=WITH_BARS, name=WITH_BARS, why=WITH_BARS)
@@ -736,8 +746,10 @@ def test_a_separator_in_the_queue_moves_no_field(node: str, name: str, why: str)
     cells = ("99", "PENDING", "0:0", "2026-11-22T11:56:07", "0:00", node, name, why)
     widths = [width for _, width in QUEUE_FIELDS]
     row = "".join(cell.ljust(width) + "|" for cell, width in zip(cells, widths, strict=True))
-    listing = read_queue(ran(f"{heading}{row}\n{''.join(rest)}"))
-    assert listing.complete
-    (found,) = (each for each in listing.sightings if each.native == "99")
+    result = read_queue(ran(f"{heading}{row}\n{''.join(rest)}"))
+    assert result.complete
+    (found,) = (each for each in result.observations if each.native == "99")
     assert (found.name, found.why) == (name, why)
-    assert [s for s in listing.sightings if s != found] == list(read_queue(ran(SQUEUE)).sightings)
+    assert [s for s in result.observations if s != found] == list(
+        read_queue(ran(SQUEUE)).observations
+    )

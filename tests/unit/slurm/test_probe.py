@@ -19,14 +19,14 @@ from batchsystems.probe import write_draft
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.slurm.probe import SlurmProbe
-from batchsystems.transport.local import Ran
+from batchsystems.transport.local import CommandResult
 
 TOLD = json.loads((Path(__file__).parents[2] / "data" / "slurm" / "probe.json").read_text())
-ANSWERS = {name: Ran(0, text) for name, text in TOLD.items()}
-FAILED = Ran(1, "", "error: no")
+ANSWERS = {name: CommandResult(0, text) for name, text in TOLD.items()}
+FAILED = CommandResult(1, "", "error: no")
 
 
-def text(**changed: Ran | tuple[str, str]) -> str:
+def text(**changed: CommandResult | tuple[str, str]) -> str:
     """Return the file that is written when some answers, or words of them, are others."""
     answers = dict(ANSWERS)
     for name, new in changed.items():
@@ -41,7 +41,7 @@ def text(**changed: Ran | tuple[str, str]) -> str:
     return written
 
 
-def table(**changed: Ran | tuple[str, str]) -> dict[str, Any]:
+def table(**changed: CommandResult | tuple[str, str]) -> dict[str, Any]:
     return tomllib.loads(text(**changed))
 
 
@@ -142,7 +142,7 @@ def test_no_more_jobs_are_out_than_may_be_submitted() -> None:
 
 
 def test_without_accounting_the_queue_is_looked_at_before_it_forgets() -> None:
-    off = Ran(1, "", "Slurm accounting storage is disabled\n")
+    off = CommandResult(1, "", "Slurm accounting storage is disabled\n")
     found = table(history=off, associations=FAILED, user=FAILED, qos=FAILED)
     assert found["slurm"]["accounting"] is False
     assert found["pacing"]["poll_interval"] == "10s"
@@ -158,22 +158,25 @@ def test_without_accounting_the_queue_is_looked_at_before_it_forgets() -> None:
         ({"associations": FAILED}, "your accounts"),
         ({"qos": FAILED}, "how many jobs you may have submitted"),
         ({"shapes": FAILED}, "schema = 1"),
-        ({"history": Ran(None, "", "", timed_out=True)}, "whether there is accounting"),
+        ({"history": CommandResult(None, "", "", timed_out=True)}, "whether there is accounting"),
     ],
 )
-def test_what_is_not_told_is_said(silent: dict[str, Ran], words: str) -> None:
+def test_what_is_not_told_is_said(silent: dict[str, CommandResult], words: str) -> None:
     written = text(**silent)
     assert words in written
     assert "accounting = " not in written or "history" not in silent
 
 
 def test_a_cluster_without_sacct_has_no_accounting() -> None:
-    assert table(history=Ran(None, "", "sacct: no", started=False))["slurm"]["accounting"] is False
+    assert (
+        table(history=CommandResult(None, "", "sacct: no", started=False))["slurm"]["accounting"]
+        is False
+    )
 
 
 def test_a_slurm_that_does_not_answer_is_not_described() -> None:
     words = "Unable to contact slurm controller (connect failure)"
-    answers = dict.fromkeys(ANSWERS, Ran(1, "", words))
+    answers = dict.fromkeys(ANSWERS, CommandResult(1, "", words))
     with pytest.raises(Unobtainable, match="connect failure"):
         SlurmProbe().draft(answers)
 
@@ -182,13 +185,13 @@ def test_a_slurm_that_does_not_answer_is_not_described() -> None:
 @given(st.data())
 def test_no_answer_makes_a_file_that_is_wrong(data: st.DataObject) -> None:
     """Answers cut and altered anywhere: the file is valid, and nothing undeclared is raised."""
-    changed: dict[str, Ran] = {}
+    changed: dict[str, CommandResult] = {}
     for name in data.draw(st.sets(st.sampled_from(sorted(set(TOLD) - {"config"})))):
         said = TOLD[name]
         at = data.draw(st.integers(0, len(said)))
         cut = data.draw(st.integers(0, 12))
         put = data.draw(st.text(max_size=6))
-        changed[name] = Ran(0, said[:at] + put + said[at + cut :])
+        changed[name] = CommandResult(0, said[:at] + put + said[at + cut :])
     draft = SlurmProbe().draft(ANSWERS | changed)
     written = write_draft(draft, schema().keys, "/opt/python", "2026-11-25")
     assert check_text(written, "/site.toml") == []

@@ -1,4 +1,4 @@
-"""Closing: what has not been sent yet, and what is said of it when nobody will send it any more.
+"""Shutdown: what has not been sent yet, and what is said of it when nobody will send it any more.
 
 Owns the words for jobs that are left; must not run a command. Read next: `CommandLine`.
 """
@@ -20,14 +20,16 @@ SHOWN = 5
 
 def sending(engine: Engine) -> bool:
     """Tell whether anything is unsent."""
-    return engine.submitting is not None or bool(engine.outbox.waiting)
+    return engine.submitting is not None or bool(engine.submission_queue.waiting)
 
 
 def unsent(engine: Engine) -> frozenset[int]:
     """Return the jobs of which the scheduler has not heard, or has not answered."""
     flying = engine.submitting.jobs if engine.submitting is not None else []
-    waiting = [job for batch in engine.outbox.waiting for job in batch.jobs]
-    return frozenset(job.handle for job in (*flying, *waiting) if job.handle in engine.roll.jobs)
+    waiting = [job for batch in engine.submission_queue.waiting for job in batch.jobs]
+    return frozenset(
+        job.handle for job in (*flying, *waiting) if job.handle in engine.job_table.jobs
+    )
 
 
 def withdraw(engine: Engine) -> frozenset[int]:
@@ -35,16 +37,16 @@ def withdraw(engine: Engine) -> frozenset[int]:
     if engine.submitting is not None:
         engine.submitting.withdrawn = True
     never = ("it had not been submitted",)
-    dropped = engine.outbox.empty(JobEnd(Reason.CANCELLED, evidence=never))
+    dropped = engine.submission_queue.empty(JobEnd(Reason.CANCELLED, evidence=never))
     return frozenset(job.handle for job in dropped)
 
 
 def refuse_unsent(engine: Engine) -> None:
     """Refuse what still waits, and say so."""
-    name, outbox = engine.dialect.name, engine.outbox
-    why = outbox.held_for or "there was no time to submit it at the pace that is allowed"
+    name, submission_queue = engine.dialect.name, engine.submission_queue
+    why = submission_queue.held_for or "there was no time to submit it at the pace that is allowed"
     said = f"{name} was closed before it was submitted: {why}"
-    dropped = outbox.empty(Refused(said, transient=True))
+    dropped = submission_queue.empty(Refused(said, transient=True))
     if dropped:
         text = "%s: closed before %d jobs were submitted (%s), and they are not: %s"
         log.warning(text, name, len(dropped), why, _names(dropped))
@@ -54,8 +56,8 @@ def leave_unclear(engine: Engine) -> None:
     """Say of which submissions it is not known whether the scheduler has them."""
     flying = engine.submitting.jobs if engine.submitting is not None else []
     for job in flying:
-        engine.roll.tell(job, Ambiguous("closed before there was an answer"))
-    left = [*flying, *(job for search in engine.following.searches for job in search.jobs)]
+        engine.job_table.tell(job, Ambiguous("closed before there was an answer"))
+    left = [*flying, *(job for search in engine.reconciler.searches for job in search.jobs)]
     if left:
         text = (
             "%s: closed before it was clear whether %d jobs, which may have been accepted, were: %s"
@@ -64,6 +66,6 @@ def leave_unclear(engine: Engine) -> None:
 
 
 def _names(jobs: Sequence[Job]) -> str:
-    names = list(dict.fromkeys(job.called or job.name for job in jobs))
+    names = list(dict.fromkeys(job.part_name or job.name for job in jobs))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Census: how many jobs run at once, asked once somebody wants to know, and again now and then.
+"""Capacity: how many jobs run at once, asked once somebody wants to know, and again now and then.
 
 Owns what is still to be asked; how an answer is read is the dialect's. Read next: engine.py.
 """
@@ -14,7 +14,7 @@ AGAIN_S = 600.0
 """Nodes and limits come and go: so old an answer is asked for anew."""
 
 
-class Census:
+class CapacityQueries:
     """The questions, and when they are due."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Disowning: jobs that were given up, and may be with the scheduler all the same.
+"""Abandoned: jobs that were given up, and may be with the scheduler all the same.
 
 Owns by what they are known if they show again, and for how long that is looked for; must not
 kill. Read next: reconcile.py, which gives up, and kills what shows again.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchsystems.commandline.dialect import Phase, Sighting
-from batchsystems.commandline.jobs import NEVER, meanings
+from batchsystems.commandline.dialect import Observation, Phase
+from batchsystems.commandline.jobs import NEVER, parse_part_name
 
 DISOWNED_S = 3600.0
 """For this long what was given up is killed should it appear."""
@@ -31,11 +31,11 @@ class _Given:
 
     until: float
     natives: set[str] = field(default_factory=set)
-    meanings: set[Meaning] = field(default_factory=set)
+    parse_part_name: set[Meaning] = field(default_factory=set)
     kills: dict[str, float] = field(default_factory=dict)
 
 
-class Disowned:
+class Abandoned:
     """What was given up lately. Nothing is known by its id alone, as ids are used again."""
 
     def __init__(self, again_s: float) -> None:
@@ -60,7 +60,7 @@ class Disowned:
             if native:
                 given.natives.add(native)
             else:
-                given.meanings.add(meant)
+                given.parse_part_name.add(meant)
 
     def names(self) -> list[str]:
         """Return by which names the scheduler may know them."""
@@ -70,23 +70,23 @@ class Disowned:
         """Let a job be wanted again by that name: it is looked for, and is not to be killed."""
         for name in names:
             if name in self._given:
-                self._given[name].meanings.discard(meant)
+                self._given[name].parse_part_name.discard(meant)
 
-    def knows(self, sighting: Sighting) -> bool:
+    def knows(self, observation: Observation) -> bool:
         """Tell, at little cost, whether anything of this name was given up."""
-        return sighting.name in self._given
+        return observation.name in self._given
 
-    def is_due(self, sighting: Sighting, task: int | None, now: float) -> bool:
+    def is_due(self, observation: Observation, task: int | None, now: float) -> bool:
         """Tell whether this was given up and is to be killed now; it is taken to be."""
-        given = self._given.get(sighting.name)
-        if given is None or sighting.phase is Phase.ENDED or given.until < now:
+        given = self._given.get(observation.name)
+        if given is None or observation.phase is Phase.ENDED or given.until < now:
             return False
-        meant = meanings(sighting.name, task)
-        if sighting.native not in given.natives and given.meanings.isdisjoint(meant):
+        meant = parse_part_name(observation.name, task)
+        if observation.native not in given.natives and given.parse_part_name.isdisjoint(meant):
             return False
-        if now - given.kills.get(sighting.native, NEVER) < self._again_s:
+        if now - given.kills.get(observation.native, NEVER) < self._again_s:
             return False
-        given.kills[sighting.native] = now
+        given.kills[observation.native] = now
         return True
 
     def _forget(self, now: float) -> None:
