@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import BatchSystem, Caller
@@ -24,9 +24,9 @@ ENTRY_POINTS = "jobtree.batchsystems"
 BUILT_IN = {
     "singleMachine": "batchsystems.singlemachine.adapter:SingleMachine",
     "acidTest": "batchsystems.singlemachine.acidtest:AcidTest",
-    "slurm": "batchsystems.slurm.dialect:Slurm",
-    "sge": "batchsystems.sge.dialect:Sge",
-    "drmaa": "batchsystems.drmaa.dialect:Drmaa",
+    "slurm": "batchsystems.slurm.dialect:SlurmDialect",
+    "sge": "batchsystems.sge.dialect:SgeDialect",
+    "drmaa": "batchsystems.drmaa.adapter:Drmaa",
 }
 
 SECTIONS = {
@@ -46,6 +46,9 @@ PROBES = {
     "acidTest": "batchsystems.singlemachine.probe:SingleMachineProbe",
 }
 """What finds out about each of these for `site init`; where several are found, the first wins."""
+
+ADAPTERS = "batchsystems.commandline.adapter"
+"""What makes a batch system of a dialect, for schedulers that are driven by their commands."""
 
 ALIASES = {
     "local": "singleMachine",
@@ -130,8 +133,11 @@ def _known() -> dict[str, str]:
     return offered | BUILT_IN
 
 
-def _class_of(name: str) -> type[BatchSystem]:
-    """Return the class of a batch system, by its one name; JT202 if it cannot be loaded."""
+def _class_of(name: str) -> Any:
+    """Return the class of a batch system, or what makes one of a dialect, by its one name.
+
+    Raises BatchSystemError (JT202) if it cannot be loaded.
+    """
     target = BUILT_IN.get(name) or _known()[name]
     module, _, attribute = target.partition(":")
     try:
@@ -144,12 +150,15 @@ def _class_of(name: str) -> type[BatchSystem]:
             why=str(error),
             fix="reinstall the package that offers it",
         ) from error
-    if not (isinstance(kind, type) and issubclass(kind, BatchSystem)):
-        raise BatchSystemError(f"{target} is not a BatchSystem", code="JT202")
-    return kind
+    if isinstance(kind, type) and issubclass(kind, BatchSystem):
+        return kind
+    made = importlib.import_module(ADAPTERS).adapter_of(kind)
+    if made is None:
+        raise BatchSystemError(f"{target} is neither a BatchSystem nor a Dialect", code="JT202")
+    return made
 
 
-def _make(name: str, make: Callable[[type[BatchSystem]], BatchSystem], given: str) -> BatchSystem:
+def _make(name: str, make: Callable[[Any], BatchSystem], given: str) -> BatchSystem:
     kind = _class_of(name)
     try:
         return make(kind)
@@ -158,7 +167,7 @@ def _make(name: str, make: Callable[[type[BatchSystem]], BatchSystem], given: st
             f"the batch system {name} does not take these options",
             code="JT203",
             why=f"{error}; options given: {given or 'none'}",
-            fix=f"see help({kind.__module__}.{kind.__qualname__})",
+            fix=f"see help({BUILT_IN.get(name) or _known()[name]})".replace(":", "."),
         ) from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchsystems.commandline.dialect import Observation, Phase
+from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.commandline.jobs import NEVER, parse_part_name
 
 DISOWNED_S = 3600.0

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from batchsystems.commandline.dialect import Dialect, QueryResult
+from batchsystems.commandline.answers import QueryResult
+from batchsystems.commandline.dialect import AccountingRecords
 from batchsystems.transport.local import FileState, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -69,9 +70,9 @@ class AccountingFile:
     absence_s: a file that was never there for so long will not come any more.
     """
 
-    def __init__(self, dialect: Dialect, absence_s: float) -> None:
-        self._dialect, self._absence_s = dialect, absence_s
-        self._path = dialect.record_file()
+    def __init__(self, records: AccountingRecords, absence_s: float) -> None:
+        self._records, self._absence_s = records, absence_s
+        self._path = records.path
         self._kept: dict[str, _Kept] = {}
         self._mark: _Mark | None = None
         self._older: deque[tuple[FileState, _Mark]] = deque()
@@ -92,7 +93,7 @@ class AccountingFile:
             return QueryResult(why=f"{self._path} is long and still being read")
         self._forget(wanted)
         lines = [line for each in self._kept.values() for line in each.lines]
-        return QueryResult(self._dialect.parse_records(lines), complete=True)
+        return QueryResult(self._records.parse(lines), complete=True)
 
     def _failed(self, error: OSError, now: float) -> QueryResult:
         why = f"{self._path}: {error.strerror or error}"
@@ -183,7 +184,7 @@ class AccountingFile:
         while back < state.size:
             at = state.size - back
             begun, newline, probe = transport.read(state.path, at, PROBE_BYTES).partition(b"\n")
-            keys = [self._dialect.record_key(line) for line in _lines(probe.rpartition(b"\n")[0])]
+            keys = [self._records.key(line) for line in _lines(probe.rpartition(b"\n")[0])]
             times = [key.newest for key in keys if key is not None]
             if times and max(times) < since:
                 return at + len(begun) + len(newline)
@@ -192,10 +193,10 @@ class AccountingFile:
 
     def _keep(self, block: bytes, wanted: Wanted) -> None:
         for line in _lines(block):
-            key = self._dialect.record_key(line)
+            key = self._records.key(line)
             if key and (key.submission in wanted.submissions or key.name in wanted.names):
                 kept = self._kept.setdefault(key.submission, _Kept(key.name)).lines
-                if line not in kept and self._dialect.damaged(line):
+                if line not in kept and self._records.damaged(line):
                     log.warning("%s: a record of a job cannot be read: %r", self._path, line)
                 kept[line] = None
 

@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from batchsystems.commandline.dialect import Dialect
+from batchsystems.commandline.dialect import Dialect, Wishes
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.pacing import Pace, Timeouts
@@ -27,10 +27,12 @@ from batchsystems.commandline.shutdown import (
     unsent,
     withdraw,
 )
+from batchsystems.common import default_files
 from batchsystems.common.exit_hook import close_at_exit, forget
 from batchsystems.errors import BatchSystemError, closed
 from batchsystems.interface import (
     BatchSystem,
+    Caller,
     Capacity,
     JobRecord,
     JobSpec,
@@ -73,6 +75,66 @@ def pacing_of(site: Site) -> tuple[Pace, Timeouts]:
     return site.make(Pace, "pacing"), site.make(Timeouts, "pacing", "timeouts", "grace")
 
 
+@dataclass(frozen=True)
+class AdapterOf:
+    """Makes the batch system that speaks a dialect: what is registered calls it as a class."""
+
+    dialect: type[Dialect]
+    here = False
+
+    def __call__(
+        self,
+        settings: Any = None,
+        pace: Pace | None = None,
+        timeouts: Timeouts | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+    ) -> CommandLine:
+        """Make one. settings: one of the dialect's settings_class.
+
+        What these leave open is as the user's own defaults say, where that is theirs to say.
+        """
+        own = self.dialect.settings_class() if settings is None else settings
+        wishes = wishes_of(self.dialect, own)
+        speaks = self.dialect(wishes.settings, wishes.told)
+        made = CommandLine(speaks, pace, timeouts, transport, clock)
+        tell_wishes(made.name, wishes)
+        return made
+
+    def from_site(self, site: Site, section: str, caller: Caller) -> CommandLine:
+        """Make one by its table of a site file, and by those that are for every scheduler."""
+        own = site.make(self.dialect.settings_class, "worker", **site.fields(section))
+        return self(own, *pacing_of(site))
+
+
+def adapter_of(kind: object) -> AdapterOf | None:
+    """Return what makes the batch system of a class that is a dialect; None if it is none."""
+    if isinstance(kind, type) and issubclass(kind, Dialect):
+        return AdapterOf(kind)
+    return None
+
+
+def wishes_of(dialect: type[Dialect], settings: Any) -> Wishes:
+    """Read what the user's variables and files of defaults ask for, where a dialect heeds any."""
+    if dialect.defaults is None:
+        return Wishes(settings)
+    files = default_files.read(dialect.defaults.files(os.environ))
+    return dialect.defaults.read(settings, os.environ, files)
+
+
+def tell_wishes(name: str, wishes: Wishes) -> None:
+    """Say which defaults of the user's own count for jobs, and which do not."""
+    if wishes.followed:
+        log.info("%s: jobs are submitted as you wish: %s", name, ", ".join(wishes.followed))
+    if wishes.others:
+        log.warning(
+            "%s: these defaults of yours are not followed, since jobTree or the site file sets "
+            "the same for each job: %s",
+            name,
+            ", ".join(wishes.others),
+        )
+
+
 class CommandLine(BatchSystem):
     """A batch system that is a dialect: all else is the same for every scheduler.
 
@@ -95,7 +157,7 @@ class CommandLine(BatchSystem):
         self._transport = transport or Local()
         self._clock = clock or MachineClock()
         self._require_programs()
-        self._engine = Engine(dialect, pace or Pace(), self._timeouts, self._clock.epoch)
+        self._engine = Engine(dialect, pace or Pace(), self._timeouts, self._clock.epoch, _user())
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -111,18 +173,6 @@ class CommandLine(BatchSystem):
                 why="these commands are not on PATH",
                 fix="load the site's module for it, use a submit host, or choose another "
                 "batch system",
-            )
-
-    def tell_wishes(self, followed: Sequence[str], others: Sequence[str]) -> None:
-        """Say which defaults of the user's own count for jobs, and which do not."""
-        if followed:
-            log.info("%s: jobs are submitted as you wish: %s", self.name, ", ".join(followed))
-        if others:
-            log.warning(
-                "%s: these defaults of yours are not followed, since jobTree or the site file sets "
-                "the same for each job: %s",
-                self.name,
-                ", ".join(others),
             )
 
     # -- the contract -----------------------------------------------------------------------------
@@ -216,7 +266,7 @@ class CommandLine(BatchSystem):
         with self._changed:
             engine, now = self._engine, self._clock.now()
             if engine.capacity.stale(now) and not self._closing:
-                engine.count(now, _user())
+                engine.count(now)
                 self._stir()
             return Capacity(
                 engine.slots(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchsystems.commandline.dialect import Observation, Phase, QueryResult
+from batchsystems.commandline.answers import Observation, Phase, QueryResult
 from batchsystems.commandline.jobs import (
     FOREVER,
     Job,
@@ -30,7 +30,7 @@ class _Index:
 
     def __init__(self, reconciler: Reconciler, result: QueryResult, now: float) -> None:
         self._reconciler, self._now = reconciler, now
-        split = reconciler.dialect.split
+        split = reconciler.dialect.ids.split
         self.by_meaning: dict[tuple[str, int], list[Observation]] = {}
         self.nameless: dict[str, Observation] = {}
         for observation in newest(result.observations).values():
@@ -75,7 +75,7 @@ class Adoption:
             record
             for record in self.records
             if not any(index.find(record) for index in indices)
-            and (not record.native or reconciler.dialect.split(record.native) is not None)
+            and (not record.native or reconciler.dialect.ids.split(record.native) is not None)
         ]
 
     def settle(self, reconciler: Reconciler, now: float) -> list[int | None]:
@@ -92,7 +92,7 @@ class Adoption:
         now: float,
     ) -> int | None:
         job_table, dialect = reconciler.job_table, reconciler.dialect
-        if record.native and dialect.split(record.native) is None:
+        if record.native and dialect.ids.split(record.native) is None:
             return None
         begun = reconciler.clock.at(record.submitted, now)
         found = next((s for index in indices if (s := index.find(record))), None)
@@ -116,7 +116,7 @@ class Adoption:
         """Return what the scheduler may call the submission of a record."""
         if not record.native:
             return possible_names(record.name, record.index, reconciler.timeouts.tasks)
-        split = reconciler.dialect.split(record.native)
+        split = reconciler.dialect.ids.split(record.native)
         task = (split[1] if split else None) or 0
         return (part_name(record.name, record.index - task),)
 
@@ -137,7 +137,7 @@ class Adoption:
 
         age_s: how long ago it was submitted, infinite if a clock that was set hides that.
         """
-        timeouts, whole = reconciler.timeouts, reconciler.dialect.submission(record.native)
+        timeouts, whole = reconciler.timeouts, reconciler.dialect.ids.submission_of(record.native)
         names = possible_names(record.name, record.index, timeouts.tasks)
         if self.queue is None or not self.queue.complete:
             return False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from batchsystems.commandline.dialect import Observation
+from batchsystems.commandline.answers import Observation
 from batchsystems.commandline.jobs import NEVER, Job
 
 PRINTED_S = 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchsystems.commandline.dialect import Phase
+from batchsystems.commandline.answers import Phase
 from batchsystems.commandline.kills import Kills
 from batchsystems.commandline.reconcile import Reconciler
 from batchsystems.commandline.submissions import SubmissionQueue
@@ -36,7 +36,7 @@ class StuckJobs:
             elif job.phase is Phase.WAITING:
                 waiting[job.why] += 1
         for why, count in waiting.items():
-            if reconciler.dialect.hopeless(why):
+            if reconciler.dialect.is_hopeless(why):
                 remedy = reconciler.dialect.remedy(why)
                 told = f"{why}: {remedy}" if remedy else why
                 found["job(s) that will not start by themselves", told] += count

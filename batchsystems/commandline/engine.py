@@ -11,25 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from batchsystems.commandline.adoption import Adoption
+from batchsystems.commandline.answers import Phase, QueryResult, Rejected, Rejection, Submitted
 from batchsystems.commandline.capacity import CapacityQueries
 from batchsystems.commandline.delays import StuckJobs, delays
-from batchsystems.commandline.dialect import (
-    LITTLE,
-    Dialect,
-    Limits,
-    Phase,
-    QueryResult,
-    Rejected,
-    Rejection,
-    Request,
-    Submitted,
-    Validation,
-)
+from batchsystems.commandline.dialect import Dialect, Request, Validation
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.commandline.history import History
 from batchsystems.commandline.jobs import FOREVER, NEVER, Batch, Job, JobTable, Search
 from batchsystems.commandline.kills import Kills
+from batchsystems.commandline.limits import LITTLE, Limits
 from batchsystems.commandline.operation import Operation
+from batchsystems.commandline.output import reread, tail_of
 from batchsystems.commandline.pacing import Pace, PollSchedule, RateLimits, Timeouts
 from batchsystems.commandline.pending import PendingReasons
 from batchsystems.commandline.polling import QueuePoll
@@ -38,7 +30,7 @@ from batchsystems.commandline.submissions import SubmissionQueue
 from batchsystems.common.jobscript import reread_launch
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused, Trouble
-from batchsystems.transport.local import Command, Transport
+from batchsystems.transport.local import Command
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -48,9 +40,6 @@ TRY_AGAIN = {
     (Rejection.UNCHECKED, Validation.WHY): Validation.OFF,
 }
 """How a submission is made again that a scheduler's check has turned down."""
-
-TAIL_BYTES = 1 << 16
-"""How much of the end of a job's output may be read."""
 
 KILL_AGAIN_S = 10.0
 """A repeated request to kill is passed on if the last one is older."""
@@ -63,13 +52,19 @@ class Engine:
     """
 
     def __init__(
-        self, dialect: Dialect, pace: Pace, timeouts: Timeouts, epoch: Callable[[], float]
+        self,
+        dialect: Dialect,
+        pace: Pace,
+        timeouts: Timeouts,
+        epoch: Callable[[], float],
+        user: str = "",
     ) -> None:
         self.dialect, self.timeouts, self._epoch = dialect, timeouts, epoch
         self.job_table = JobTable()
         self.submission_queue = SubmissionQueue(self.job_table, timeouts, dialect.arrays)
         self.reconciler = Reconciler(dialect, self.job_table, timeouts, epoch)
-        self.limits: Limits = dialect.known
+        self.limits = replace(dialect.known, user=user)
+        self._cluster = dialect.cluster
         self.avoid: tuple[str, ...] = ()
         self.schedule, self._rates = PollSchedule(pace), RateLimits(pace)
         self.capacity = CapacityQueries()
@@ -79,7 +74,7 @@ class Engine:
         self._outage_since = 0.0
         self.failures, self.outage = 0, ""
         self._kills = Kills(self.reconciler, self.schedule.stirred)
-        self._history = History(self.reconciler)
+        self._history = History(self.reconciler, lambda: self.limits)
         self._reasons = PendingReasons(self.reconciler)
         self._stuck_jobs = StuckJobs()
         self._queue_poll = QueuePoll(self.reconciler)
@@ -183,7 +178,7 @@ class Engine:
     def next_operation(self, now: float) -> Operation | None:
         """Return the next thing to do now, if any; its answer must be given to on_answer."""
         if self.reconciler.to_reread:
-            return self._reread(*self.reconciler.to_reread.pop())
+            return self._read_output(*self.reconciler.to_reread.pop())
         for kind in self._due(now):
             if self._rates.wait_s(kind in ("submit", "kill"), now) > 0:
                 continue
@@ -243,14 +238,14 @@ class Engine:
         if not tasks:
             return None
         asked = self.submission_queue.waiting[0].spec.resources
-        for command in self.dialect.discover(self.limits, tasks, asked):
+        for command in self._cluster.discover(self.limits, tasks, asked):
             if command.argv not in self._asked:
                 self._asked.add(command.argv)
                 return self._discover(command)
         batch = self.submission_queue.next(self.limits.tasks)
         spec = batch.spec
         self._like = replace(spec.resources, cpus=1)
-        why = self.dialect.impossible(spec.resources, self.limits)
+        why = self._cluster.impossible(spec.resources, self.limits)
         if why:
             for job in batch.jobs:
                 self.job_table.drop(job, Refused(f"{spec.name} {why}"))
@@ -285,13 +280,20 @@ class Engine:
             self.dialect.parse_submit,
         )
 
-    def count(self, now: float, user: str) -> bool:
+    def _read_output(self, job: Job, end: JobEnd) -> Operation:
+        def on_answer(tail: str, began: float, now: float) -> None:
+            better = reread(self.dialect, reread_launch(end, job.index, tail), job.native, tail)
+            self.reconciler.finish(job, better, reread=False)
+
+        return Operation(on_answer, str, read_files=lambda transport: tail_of(job, transport))
+
+    def count(self, now: float) -> bool:
         """Have it asked how much can run at once, unless it was lately; tell if it ever was."""
         if self.capacity.stale(now):
-            limits, dialect = self.limits, self.dialect
-            asks = [c for c in dialect.discover(limits, 1) if c.argv not in self._asked]
+            limits = self.limits
+            asks = [c for c in self._cluster.discover(limits, 1) if c.argv not in self._asked]
             self._asked.update(command.argv for command in asks)
-            self.capacity.begin((*asks, *dialect.capacity(limits, user)), now)
+            self.capacity.begin((*asks, *self._cluster.capacity(limits)), now)
         return self.capacity.answered
 
     def slots(self) -> int | None:
@@ -309,7 +311,7 @@ class Engine:
             on_answer,
             lambda words: limits,
             command,
-            lambda ran: self.dialect.parse_limits(command, ran, limits),
+            lambda ran: self._cluster.parse(command, ran, limits),
         )
 
     def environment(self) -> dict[str, str]:
@@ -360,7 +362,7 @@ class Engine:
         self._strange = 0
         for task, job in enumerate(batch.jobs):
             single = len(batch.jobs) == 1
-            native = submission if single else self.dialect.join(submission, task)
+            native = submission if single else self.dialect.ids.join(submission, task)
             self.reconciler.accept(job, batch.part_name, native, now)
         self.schedule.stirred(now)
 
@@ -430,20 +432,3 @@ class Engine:
             log.warning("%s gives no complete answer: %s; jobs go on", self.dialect.name, why)
         self.failures, self.outage = self.failures + 1, why
         self.schedule.failed(now, self.failures)
-
-    # -- the tail of a job's output ---------------------------------------------------------------
-
-    def _reread(self, job: Job, end: JobEnd) -> Operation:
-        def on_answer(tail: str, began: float, now: float) -> None:
-            better = self.dialect.reread(reread_launch(end, job.index, tail), job.native, tail)
-            self.reconciler.finish(job, better, reread=False)
-
-        def read_tail(transport: Transport) -> str:
-            try:
-                return transport.read(job.output or "", -TAIL_BYTES, TAIL_BYTES).decode(
-                    errors="replace"
-                )
-            except OSError:
-                return ""
-
-        return Operation(on_answer, str, read_files=read_tail)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from batchsystems.commandline.accounting_file import AccountingFile, Wanted
 from batchsystems.commandline.adoption import Adoption
+from batchsystems.commandline.answers import Observation, QueryResult
 from batchsystems.commandline.clock_offset import SchedulerClock
-from batchsystems.commandline.dialect import Observation, QueryResult
 from batchsystems.commandline.jobs import FOREVER, NEVER, Job, possible_names
+from batchsystems.commandline.limits import Limits
 from batchsystems.commandline.operation import Operation, reading, unanswered, worth_retrying
 from batchsystems.commandline.reconcile import Reconciler
 
@@ -43,13 +44,13 @@ class Round:
 class History:
     """Asks about what is absent from the queue, ever more rarely while nothing comes of it."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    def __init__(self, reconciler: Reconciler, limits: Callable[[], Limits]) -> None:
+        self._reconciler, self._limits = reconciler, limits
         self._round: Round | None = None
         self._due = FOREVER
         self._pause_s = 0.0
-        dialect, absence_s = reconciler.dialect, reconciler.timeouts.absence_s
-        self._records = AccountingFile(dialect, absence_s) if dialect.record_file() else None
+        records, absence_s = reconciler.dialect.records, reconciler.timeouts.absence_s
+        self._records = None if records is None else AccountingFile(records, absence_s)
 
     @property
     def due(self) -> float:
@@ -105,9 +106,9 @@ class History:
                 said = replace(result, observations=current.observations, broken=current.broken)
                 self._end(current, said, now)
 
-        return Operation(
-            on_answer, unanswered, command, reading(dialect.parse_history), again=worth_retrying
-        )
+        limits = self._limits()
+        parse = reading(lambda ran: dialect.parse_history(ran, limits))
+        return Operation(on_answer, unanswered, command, parse, again=worth_retrying)
 
     def _look(
         self,
@@ -119,7 +120,7 @@ class History:
     ) -> Operation:
         """Return the look into the file of records; those of all jobs are kept for later."""
         reconciler, searches = self._reconciler, self._reconciler.searches
-        submission, jobs = reconciler.dialect.submission, reconciler.job_table.by_native
+        submission, jobs = reconciler.dialect.ids.submission_of, reconciler.job_table.by_native
         clock = reconciler.clock
         oldest = min([current.since, *(_shown(job, clock, now) for job in jobs.values())])
         wanted = Wanted(
@@ -152,7 +153,7 @@ class History:
         self, natives: Iterable[str], names: Iterable[str], times: list[float], now: float
     ) -> Round:
         chunk = self._reconciler.timeouts.history_chunk
-        whole = list(dict.fromkeys(map(self._reconciler.dialect.submission, natives)))
+        whole = list(dict.fromkeys(map(self._reconciler.dialect.ids.submission_of, natives)))
         unique = list(dict.fromkeys(names))
         since = min(times, default=self._reconciler.clock.there(now, now))
         asks: deque[tuple[list[str], list[str]]] = deque()

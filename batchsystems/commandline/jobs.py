@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchsystems.commandline.dialect import Observation, Phase, Validation
+from batchsystems.commandline.answers import Observation, Phase
+from batchsystems.commandline.dialect import Validation
 from batchsystems.common.unique_names import NamesInUse
 from batchsystems.interface import JobEnd, JobSpec, Update
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from batchsystems.commandline.dialect import Unkilled
+from batchsystems.commandline.answers import Unkilled
 from batchsystems.commandline.jobs import FOREVER, Job
 from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.reconcile import Reconciler
@@ -52,7 +52,7 @@ class Kills:
         def on_answer(said: Unkilled | None, began: float, now: float) -> None:
             self._pace(said, now)
             for each in chosen:
-                marks = {each, dialect.submission(each)}
+                marks = {each, dialect.ids.submission_of(each)}
                 spared = said is not None and not (said.natives and marks.isdisjoint(said.natives))
                 self._on_answer(jobs[each], said if spared else None, now)
             self._stirred(now)
@@ -106,7 +106,7 @@ class Kills:
 
     def _whole_arrays(self) -> dict[str, list[str]]:
         """Return the ids to kill and what they stand for: an array's own if all is wanted."""
-        wanted, whole_id = self._reconciler.to_kill, self._reconciler.dialect.submission
+        wanted, whole_id = self._reconciler.to_kill, self._reconciler.dialect.ids.submission_of
         spared: dict[str, int] = {}
         for native in self._reconciler.job_table.by_native:
             submission = whole_id(native)

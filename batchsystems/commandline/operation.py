@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchsystems.commandline.dialect import QueryResult
+from batchsystems.commandline.answers import QueryResult
 from batchsystems.transport.local import Command, CommandResult, Transport
 
 

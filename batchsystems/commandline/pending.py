@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 
-from batchsystems.commandline.dialect import Phase
+from batchsystems.commandline.answers import Phase
 from batchsystems.commandline.jobs import FOREVER
 from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.reconcile import Reconciler
@@ -31,10 +32,11 @@ class PendingReasons:
 
     def plan(self, now: float) -> None:
         """See after an answer of the queue whether there is anything to be asked."""
-        if self._commands or not self._reconciler.dialect.tells_reasons:
+        queries = self._reconciler.dialect.pending
+        if self._commands or queries is None:
             return
         wanted = [each for each in self._waiting(now) if self._not_before.get(each, now) <= now]
-        self._commands.extend(self._reconciler.dialect.reasons(wanted[:AT_ONCE]))
+        self._commands.extend(queries.commands(wanted[:AT_ONCE]))
         if not self._commands:
             return
         self.due = now
@@ -55,7 +57,7 @@ class PendingReasons:
         for job in self._reconciler.job_table.accepted():
             waits = job.phase is Phase.WAITING and now - job.accepted_at >= timeouts.reason_s
             asks = job.killed is None and job.absences == 0
-            submission = dialect.submission(job.native)
+            submission = dialect.ids.submission_of(job.native)
             counts[submission] = counts.get(submission, 0) + 1
             if asks and (waits or job.phase is Phase.STUCK):
                 asking[submission] = asking.get(submission, 0) + 1
@@ -70,14 +72,14 @@ class PendingReasons:
         """Return the next question."""
         command = self._commands.popleft() if self._commands else None
         self.due = now if self._commands else FOREVER
-        if command is None:
+        queries = self._reconciler.dialect.pending
+        if command is None or queries is None:
             return None
-        asked = command
-        parse = self._reconciler.dialect.parse_reasons
-        return Operation(self._on_answer, lambda words: {}, command, lambda ran: parse(asked, ran))
+        parse = partial(queries.parse, command)
+        return Operation(self._on_answer, lambda words: {}, command, parse)
 
     def _on_answer(self, reasons: Mapping[str, str], began: float, now: float) -> None:
-        submission = self._reconciler.dialect.submission
+        submission = self._reconciler.dialect.ids.submission_of
         for job in self._reconciler.job_table.accepted() if reasons else ():
             told = reasons.get(submission(job.native))
             if told and job.phase in (Phase.WAITING, Phase.STUCK):

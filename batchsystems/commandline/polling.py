@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from batchsystems.commandline.dialect import Observation, QueryResult
+from batchsystems.commandline.answers import Observation, QueryResult
 from batchsystems.commandline.jobs import part_name, possible_names
 from batchsystems.commandline.operation import Operation, reading, unanswered, worth_retrying
 from batchsystems.commandline.reconcile import Reconciler
@@ -31,6 +31,7 @@ class QueuePoll:
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
         self._by_name = False
+        self._mark = ""
         self._asks: deque[list[str]] = deque()
         self._observations: list[Observation] = []
         self._broken: set[str] = set()
@@ -53,7 +54,8 @@ class QueuePoll:
         parse = reading(dialect.parse_queue)
         if not self._by_name:
             take = self._taking_all(on_answer)
-            return Operation(take, unanswered, dialect.queue(), parse, again=worth_retrying)
+            command = dialect.queue_after(self._mark) if self._mark else dialect.queue()
+            return Operation(take, unanswered, command, parse, again=worth_retrying)
         if not self._asks:
             self._asks.extend(self._portions(heirs))
             self._observations, self._broken, self._began = [], set(), 0.0
@@ -63,6 +65,7 @@ class QueuePoll:
 
     def _taking_all(self, on_answer: OnAnswer) -> OnAnswer:
         def take(result: QueryResult, began: float, now: float) -> None:
+            self._mark = result.mark or self._mark
             rows, ours = len(result.observations), len(self._reconciler.job_table.by_native)
             too_many = rows > MANY_ROWS and rows > 10 * ours
             self._by_name = self._reconciler.dialect.by_name and (result.cut or too_many)
@@ -109,7 +112,7 @@ class QueuePoll:
         yield portion
 
     def _adopted_names(self, heirs: Sequence[JobRecord]) -> Collection[str]:
-        split, tasks = self._reconciler.dialect.split, self._reconciler.timeouts.tasks
+        split, tasks = self._reconciler.dialect.ids.split, self._reconciler.timeouts.tasks
         found: set[str] = set()
         for record in heirs:
             found.update(possible_names(record.name, record.index, tasks))

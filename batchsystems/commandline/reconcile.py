@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from batchsystems.commandline.abandoned import Abandoned
+from batchsystems.commandline.answers import Observation, Phase, QueryResult
 from batchsystems.commandline.clock_offset import SchedulerClock, bounded
-from batchsystems.commandline.dialect import Dialect, Observation, Phase, QueryResult
+from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.jobs import (
     FOREVER,
     NEVER,
@@ -23,8 +24,8 @@ from batchsystems.commandline.jobs import (
     newest,
     parse_part_name,
 )
+from batchsystems.commandline.output import is_doubtful
 from batchsystems.commandline.pacing import Timeouts
-from batchsystems.common.jobscript import NOT_LAUNCHED
 from batchsystems.interface import Accepted, JobEnd, Reason, Refused
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -87,7 +88,7 @@ class Reconciler:
 
     def _hidden(self, job: Job, result: QueryResult) -> bool:
         """Tell whether a row that could not be read may be this job's."""
-        marks = (job.native, job.part_name, self.dialect.submission(job.native))
+        marks = (job.native, job.part_name, self.dialect.ids.submission_of(job.native))
         return bool(result.broken) and result.hides(*marks)
 
     def _owner(self, observation: Observation, now: float) -> Job | None:
@@ -157,7 +158,7 @@ class Reconciler:
 
     def judge_waiting(self, job: Job) -> None:
         """Warn, once for its submission, of a job that waits in vain."""
-        if job.phase is Phase.WAITING and self.dialect.hopeless(job.why):
+        if job.phase is Phase.WAITING and self.dialect.is_hopeless(job.why):
             self._say_once(
                 f"waits {job.name} {job.why}",
                 f"{job.part_name} ({job.native}) waits and will not start by itself: "
@@ -182,8 +183,7 @@ class Reconciler:
     def finish(self, job: Job, end: JobEnd, reread: bool = True) -> None:
         """Tell the end of a job, unless its output may know better."""
         self.absent.pop(job.handle, None)
-        doubtful = end.exit_status == NOT_LAUNCHED or self.dialect.suspicious(end)
-        if reread and job.output is not None and doubtful:
+        if reread and job.output is not None and is_doubtful(self.dialect, end):
             self.job_table.by_native.pop(job.native, None)
             self.to_reread.append((job, end))
             return
@@ -318,7 +318,7 @@ class Reconciler:
             known = self.abandoned.knows(observation)
             if not known and not self.searches:
                 continue
-            split = self.dialect.split(observation.native)
+            split = self.dialect.ids.split(observation.native)
             if split is not None and observation.name:
                 if known and self._owner(observation, now) is None:
                     self._kill_abandoned(observation, split[1], now)
@@ -376,14 +376,14 @@ class Reconciler:
         for twin in twins:
             if twin.native != chosen.native and twin.phase is not Phase.ENDED:
                 self.to_kill[twin.native] = None
-        split = self.dialect.split(chosen.native)
+        split = self.dialect.ids.split(chosen.native)
         assert split is not None
         submission, task = split
         at = next(i for i, job in enumerate(search.jobs) if _means(job, chosen, task))
         for number, job in enumerate(search.jobs):
             native = submission
             if task is not None:
-                native = self.dialect.join(submission, task - at + number)
+                native = self.dialect.ids.join(submission, task - at + number)
             self.accept(job, chosen.name, native, now)
 
     def accept(self, job: Job, name: str, native: str, now: float) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from batchsystems.commandline.dialect import Queue
+from batchsystems.commandline.limits import Queue
 from batchsystems.site.fields import Count, Period, Section, Some, Space, Truth, Word, key
 
 

@@ -1,7 +1,7 @@
-"""What a job's shell does before the job's command: the site's setup, line by line. Pure.
+"""A job's script: environment, the site's setup line by line, directory, command. Pure.
 
-Owns the text of that part of a script, and how its failure is told and found again; must not know
-a scheduler. Read next: ../slurm/dialect.py, ../singlemachine/spawn.py.
+Owns the text of scripts, and how the failure of a setup is told and found again; must not know a
+scheduler. Read next: ../slurm/dialect.py, ../singlemachine/spawn.py.
 
 A line that fails ends the launch, and says which it was. Lines are one command as long as the very
 shell that runs them finds that they are not whole (if ... fi, a function, quotes, a backslash).
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
-from batchsystems.interface import JobEnd, Reason
+from batchsystems.interface import INDEX, JobEnd, Reason
 
 NOT_LAUNCHED = 126
 """With this a script ends whose setup failed, or that cannot enter its directory."""
@@ -45,6 +46,49 @@ _END = """[ -z "$batchsystems_entry" ] || eval "$batchsystems_entry" || batchsys
 trap - EXIT
 unset batchsystems_entry batchsystems_line
 unset -f batchsystems_stop"""
+
+
+AWKWARD = frozenset({"BASHOPTS", "EUID", "IFS", "PPID", "SHELLOPTS", "UID"})
+"""What a shell's script cannot or must not set."""
+
+
+def task_index(size: int | None, first: int, variable: str, first_task: int) -> str:
+    """Return a task's index as a word of the shell: a number, or what counts by a variable.
+
+    size: of the array, None for a single job. first: the index of its first task, which the
+    scheduler numbers as first_task.
+    """
+    return str(first) if size is None else f'"$(({variable} + {first - first_task}))"'
+
+
+def job_lines(
+    command: Sequence[str],
+    cwd: str,
+    index: str,
+    *,
+    setup: Sequence[str] = (),
+    private_env: str | None = None,
+    unset: Iterable[str] = (),
+    env: Mapping[str, str] = MappingProxyType({}),
+    given: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """Return the lines that run a job's command in its environment and directory.
+
+    index: see task_index(). unset: variables that a job has only if env says so. env: what is to
+    be exported. given: what the command has to find whatever shell and setup say.
+    """
+    lines = [f"unset {name}" for name in unset if name not in env]
+    words = [shlex.quote(f"{name}={value}") for name, value in given.items()]
+    for name, value in env.items():
+        if name in AWKWARD or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            words.append(shlex.quote(f"{name}={value}"))
+        else:
+            lines.append(f"export {name}={shlex.quote(value)}")
+    lines += setup_lines(setup, index, private_env)
+    lines.append(f"cd -- {shlex.quote(cwd)} || exit {NOT_LAUNCHED}")
+    words = ["/usr/bin/env", *words] if words else []
+    words += [index if word == INDEX else shlex.quote(word) for word in command]
+    return [*lines, f"exec {' '.join(words)}"]
 
 
 def setup_lines(setup: Sequence[str], task: str, private: str | None = None) -> list[str]:

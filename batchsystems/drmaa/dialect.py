@@ -1,4 +1,4 @@
-"""DRMAA: any cluster that has a library of DRMAA 1.0, and the adapter that joins all of it.
+"""DRMAA's dialect: any cluster that has a library of DRMAA 1.0.
 
 Owns what is asked for of the process that holds the session; must hold no thread, no process and
 no clock. Read next: parse.py, how answers are read; session/, the library's calls.
@@ -7,39 +7,23 @@ no clock. Read next: parse.py, how answers are read; session/, the library's cal
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from math import ceil
-from typing import Any, Self
+from typing import Any
 
-from batchsystems.commandline.adapter import Clock, CommandLine, pacing_of
-from batchsystems.commandline.dialect import (
-    Dialect,
-    Limits,
-    QueryResult,
-    Rejected,
-    Request,
-    Submitted,
-    Unkilled,
-)
-from batchsystems.commandline.pacing import Pace, Timeouts
-from batchsystems.common import default_files
+from batchsystems.commandline.answers import QueryResult, Rejected, Submitted, Unkilled
+from batchsystems.commandline.dialect import Dialect, Request
+from batchsystems.commandline.ids import IdFormat
+from batchsystems.commandline.limits import Limits
 from batchsystems.drmaa.jobscript import job_script
 from batchsystems.drmaa.parse import read_kill, read_poll, read_submission
 from batchsystems.drmaa.resources import native_specification
-from batchsystems.drmaa.session.client import Client
-from batchsystems.drmaa.session.journal import JOURNAL, submission_of
-from batchsystems.drmaa.session.library import find
-from batchsystems.drmaa.tables import REMEDIES, DrmaaSettings, Family, family_of
-from batchsystems.interface import Caller
-from batchsystems.sge import defaults as sge_defaults
+from batchsystems.drmaa.session.journal import submission_of
+from batchsystems.drmaa.tables import REMEDIES, DrmaaSettings, Family
 from batchsystems.sge.resources import known_limits
 from batchsystems.sge.tables import LEFT_BY_A_JOB, NODE_S_OWN, SgeSettings
-from batchsystems.site import Site
 from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult
@@ -50,13 +34,30 @@ DIRECTORY = "drmaa"
 _NATIVE = re.compile(r"[^\s+]{1,200}(\+[1-9]\d{0,8})?")
 
 
-class DrmaaDialect(Dialect):
-    """Requests to the process with the session, as lines of JSON, and its answers.
+class DrmaaIds(IdFormat):
+    """An array's id is the head of its tasks' ids: `12.` of `12.3`, which is the task 2 here."""
 
-    An array's id is the head of its tasks' ids: `12.` of `12.3`, which is the task 2 here.
-    """
+    def split(self, native: str) -> tuple[str, int | None] | None:
+        """Return the array's head and the task."""
+        if _NATIVE.fullmatch(native) is None:
+            return None
+        head = submission_of(native)
+        if head == native:
+            return native, None
+        return head, int(native[len(head) :].rstrip("]")) - 1
+
+    def join(self, submission: str, task: int) -> str:
+        """Return `12.3` for the task 2 of `12.`."""
+        return f"{submission}{task + 1}{']' if submission.endswith('[') else ''}"
+
+
+class DrmaaDialect(Dialect):
+    """Requests to the process with the session, as lines of JSON, and its answers."""
 
     name = "drmaa"
+    settings_class = DrmaaSettings
+    ids = DrmaaIds()
+    remedies = REMEDIES
     scrubbed = ("SGE_", "SLURM_", "SLURMD_", "PMI_", "PMIX_", "LSB_", "PBS_", "DRMAA_")
     scrubbed_names = LEFT_BY_A_JOB
     node_s_own = NODE_S_OWN
@@ -69,14 +70,14 @@ class DrmaaDialect(Dialect):
     def __init__(
         self, settings: DrmaaSettings, family: Family, sge: SgeSettings, slurm: SlurmSettings
     ) -> None:
-        self.settings, self.family, self._sge, self._slurm = settings, family, sge, slurm
+        super().__init__(settings)
+        self.family, self._sge, self._slurm = family, sge, slurm
         self.variables = settings.task_variables or family.task_variables
         self.arrays = settings.arrays and bool(self.variables)
         if family.name == "sge":
             self.known = known_limits(sge)
         elif family.name == "slurm":
             self.known = Limits(slurm.tasks, slurm.queues)
-        self._heard = 0
 
     # -- submitting ---------------------------------------------------------------------------
 
@@ -113,15 +114,16 @@ class DrmaaDialect(Dialect):
     # -- looking ------------------------------------------------------------------------------
 
     def queue(self, names: Sequence[str] = ()) -> Command:
-        """Return the request for all jobs, and for what has ended since the last answer."""
-        return self._request("queue", {"do": "poll", "heard": self._heard})
+        """Return the request for all jobs, and for what has ended and was not heard."""
+        return self.queue_after("0")
+
+    def queue_after(self, mark: str) -> Command:
+        """Return the request for all jobs, and for what has ended since that answer."""
+        return self._request("queue", {"do": "poll", "heard": int(mark)})
 
     def parse_queue(self, ran: CommandResult) -> QueryResult:
-        """Read the answer, and note that it was heard."""
-        result, number = read_poll(ran)
-        if number:
-            self._heard = number
-        return result
+        """Read the answer."""
+        return read_poll(ran)
 
     # -- ending -------------------------------------------------------------------------------
 
@@ -138,103 +140,3 @@ class DrmaaDialect(Dialect):
     def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it."""
         return read_kill(ran)
-
-    # -- ids and reasons ----------------------------------------------------------------------
-
-    def split(self, native: str) -> tuple[str, int | None] | None:
-        """Split `12.3` into the array's head and the task, which is 2 here."""
-        if _NATIVE.fullmatch(native) is None:
-            return None
-        head = submission_of(native)
-        if head == native:
-            return native, None
-        return head, int(native[len(head) :].rstrip("]")) - 1
-
-    def join(self, submission: str, task: int) -> str:
-        """Return `12.3` for the task 2 of `12.`."""
-        return f"{submission}{task + 1}{']' if submission.endswith('[') else ''}"
-
-    def remedy(self, why: str) -> str:
-        """Look the reason up."""
-        return next((text for word, text in REMEDIES if word in why), "")
-
-
-class Drmaa(CommandLine):
-    """A cluster by its DRMAA library, which a process of its own has loaded.
-
-    state_dir: where jobs, their scripts and the session are recorded, on a file system that nodes
-    see; the same for a later instance that is to adopt them (default: a private directory in the
-    working directory). sge, slurm: what a site says of the cluster behind the library.
-    """
-
-    def __init__(
-        self,
-        settings: DrmaaSettings | None = None,
-        sge: SgeSettings | None = None,
-        slurm: SlurmSettings | None = None,
-        pace: Pace | None = None,
-        timeouts: Timeouts | None = None,
-        state_dir: str | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        own = settings or DrmaaSettings()
-        library = find(own, os.environ)
-        self._private = state_dir is None
-        top = os.path.abspath(state_dir or tempfile.mkdtemp(prefix=".drmaa-", dir=os.getcwd()))
-        self._directory = os.path.join(top, DIRECTORY)
-        self._client = Client(library, own, self._directory, drop=_dropped)
-        try:
-            self._client.start()
-            family = family_of(" ".join(self._client.about.values()))
-            if family.name == "sge":  # its requests in a working directory: the process is in /
-                common = sge_defaults.common({**os.environ, **library.env})
-                requests = default_files.read(sge_defaults.paths(common, sge_defaults.REQUESTS)[:2])
-                sge_defaults.require_harmless(requests, (), drmaa=True)
-        except BaseException:
-            self._client.close()
-            self._drop_private()
-            raise
-        slurm = slurm or SlurmSettings()
-        if family.name == "slurm":
-            slurm = slurm_defaults.with_wishes(slurm, os.environ)
-        dialect = DrmaaDialect(own, family, sge or SgeSettings(), slurm)
-        super().__init__(dialect, pace, timeouts, self._client, clock)
-        if family.name == "slurm":
-            self.tell_wishes(*slurm_defaults.wishes(slurm, os.environ))
-
-    @classmethod
-    def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
-        """Make one by the table [drmaa], and by [sge] or [slurm] for the cluster behind it."""
-        return cls(
-            site.make(DrmaaSettings, section, "worker"),
-            site.make(SgeSettings, "sge"),
-            site.make(SlurmSettings, "slurm"),
-            *pacing_of(site),
-            state_dir=caller.state_dir,
-        )
-
-    def close(self) -> None:
-        """Let go of all jobs, and end the session's process: a later instance goes on with it."""
-        try:
-            super().close()
-        finally:
-            self._client.close()
-            self._drop_private()
-
-    def _drop_private(self) -> None:
-        """Remove a directory of one's own if no script in it is needed any more."""
-        if not self._private:
-            return
-        with suppress(OSError):
-            if any(name.endswith(".sh") for name in os.listdir(self._directory)):
-                return
-            os.unlink(os.path.join(self._directory, JOURNAL))
-        for path in (self._directory, os.path.dirname(self._directory)):
-            with suppress(OSError):
-                os.rmdir(path)
-
-
-def _dropped(name: str) -> bool:
-    """Tell whether a variable could act on what the library does, and is not to reach it."""
-    cls = DrmaaDialect
-    return name not in cls.kept and (name in cls.scrubbed_names or name.startswith(cls.scrubbed))

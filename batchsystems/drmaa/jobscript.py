@@ -6,15 +6,13 @@ file; session/journal.py does. Read next: dialect.py.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 
 from batchsystems.commandline.dialect import Request
-from batchsystems.common.jobscript import NOT_LAUNCHED, setup_lines
-from batchsystems.interface import INDEX
-from batchsystems.sge.resources import given_words
-from batchsystems.sge.tables import AWKWARD, KILL_NOTED, NODE_S_OWN, NOT_INHERITED, RERUN_STATUS
+from batchsystems.common.jobscript import NOT_LAUNCHED
+from batchsystems.sge.resources import environment_lines, guard_lines
+from batchsystems.sge.tables import NOT_INHERITED
 
 NO_NUMBER = 70
 """With this it ends where nothing tells a task which one it is."""
@@ -31,30 +29,16 @@ def job_script(
     The environment is in it, as jobEnvironment cuts values at a comma. One that Grid Engine runs
     again, or had told to end before it listened, ends at once.
     """
-    lines = []
-    if grid_engine:
-        lines.append(f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}')
-        lines.append(f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$')
+    lines = guard_lines() if grid_engine else []
     if request.output is not None:
         quoted = shlex.quote(request.output)
         lines.append(f"(: >>{quoted}) 2>/dev/null || exit {NOT_LAUNCHED}")
         lines.append(f"exec >>{quoted} 2>&1")
     if request.size is not None:
         lines += _number(request.first, variables)
-    absent = [*NOT_INHERITED, *SERVER_S_OWN]
-    lines += [f"unset {name}" for name in absent if name not in request.env]
-    through_env = [shlex.quote(word) for word in given_words(request)]
-    for name, value in request.env.items():
-        if name in AWKWARD or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            through_env.append(shlex.quote(f"{name}={value}"))
-        elif name not in NODE_S_OWN:
-            lines.append(f"export {name}={shlex.quote(value)}")
     index = '"$JOBTREE_TASK_INDEX"' if request.size is not None else str(request.first)
-    lines += setup_lines(setup, index, request.private_env)
-    lines.append(f"cd -- {shlex.quote(request.cwd)} || exit {NOT_LAUNCHED}")
-    words = ["/usr/bin/env", *through_env] if through_env else []
-    words += [index if word == INDEX else shlex.quote(word) for word in request.command]
-    return "\n".join([*lines, f"exec {' '.join(words)} </dev/null", ""])
+    absent = (*NOT_INHERITED, *SERVER_S_OWN)
+    return "\n".join([*lines, *environment_lines(request, index, setup, absent), ""])
 
 
 def _number(first: int, variables: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from batchsystems.commandline.dialect import (
+from batchsystems.commandline.answers import (
     Observation,
     Phase,
     QueryResult,
@@ -67,19 +67,19 @@ def read_kill(ran: CommandResult) -> Unkilled | None:
     return Unkilled(re.sub(r"^code \d+: ", "", ran.words()), refused)
 
 
-def read_poll(ran: CommandResult) -> tuple[QueryResult, int]:
-    """Read where all jobs are, and the number of the answer.
+def read_poll(ran: CommandResult) -> QueryResult:
+    """Read where all jobs are; the number of the answer is its mark.
 
-    Of a job of which it says what cannot be read nothing was learnt; the number is then 0, so
+    Of a job of which it says what cannot be read nothing was learnt; there is then no mark, so
     that what it says of ends is said again.
     """
     if not ran.whole or ran.status != 0:
-        return QueryResult(why=re.sub(r"^code \d+: ", "", ran.words())), 0
+        return QueryResult(why=re.sub(r"^code \d+: ", "", ran.words()))
     try:
         said = json.loads(ran.stdout)
         jobs, number = list(said["jobs"]), int(said["number"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        return QueryResult(why=f"its answer cannot be read: {error!r}"), 0
+        return QueryResult(why=f"its answer cannot be read: {error!r}")
     observations: list[Observation] = []
     broken: set[str] = set()
     for job in jobs:
@@ -88,7 +88,8 @@ def read_poll(ran: CommandResult) -> tuple[QueryResult, int]:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             marks = job if isinstance(job, Mapping) else {}
             broken.update(str(marks.get(mark, "")) for mark in ("key", "name"))
-    return QueryResult(observations, complete=True, broken=broken), 0 if broken else number
+    mark = "" if broken else str(number)
+    return QueryResult(observations, complete=True, broken=broken, mark=mark)
 
 
 def _observation(job: Mapping[str, Any]) -> Observation:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 
-from batchsystems.commandline.dialect import Limits, Request, Validation
+from batchsystems.commandline.dialect import Request, Validation
+from batchsystems.commandline.limits import Limits
 from batchsystems.drmaa.tables import AMOUNT, DrmaaSettings, Family
 from batchsystems.interface import Resources
 from batchsystems.sge import resources as sge_resources

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from batchsystems.commandline.dialect import Phase, Rejection
+from batchsystems.commandline.answers import Phase, Rejection
 from batchsystems.errors import BatchSystemError
 
 SHELL = "/bin/sh"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from batchsystems.commandline.dialect import UserDefaults, Wishes
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 
@@ -122,15 +124,30 @@ HARMFUL_TO_DRMAA = frozenset({"-h", "-hold_jid", "-hold_jid_ad", "-pe", "-a", "-
 """Requests that a DRMAA library follows, and that no native specification undoes."""
 
 
-class Wishes(NamedTuple):
-    """What requests in files of defaults ask for. options: those to give to qsub, all at once.
+class Requests(NamedTuple):
+    """What requests in files of defaults ask for."""
 
-    followed, others: as they are told to the user.
-    """
+    options: tuple[str, ...]
+    """Those to give to qsub, all at once."""
+    followed: tuple[str, ...]
+    """The requests that count, as the user is told."""
+    others: tuple[str, ...]
 
-    options: tuple[str, ...] = ()
-    followed: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+
+class SgeDefaults(UserDefaults):
+    """Requests of the cell's and the user's files."""
+
+    def files(self, env: Mapping[str, str]) -> Sequence[str]:
+        """Return where there may be any, and defaults of listings."""
+        return [*paths(common(env), REQUESTS), *paths(common(env), LISTINGS)]
+
+    def read(self, settings: Any, env: Mapping[str, str], files: Sequence[Defaults]) -> Wishes:
+        """Return the options to give to qsub, and the settings with the cell's accounting file."""
+        listings = [file for file in files if file.name.endswith(LISTINGS)]
+        requests = [file for file in files if file not in listings]
+        require_harmless(requests, listings)
+        own = replace(settings, accounting=settings.accounting or f"{common(env)}/accounting")
+        return Wishes(own, *read_requests(requests))
 
 
 def common(env: Mapping[str, str]) -> str:
@@ -145,7 +162,7 @@ def paths(common: str, name: str) -> list[str]:
     return [*found, f".{name}"] if name == REQUESTS else found
 
 
-def read_wishes(files: Iterable[Defaults]) -> Wishes:
+def read_requests(files: Iterable[Defaults]) -> Requests:
     """Return what the files ask for. `-clear` drops what stood before it, as for qsub."""
     options: list[str] = []
     followed: list[str] = []
@@ -162,7 +179,8 @@ def read_wishes(files: Iterable[Defaults]) -> Wishes:
                 followed.append(told)
             elif words[0] not in FOLLOWED_ANYHOW:
                 others.append(told)
-    return Wishes((*options, *(["-hard"] if soft else ())), tuple(followed), tuple(others))
+    hard = ["-hard"] if soft else ()
+    return Requests((*options, *hard), tuple(followed), tuple(others))
 
 
 def require_harmless(

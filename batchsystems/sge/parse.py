@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from batchsystems.commandline.dialect import (
+from batchsystems.commandline.answers import (
     Observation,
     Phase,
     QueryResult,
-    RecordKey,
     Rejected,
     Rejection,
     Submitted,
     Unkilled,
 )
+from batchsystems.commandline.dialect import RecordKey
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sge.accounting import cut, key_cells
 from batchsystems.sge.tables import (
@@ -42,7 +42,6 @@ from batchsystems.sge.tables import (
 )
 from batchsystems.transport.local import CommandResult
 
-NATIVE = re.compile(r"(\d{1,12})(?:\.([1-9]\d{0,8}))?")
 _MOST_TASKS = 10**6
 
 

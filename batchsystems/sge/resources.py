@@ -7,10 +7,21 @@ must not know either. Read next: dialect.py, ../drmaa/resources.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from math import ceil
 
-from batchsystems.commandline.dialect import Limits, Request
-from batchsystems.sge.tables import ALLOCATED, SHELL_S_OWN, SgeSettings
+from batchsystems.commandline.dialect import Request
+from batchsystems.commandline.limits import Limits
+from batchsystems.common.jobscript import job_lines
+from batchsystems.sge.tables import (
+    ALLOCATED,
+    KILL_NOTED,
+    NODE_S_OWN,
+    NOT_INHERITED,
+    RERUN_STATUS,
+    SHELL_S_OWN,
+    SgeSettings,
+)
 
 
 def known_limits(own: SgeSettings) -> Limits:
@@ -46,10 +57,35 @@ def asking(own: SgeSettings, request: Request, limits: Limits, environment: str)
     return [*words, "-P", own.project] if own.project else words
 
 
-def given_words(request: Request) -> list[str]:
-    """Return what `env` sets for a job's command, so that neither node nor scheduler overrules it.
+def guard_lines() -> list[str]:
+    """Return what ends a script at once that is being run again, or was killed.
 
-    But the gpus of a job that asked for some are those it has got.
+    A shepherd that is told to kill a job between fork and setsid reaches nobody, and ignores
+    every later kill (8.1.9): what it noted in its trace is then done here.
+    """
+    return [
+        f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}',
+        f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$',
+    ]
+
+
+def environment_lines(
+    request: Request, index: str, setup: Sequence[str], unset: Iterable[str] = NOT_INHERITED
+) -> list[str]:
+    """Return the lines of a script that make a job's environment themselves, and run it.
+
+    But the gpus of a job that asked for some are those it has got, and a node's own variables
+    are the node's.
     """
     others = SHELL_S_OWN | ALLOCATED if request.resources.gpus else SHELL_S_OWN
-    return [f"{name}={value}" for name, value in request.given.items() if name not in others]
+    lines = job_lines(
+        request.command,
+        request.cwd,
+        index,
+        setup=setup,
+        private_env=request.private_env,
+        unset=[name for name in unset if name not in request.env],
+        env={k: v for k, v in request.env.items() if k not in NODE_S_OWN},
+        given={k: v for k, v in request.given.items() if k not in others},
+    )
+    return [*lines[:-1], f"{lines[-1]} </dev/null"]

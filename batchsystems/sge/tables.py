@@ -10,7 +10,8 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 
-from batchsystems.commandline.dialect import Queue, Rejection
+from batchsystems.commandline.answers import Rejection
+from batchsystems.commandline.limits import Queue
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Reason
 
@@ -105,9 +106,6 @@ NODE_S_OWN = frozenset(
 
 NOT_INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "MAIL", "SHELL", "TZ", "USER")
 """What Grid Engine or a login shell sets, though a job's environment does not have it."""
-
-AWKWARD = frozenset({"BASHOPTS", "EUID", "IFS", "PPID", "SHELLOPTS", "UID"})
-"""What a shell's script cannot or must not set."""
 
 LEFT_BY_A_JOB = frozenset(
     {

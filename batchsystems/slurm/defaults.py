@@ -8,10 +8,11 @@ the user's to say. Read next: docs/defaults.md, dialect.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from batchsystems.commandline.dialect import UserDefaults, Wishes
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.slurm.tables import SlurmSettings
@@ -165,6 +166,20 @@ def require_harmless(options: Mapping[str, str]) -> None:
             "whose number is not told, cannot be one of a tree",
             fix="remove that line, or have it apply to another command (`srun:*:NAME=value`)",
         )
+
+
+class SlurmDefaults(UserDefaults):
+    """The user's SBATCH_* variables, and a file that the plugin cli_filter/user_defaults reads."""
+
+    def files(self, env: Mapping[str, str]) -> Sequence[str]:
+        """Return its path."""
+        return (FILE,)
+
+    def read(self, settings: Any, env: Mapping[str, str], files: Sequence[Defaults]) -> Wishes:
+        """Return the settings with wishes, and the file's options, which have to be undone."""
+        own, options = with_wishes(settings, env), defaults_of(files)
+        require_harmless(options)
+        return Wishes(own, options, *wishes(own, env))
 
 
 def undoing(options: Mapping[str, str], size: int | None, output: str) -> list[str]:

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from batchsystems.commandline.dialect import Queue
+from batchsystems.commandline.limits import Queue
+from batchsystems.commandline.reading import seconds
 from batchsystems.errors import Unobtainable
 from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.site.writing import write_size, write_time, write_value
+from batchsystems.slurm.cluster import SHAPES, read_partitions
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.parse import SHAPES, read_partitions, read_seconds
 from batchsystems.transport.local import CommandResult
 
 ASSOCIATION = ("account", "user", "partition", "defaultqos", "maxsubmitjobs", "grpsubmitjobs")
@@ -144,7 +145,7 @@ def _most(name: str, words: Mapping[str, str], kinds: Sequence[Queue]) -> Queue:
         max((min(each, most_cpus or each) for each in cpus), default=None),
         max(memory_bytes, default=None),
         max((kind.gpus or 0 for kind in kinds), default=None),
-        read_seconds(words.get("MaxTime", "")),
+        seconds(words.get("MaxTime", "")),
         preferred=words.get("Default") == "YES",
     )
 

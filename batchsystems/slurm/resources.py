@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from math import ceil
 
-from batchsystems.commandline.dialect import Limits, Request
+from batchsystems.commandline.dialect import Request
+from batchsystems.commandline.limits import Limits
 from batchsystems.slurm.tables import SlurmSettings
 
 

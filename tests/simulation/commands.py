@@ -11,19 +11,18 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from batchsystems.commandline.dialect import (
-    Dialect,
-    Limits,
+from batchsystems.commandline.answers import (
     Observation,
     Phase,
     QueryResult,
     Rejected,
     Rejection,
-    Request,
     Submitted,
     Unkilled,
 )
+from batchsystems.commandline.dialect import Dialect, Request
 from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.limits import Limits
 from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import (
@@ -60,6 +59,7 @@ class VirtualDialect(Dialect):
     name = "virtual"
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests: list[Request] = []
         self.answers: list[list[Observation]] = []
 
@@ -86,7 +86,7 @@ class VirtualDialect(Dialect):
         words = ("history", ",".join(natives), ",".join(names), repr(since - ZONES_S))
         return Command("history", words)
 
-    def parse_history(self, ran: CommandResult) -> QueryResult:
+    def parse_history(self, ran: CommandResult, limits: Limits) -> QueryResult:
         return self.parse_queue(ran)
 
     def kill(self, natives: Sequence[str]) -> Command:
@@ -97,13 +97,6 @@ class VirtualDialect(Dialect):
 
     def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         return Unkilled(ran.stderr) if ran.status else None
-
-    def split(self, native: str) -> tuple[str, int | None] | None:
-        number, _, task = native.partition("_")
-        return (number, int(task) if task else None) if number.isdigit() else None
-
-    def join(self, submission: str, task: int) -> str:
-        return f"{submission}_{task}"
 
 
 class VirtualCommands:
@@ -161,7 +154,7 @@ class VirtualCommands:
             order, called = (name.replace(self._our_id, THEIR_ID) for name in (order, called))
         for task in range(request.size or 1):
             spec = JobSpec(order, request.command, request.resources, request.first + task)
-            native = number if request.size is None else self._dialect.join(number, task)
+            native = number if request.size is None else self._dialect.ids.join(number, task)
             self._cluster.accept(spec, request.avoid, native, called, owner)
         return number
 
@@ -186,7 +179,7 @@ class VirtualCommands:
             if job.known
             and job.hidden_until <= now
             and job.submitted >= oldest
-            and (self._dialect.submission(job.native) in wanted or job.called in called)
+            and (self._dialect.ids.submission_of(job.native) in wanted or job.called in called)
         ]
 
     def _observation(self, job: BatchJob) -> Observation:
@@ -208,7 +201,7 @@ class VirtualCommands:
 
     def _kill(self, words: Sequence[str]) -> None:
         for job in list(self._cluster.jobs.values()):
-            whole = self._dialect.submission(job.native)
+            whole = self._dialect.ids.submission_of(job.native)
             if job.native in words or whole in words or f"name={job.called}" in words:
                 self._kill_one(job)
 
@@ -259,7 +252,7 @@ class CommandAdapter(BatchSystem):
             self._world.after(idle_s, lambda: self._come_back(planned))
             return
         self._busy = True
-        began_s, rest_s = (self._dice.uniform(0, self._cluster.slowness_s) for _ in "ab")
+        began_s, rest_s = (self._rng.uniform(0, self._cluster.slowness_s) for _ in "ab")
         self._world.after(began_s, lambda: self._run(operation, rest_s))
 
     def _come_back(self, planned: int) -> None:

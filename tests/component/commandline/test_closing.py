@@ -22,7 +22,7 @@ from batchsystems import (
     SingleMachine,
 )
 from batchsystems.commandline.adapter import CommandLine
-from batchsystems.commandline.dialect import Rejection
+from batchsystems.commandline.answers import Rejection
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, sh, wait_for
 from batchsystems.interface import Ambiguous
@@ -187,10 +187,9 @@ def test_this_machine_forgets_what_is_withdrawn(tmp_path: Path):
 PROGRAM = """
 import os, sys, threading
 from dataclasses import replace
-from batchsystems import JobSpec, SingleMachine
+from batchsystems import JobSpec, SingleMachine, load
 from batchsystems.commandline.pacing import Timeouts
-from batchsystems.slurm.dialect import Slurm
-batch = Slurm(timeouts=replace(Timeouts(), flush_s=float(sys.argv[1])))
+batch = load("slurm", timeouts=replace(Timeouts(), flush_s=float(sys.argv[1])))
 def issue(name):
     batch.issueJob(JobSpec(name, ("true",)))
 issue("one")

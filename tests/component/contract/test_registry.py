@@ -12,6 +12,8 @@ import pytest
 import batchsystems
 import jobtree
 from batchsystems import AcidTest, BatchSystemError, SingleMachine, load, names, registry
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.pacing import Timeouts
 
 ROOT = str(Path(batchsystems.__file__).parent.parent)
 
@@ -58,6 +60,21 @@ def test_old_spellings_of_grid_engine(monkeypatch: pytest.MonkeyPatch):
     )
     for name in ("gridengine", "gridEngine", "grid_engine", "SGE", "uge"):
         load(name).close()
+
+
+def test_of_a_dialect_that_a_third_party_offers_the_adapter_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def offered(group: str) -> list[EntryPoint]:
+        return [EntryPoint("toy", "tests.unit.commandline.toyscheduler:Toy", group)]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", offered)
+    batch = load("toy", timeouts=Timeouts(close_s=1.0))
+    assert isinstance(batch, CommandLine)
+    assert batch.name == "toy"
+    batch.close()
+    with pytest.raises(BatchSystemError, match="JT203"):
+        load("toy", colour="red")
 
 
 def test_third_parties_by_entry_point(monkeypatch: pytest.MonkeyPatch):

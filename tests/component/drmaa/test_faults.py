@@ -256,7 +256,7 @@ def test_records_are_kept_small_and_for_their_owner(fake: FakeDrmaa, watcher: Wa
 def test_a_private_directory_is_gone_with_its_last_job(
     fake: FakeDrmaa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from batchsystems.drmaa.dialect import Drmaa
+    from batchsystems.drmaa.adapter import Drmaa
     from tests.unit.commandline.fakecluster import QUICK
 
     monkeypatch.chdir(tmp_path)

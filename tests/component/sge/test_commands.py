@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from batchsystems import load
-from batchsystems.commandline.dialect import Limits, Queue, Request, Validation
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.dialect import Request, Validation
+from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, Resources
-from batchsystems.sge.dialect import Sge, SgeDialect
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import NEVER, REFUSALS, REMEDIES, RERUN_STATUS, SgeSettings
 from tests.unit.sge.fake import use
 
@@ -228,25 +230,25 @@ def test_without_grid_engine_it_says_what_is_missing(
 ):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BatchSystemError, match="no qsub, no qstat, no qdel"):
-        Sge()
+        AdapterOf(SgeDialect)()
 
 
 @pytest.mark.parametrize("name", ["sge", "SGE", "gridEngine", "grid_engine", "uge", "ogs"])
 def test_it_goes_by_several_names(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     use(monkeypatch, tmp_path / "sge")
     batch = load(name)
-    assert isinstance(batch, Sge)
+    assert isinstance(batch, CommandLine)
     batch.close()
 
 
 def test_ids_are_split_and_joined():
     dialect = SgeDialect()
-    assert dialect.split("12") == ("12", None)
-    assert dialect.split("12.3") == ("12", 2)
-    assert dialect.join("12", 2) == "12.3"
-    assert dialect.submission("12.3") == "12"
+    assert dialect.ids.split("12") == ("12", None)
+    assert dialect.ids.split("12.3") == ("12", 2)
+    assert dialect.ids.join("12", 2) == "12.3"
+    assert dialect.ids.submission_of("12.3") == "12"
     bad = ("", "x", "12.", "12.0", "12.1-3:1", "12_3", "-1")
-    assert [dialect.split(other) for other in bad] == [None] * len(bad)
+    assert [dialect.ids.split(other) for other in bad] == [None] * len(bad)
 
 
 def test_kills_name_jobs_and_ranges_of_tasks():
@@ -268,22 +270,19 @@ def test_accounting_is_where_the_cell_or_the_settings_say(
     settings: dict[str, Any],
     env: dict[str, str],
     path: str,
-    monkeypatch: pytest.MonkeyPatch,
 ):
-    for name in ("SGE_ROOT", "SGE_CELL"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    assert SgeDialect(SgeSettings(**settings)).record_file() == path
+    wishes = SgeDialect.defaults.read(SgeSettings(**settings), env, ())
+    records = SgeDialect(wishes.settings, wishes.told).records
+    assert (records.path if records else "") == path
 
 
 def test_reasons_are_asked_of_all_that_wait_at_once():
-    asks = SgeDialect().reasons(["12", "13"])
+    asks = SgeDialect().pending.commands(["12", "13"])
     assert [ask.argv for ask in asks] == [
         ("qstat", "-j", "12,13"),
         ("qalter", "-w", "v", "12", "13"),
     ]
-    assert SgeDialect().reasons([]) == ()
+    assert SgeDialect().pending.commands([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -305,6 +304,6 @@ def test_reasons_for_waiting_have_a_remedy(why: str, part: str):
 
 def test_only_what_could_never_run_is_hopeless():
     dialect = SgeDialect()
-    assert dialect.hopeless(f"{NEVER}: reasons")
-    assert not any(dialect.hopeless(text) for _, text in REMEDIES)
+    assert dialect.is_hopeless(f"{NEVER}: reasons")
+    assert not any(dialect.is_hopeless(text) for _, text in REMEDIES)
     assert all(fix or not kind.value.startswith("perm") for _, kind, fix in REFUSALS)

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from batchsystems.commandline.dialect import Limits, Queue, Request
+from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.dialect import Request
+from batchsystems.commandline.limits import Limits, Queue
+from batchsystems.commandline.output import is_doubtful, reread
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, JobEnd, Reason, Resources
-from batchsystems.slurm.dialect import Slurm, SlurmDialect
-from batchsystems.slurm.reasons import NEVER
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.dialect import SlurmDialect
+from batchsystems.slurm.tables import NEVER, SlurmSettings
 
 GIB = 2**30
 
@@ -140,15 +142,17 @@ def test_settings_that_cannot_be_are_refused(given: dict):
 def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BatchSystemError, match="no sbatch, no squeue, no scancel"):
-        Slurm()
+        AdapterOf(SlurmDialect)()
 
 
 def test_ids_are_split_and_joined():
     dialect = SlurmDialect()
-    assert dialect.split("12") == ("12", None)
-    assert dialect.split("12_3") == ("12", 3)
-    assert dialect.join("12", 3) == "12_3"
-    assert [dialect.split(other) for other in ("", "x", "12_", "12.batch", "12;far")] == [None] * 5
+    assert dialect.ids.split("12") == ("12", None)
+    assert dialect.ids.split("12_3") == ("12", 3)
+    assert dialect.ids.join("12", 3) == "12_3"
+    assert [dialect.ids.split(other) for other in ("", "x", "12_", "12.batch", "12;far")] == [
+        None
+    ] * 5
 
 
 @pytest.mark.parametrize(
@@ -178,10 +182,10 @@ def test_whatever_is_hopeless_has_a_remedy():
 def test_a_job_killed_for_its_memory_without_cgroups_is_recognised_by_its_output():
     dialect = SlurmDialect()
     end = JobEnd(Reason.FAILED, signal=9)
-    assert dialect.suspicious(end)
+    assert is_doubtful(dialect, end)
     said = "slurmstepd-node1: error: StepId=42.batch exceeded memory limit (225030144 > 104857600)"
-    found = dialect.reread(end, "42", f"before\n{said}, being killed\nafter\n")
+    found = reread(dialect, end, "42", f"before\n{said}, being killed\nafter\n")
     assert found.reason is Reason.OUT_OF_MEMORY
     assert "exceeded memory limit" in found.evidence[-1]
-    assert dialect.reread(end, "4", said) == end, "another job's"
-    assert dialect.reread(end, "42_1", said) == end
+    assert reread(dialect, end, "4", said) == end, "another job's"
+    assert reread(dialect, end, "42_1", said) == end

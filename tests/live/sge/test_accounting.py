@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Reason, Resources
+from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, end_all, gated, sh
-from batchsystems.sge.dialect import Sge, SgeDialect
+from batchsystems.sge import defaults
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings
 from batchsystems.transport.local import FileState, Local
 from tests.live.sge.lab import Lab
@@ -44,13 +46,13 @@ class Doorkeeper(Local):
 def file(sge: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the cell's accounting file; adapters of this process speak to the cell."""
     sge.lead(monkeypatch)
-    return Path(SgeDialect(SgeSettings()).record_file()).resolve()
+    return Path(defaults.common(os.environ), "accounting").resolve()
 
 
 def test_a_request_with_the_separator_hides_no_end(file: Path):
     """Grid Engine writes a job's requests as they are: a colon in one ends no field."""
     settings = SgeSettings(directives=("-l arch=lx*|centos:7",))
-    watcher = Watcher(Sge(settings, QUICK, BRIEF))
+    watcher = Watcher(AdapterOf(SgeDialect)(settings, QUICK, BRIEF))
     part = 'python3 -c "x = bytearray(150 << 20); import time; time.sleep(60)"'
     asked = Resources(memory_bytes=200 << 20, time_s=600)
     memory = watcher.batch.issueJob(sh(f"{part} & {part} & wait", "hungry", resources=asked))
@@ -68,7 +70,7 @@ def test_a_file_moved_away_and_grown_again_between_two_looks_hides_no_end(
     sge: Lab, file: Path, open_tmp_path: Path, how: str
 ):
     keeper, gate = Doorkeeper(), open_tmp_path / "gate"
-    watcher = Watcher(Sge(SgeSettings(), QUICK, BRIEF, keeper))
+    watcher = Watcher(AdapterOf(SgeDialect)(SgeSettings(), QUICK, BRIEF, keeper))
     seen = watcher.batch.issueJob(sh("exit 4", "seen"))
     assert watcher.end(seen, LIMIT_S).exit_status == 4, "the file is read up to here"
     job = watcher.batch.issueJob(gated(gate, 5, "unseen"))

@@ -23,9 +23,10 @@ from batchsystems import (
     Refused,
     Resources,
 )
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
-from batchsystems.sge.dialect import Sge
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
@@ -48,7 +49,7 @@ RECONNECT_S = 150.0
 """Hosts look for a master that is back every half minute, and may miss it once or twice."""
 
 GIB = 2**30
-Make = Callable[..., Sge]
+Make = Callable[..., CommandLine]
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def make(sge: Lab, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Return what makes an adapter of the test's cell."""
     sge.lead(monkeypatch)
 
-    def made(settings: SgeSettings | None = None, **timeouts: float) -> Sge:
-        return Sge(settings, QUICK, replace(BRIEF, **timeouts))  # type: ignore[arg-type]
+    def made(settings: SgeSettings | None = None, **timeouts: float) -> CommandLine:
+        return AdapterOf(SgeDialect)(settings, QUICK, replace(BRIEF, **timeouts))  # type: ignore[arg-type]
 
     return made
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from batchsystems.commandline.dialect import Bound
-from batchsystems.sge.dialect import Sge
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.limits import Bound
+from batchsystems.sge.dialect import SgeDialect
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 
@@ -21,13 +22,13 @@ QUOTA = """{
 """
 
 
-def told(batch: Sge) -> int | None:
+def told(batch: CommandLine) -> int | None:
     return eventually("an answer", batch.capacity, lambda found: found.told).slots
 
 
 def test_slots_of_queues_and_quotas_count(sge: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path):
     sge.lead(monkeypatch)
-    batch = Sge()
+    batch = AdapterOf(SgeDialect)()
     try:
         assert not batch.capacity().told
         slots = sge.slots * len(sge.hosts)
@@ -39,7 +40,7 @@ def test_slots_of_queues_and_quotas_count(sge: Lab, monkeypatch: pytest.MonkeyPa
     quota = tmp_path / "quota"
     quota.write_text(QUOTA)
     sge.run("qconf", "-Arqs", str(quota))
-    batch = Sge()
+    batch = AdapterOf(SgeDialect)()
     try:
         assert told(batch) == 5
     finally:

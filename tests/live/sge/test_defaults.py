@@ -79,11 +79,13 @@ REFUSED_LISTINGS = (
 
 SCRIPT = """
 import json, os, pathlib, time
-from batchsystems.commandline.dialect import Limits, Request, Taken
+from batchsystems.commandline.dialect import Request, Taken
+from batchsystems.commandline.limits import Limits
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.errors import ReportableError
 from batchsystems.interface import Resources
-from batchsystems.sge.dialect import Sge
+from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.transport.local import Command, Local
 
 def ask(dialect, command):
@@ -92,7 +94,7 @@ def ask(dialect, command):
 
 def tried():
     try:
-        batch = Sge()
+        batch = AdapterOf(SgeDialect)()
     except ReportableError as error:
         return {"error": error.code}
     dialect = batch._dialect
@@ -204,7 +206,7 @@ def test_what_nothing_undoes_is_refused(look: Look, case: Case):
 
 DRMAA = """
 import json, os, pathlib, subprocess
-from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.drmaa.adapter import Drmaa
 from batchsystems.errors import ReportableError
 from batchsystems.sge.tables import SgeSettings
 from batchsystems.conformance import Watcher, sh

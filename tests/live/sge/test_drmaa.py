@@ -30,7 +30,7 @@ from batchsystems import (
 )
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
-from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.drmaa.adapter import Drmaa
 from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.library import Library
 from batchsystems.drmaa.tables import DrmaaSettings
@@ -224,7 +224,7 @@ def test_words_and_environment_arrive_as_they_are(watcher: Watcher, open_tmp_pat
 OWNER = """
 import sys, time
 from batchsystems import Accepted, JobSpec
-from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.drmaa.adapter import Drmaa
 batch = Drmaa(state_dir=sys.argv[1])
 wait = "while [ ! -e $0 ]; do sleep 0.1; done; exit 5"
 jobs = [batch.issueJob(JobSpec("living", ("/bin/sh", "-c", wait, sys.argv[1] + "/go")))]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from batchsystems import JobEnd, Reason, Refused
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.sge.dialect import Sge
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
@@ -39,9 +40,9 @@ done
 """
 
 
-def adapter(cell: Lab, monkeypatch: pytest.MonkeyPatch, settings: SgeSettings) -> Sge:
+def adapter(cell: Lab, monkeypatch: pytest.MonkeyPatch, settings: SgeSettings) -> CommandLine:
     cell.lead(monkeypatch)
-    return Sge(settings, QUICK, BRIEF)
+    return AdapterOf(SgeDialect)(settings, QUICK, BRIEF)
 
 
 @pytest.mark.parametrize("where", ["at the master", "at the client"])

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from batchsystems.sge.dialect import Sge
+from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.sge.dialect import SgeDialect
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import CLIENTS, Tree
@@ -83,4 +84,4 @@ def test_a_thousand_like_jobs_as_fast_as_grid_engine_itself(
     sge: Lab, bare_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sge.lead(monkeypatch)
-    assert_few_commands(lambda transport: Sge(transport=transport), bare_s)
+    assert_few_commands(lambda transport: AdapterOf(SgeDialect)(transport=transport), bare_s)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from batchsystems import JobSpec
+from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.conformance import Watcher
-from batchsystems.drmaa.dialect import Drmaa
-from batchsystems.sge.dialect import Sge
+from batchsystems.drmaa.adapter import Drmaa
+from batchsystems.sge.dialect import SgeDialect
 from tests.live.secrets import SETUP, assert_setup_is_told, run_with_a_secret
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
@@ -70,7 +71,9 @@ def test_what_is_given_with_a_job_is_nowhere_to_be_read(
     waits = f'while [ ! -e {gate} ]; do sleep 0.1; done; echo "$MY_TOKEN"'
     spec = {"env": {"PATH": "/usr/bin:/bin", "MY_TOKEN": "t0ken-given"}, "output": str(output)}
     argv = ("/bin/sh", "-c", waits)
-    with closing(Sge() if system == "sge" else Drmaa(state_dir=str(open_tmp_path))) as batch:
+    with closing(
+        AdapterOf(SgeDialect)() if system == "sge" else Drmaa(state_dir=str(open_tmp_path))
+    ) as batch:
         watcher = Watcher(batch)
         jobs = batch.issueJobs([JobSpec("given", argv, index=i, **spec) for i in range(size)])  # type: ignore[arg-type]
         for job in jobs:

@@ -25,9 +25,10 @@ from batchsystems import (
     Refused,
     Resources,
 )
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, sh
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.thousand import MANY, assert_few_commands
@@ -38,12 +39,12 @@ BRIEF = replace(Timeouts(), absence_s=5.0, history_pause_s=1.0, hold_s=1.0, hold
 
 
 @pytest.fixture
-def make(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slurm]:
+def make(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandLine]:
     """Return what makes an adapter of the test's cluster."""
     monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
 
-    def made(settings: SlurmSettings | None = None, **timeouts: float) -> Slurm:
-        return Slurm(settings, QUICK, replace(BRIEF, **timeouts))  # type: ignore[arg-type]
+    def made(settings: SlurmSettings | None = None, **timeouts: float) -> CommandLine:
+        return AdapterOf(SlurmDialect)(settings, QUICK, replace(BRIEF, **timeouts))  # type: ignore[arg-type]
 
     return made
 
@@ -52,7 +53,7 @@ class TestSlurm(Conformance):
     checks_names = True
 
     @pytest.fixture
-    def make(self, make: Callable[..., Slurm]) -> Callable[[], BatchSystem]:
+    def make(self, make: Callable[..., CommandLine]) -> Callable[[], BatchSystem]:
         return make
 
 
@@ -88,13 +89,13 @@ def test_a_partition_is_found_for_a_job_too_long_for_the_default(slurm: Lab, wat
     assert watcher.end(job).reason is Reason.OK
 
 
-def test_a_job_that_waits_for_ever_is_explained(slurm: Lab, make: Callable[..., Slurm]):
+def test_a_job_that_waits_for_ever_is_explained(slurm: Lab, make: Callable[..., CommandLine]):
     default = slurm.run("sinfo", "-h", "-o", "%R|%l|%P").stdout.splitlines()
     name = next(line.partition("|")[0] for line in default if line.endswith("*"))
     batch = make(SlurmSettings(partition=name, queues=()))
     watcher = Watcher(batch)
     whole = batch._engine  # the limits are taken away, as where sinfo tells nothing
-    whole._asked.update(command.argv for command in whole.dialect.discover(whole.limits, 1))
+    whole._asked.update(command.argv for command in whole.dialect.cluster.discover(whole.limits, 1))
     job = batch.issueJob(sh("exit 0", resources=Resources(time_s=864000.0)))
     watcher.accepted(job)
     watcher.until(lambda: "PartitionTimeLimit" in batch.explain([job]).get(job, ""), "the reason")
@@ -142,7 +143,7 @@ def test_a_job_cancelled_by_hand(slurm: Lab, watcher: Watcher):
     assert watcher.end(job).reason is Reason.CANCELLED
 
 
-def test_an_array_is_adopted_by_name_alone(watcher: Watcher, make: Callable[..., Slurm]):
+def test_an_array_is_adopted_by_name_alone(watcher: Watcher, make: Callable[..., CommandLine]):
     jobs = watcher.batch.issueJobs([sh("sleep 1000", "named", index=i) for i in range(5)])
     natives = [watcher.accepted(job) for job in jobs]
     heir = Watcher(make())
@@ -152,7 +153,7 @@ def test_an_array_is_adopted_by_name_alone(watcher: Watcher, make: Callable[...,
     heir.batch.close()
 
 
-def test_an_unknown_account_or_partition_is_refused(make: Callable[..., Slurm]):
+def test_an_unknown_account_or_partition_is_refused(make: Callable[..., CommandLine]):
     batch = make(SlurmSettings(partition="nosuch"))
     watcher = Watcher(batch)
     job = batch.issueJob(sh("exit 0"))
@@ -163,7 +164,7 @@ def test_an_unknown_account_or_partition_is_refused(make: Callable[..., Slurm]):
     batch.close()
 
 
-def test_a_thousand_like_jobs_as_fast_as_slurm_itself(slurm: Lab, make: Callable[..., Slurm]):
+def test_a_thousand_like_jobs_as_fast_as_slurm_itself(slurm: Lab, make: Callable[..., CommandLine]):
     with slurm.configured(MinJobAge="300"):  # Slurm's own default: what ended is remembered
         began = time.monotonic()
         bare = slurm.submit("-a", f"0-{MANY - 1}", "--wrap", "true")
@@ -174,7 +175,7 @@ def test_a_thousand_like_jobs_as_fast_as_slurm_itself(slurm: Lab, make: Callable
             limit_s=400,
         )
         bare_s = time.monotonic() - began
-        assert_few_commands(lambda transport: Slurm(transport=transport), bare_s)
+        assert_few_commands(lambda transport: AdapterOf(SlurmDialect)(transport=transport), bare_s)
 
 
 def test_more_jobs_than_an_array_may_have_are_several_arrays(slurm: Lab, watcher: Watcher) -> None:

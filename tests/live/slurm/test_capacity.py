@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.waiting import eventually
@@ -23,7 +24,7 @@ def slots(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int | No
     monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
 
     def asked(**settings: str) -> int | None:
-        batch = Slurm(SlurmSettings(**settings))  # type: ignore[arg-type]
+        batch = AdapterOf(SlurmDialect)(SlurmSettings(**settings))  # type: ignore[arg-type]
         try:
             assert not batch.capacity().told
             told = eventually("an answer", batch.capacity, lambda found: found.told)

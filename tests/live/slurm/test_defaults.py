@@ -15,12 +15,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchsystems.commandline.dialect import Limits, Observation, Request, Submitted
+from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.answers import Observation, Submitted
+from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.environment import for_answers, job_environment
+from batchsystems.commandline.limits import Limits
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources
 from batchsystems.slurm import defaults as slurm_defaults
-from batchsystems.slurm.dialect import Slurm, SlurmDialect
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult, Local
 from tests.live.engines import open_directory
@@ -168,12 +171,12 @@ def test_no_variable_changes_what_is_submitted_listed_accounted_or_ended(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ):
-    partitions = ask(dialect, dialect.discover(Limits(), 1)[0]).stdout
+    partitions = ask(dialect, dialect.cluster.discover(Limits(), 1)[0]).stdout
     config = ask(
         dialect, Command("discover", ("scontrol", "--oneliner", "show", "partition"))
     ).stdout
     monkeypatch.setenv(name, NASTY.get(name, "1"))
-    assert ask(dialect, dialect.discover(Limits(), 1)[0]).stdout == partitions
+    assert ask(dialect, dialect.cluster.discover(Limits(), 1)[0]).stdout == partitions
     told = ask(dialect, Command("discover", ("scontrol", "--oneliner", "show", "partition"))).stdout
     assert told == config
     found = submitted(lab, dialect)
@@ -188,7 +191,7 @@ def test_no_variable_changes_what_is_submitted_listed_accounted_or_ended(
     assert (seen.name, bool(seen.submitted)) == ("mine", True)
     history = dialect.history([ended[0]], [], ended[1])
     if lab.accounting and history is not None:
-        listing = dialect.parse_history(ask(dialect, history))
+        listing = dialect.parse_history(ask(dialect, history), Limits())
         assert listing.complete
         assert {s.native for s in listing.observations} == {f"{ended[0]}_{i}" for i in (1, 3, 5, 7)}
     assert dialect.parse_kill(ask(dialect, dialect.kill([native]))) is None
@@ -221,7 +224,7 @@ WISHES = [
 
 def of_a_job(lab: Lab, settings: SlurmSettings) -> dict[str, str]:
     """Return what Slurm has of a job that an adapter submits."""
-    watcher = Watcher(Slurm(settings, QUICK, BRIEF))
+    watcher = Watcher(AdapterOf(SlurmDialect)(settings, QUICK, BRIEF))
     native = watcher.accepted(watcher.batch.issueJob(sh("sleep 1000")))
     told = lab.run("scontrol", "--oneliner", "show", "job", native).stdout
     end_all(watcher.batch)
@@ -334,7 +337,7 @@ FIELDS = (
 SCRIPT = """
 import json, os, pathlib, subprocess
 from batchsystems.errors import ReportableError
-from batchsystems.slurm.dialect import Slurm
+from batchsystems import load
 from batchsystems.interface import Resources
 from batchsystems.conformance import Watcher, sh
 from tests.live.slurm.test_adapter import BRIEF, QUICK
@@ -344,7 +347,7 @@ file.parent.mkdir()
 for line in json.loads(os.environ["LINES"]):
     file.write_text(line + chr(10))
     try:
-        watcher = Watcher(Slurm(None, QUICK, BRIEF))
+        watcher = Watcher(load("slurm", pace=QUICK, timeouts=BRIEF))
     except ReportableError as error:
         print(json.dumps([line, error.code, {}]))
         continue

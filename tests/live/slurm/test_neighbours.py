@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Reason
+from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.transport.local import Local
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
@@ -75,7 +76,7 @@ def test_with_more_jobs_in_the_queue_than_an_answer_may_have_it_asks_by_name(
 ) -> None:
     neighbours(slurm, open_tmp_path)
     monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
-    batch = Slurm(None, QUICK, BRIEF, Local(cap_bytes=3000))
+    batch = AdapterOf(SlurmDialect)(None, QUICK, BRIEF, Local(cap_bytes=3000))
     watcher = Watcher(batch)
     many = batch.issueJobs([sh("exit 3", "many", index=index) for index in range(4)])
     job, other = batch.issueJob(sh("sleep 600", "one")), batch.issueJob(sh("exit 4", "other"))

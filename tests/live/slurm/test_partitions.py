@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from batchsystems import Resources
+from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.conftest import temporary_cluster
 from tests.live.slurm.lab import Lab
@@ -53,7 +54,7 @@ def _here(cluster: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def partition_of(lab: Lab, asked: Resources, settings: SlurmSettings | None = None) -> str:
     """Return the partition in which Slurm has a job that asks for this."""
-    watcher = Watcher(Slurm(settings, QUICK, BRIEF))
+    watcher = Watcher(AdapterOf(SlurmDialect)(settings, QUICK, BRIEF))
     native = watcher.accepted(watcher.batch.issueJob(sh("sleep 1000", resources=asked)))
     found = lab.run("squeue", "-h", "-j", native, "-o", "%P").stdout.strip()
     end_all(watcher.batch)

@@ -1,6 +1,6 @@
 """Submissions that a real Slurm turns down: what passes is waited for, all else is told and ends.
 
-Owns a site's own plugin and limits of a QOS. Read next: batchsystems/slurm/reasons.py.
+Owns a site's own plugin and limits of a QOS. Read next: batchsystems/slurm/tables.py.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from batchsystems import JobSpec, Refused, Resources
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
@@ -34,13 +35,13 @@ end
 
 
 @pytest.fixture
-def submit(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Slurm]:
+def submit(slurm: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandLine]:
     """Return what makes an adapter of the test's cluster."""
     monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
-    return lambda settings=None: Slurm(settings, QUICK, BRIEF)
+    return lambda settings=None: AdapterOf(SlurmDialect)(settings, QUICK, BRIEF)
 
 
-def told(batch: Slurm, spec: JobSpec) -> object:
+def told(batch: CommandLine, spec: JobSpec) -> object:
     """Return the first that is heard of a job beside that all is unclear."""
     watcher = Watcher(batch)
     job = batch.issueJob(spec)
@@ -60,7 +61,7 @@ def plugin(slurm: Lab) -> Iterator[None]:
 
 
 def test_a_plugins_own_words_are_a_refusal_that_is_told(
-    slurm: Lab, submit: Callable[..., Slurm]
+    slurm: Lab, submit: Callable[..., CommandLine]
 ) -> None:
     with plugin(slurm):
         batch = submit()
@@ -107,7 +108,7 @@ def qos(slurm: Lab, *limits: str) -> Iterator[str]:
     ],
 )
 def test_what_no_waiting_cures_is_refused_with_the_limit_s_name(
-    slurm: Lab, submit: Callable[..., Slurm], limit: str, reason: str
+    slurm: Lab, submit: Callable[..., CommandLine], limit: str, reason: str
 ) -> None:
     asked = Resources(cpus=2, memory_bytes=100 << 20, time_s=240.0)
     with qos(slurm, limit) as name:
@@ -120,7 +121,7 @@ def test_what_no_waiting_cures_is_refused_with_the_limit_s_name(
 
 
 def test_a_limit_on_the_number_of_jobs_is_waited_for(
-    slurm: Lab, submit: Callable[..., Slurm]
+    slurm: Lab, submit: Callable[..., CommandLine]
 ) -> None:
     with qos(slurm, "maxsubmitjobsperuser=2") as name:
         batch = submit(SlurmSettings(qos=name))

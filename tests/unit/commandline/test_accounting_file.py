@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batchsystems.commandline import accounting_file
 from batchsystems.commandline.accounting_file import SIGN_BYTES, AccountingFile, Wanted
 from batchsystems.interface import Reason
-from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
+from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, ToyRecords, World
 
 PATH = "/accounting"
 ABSENCE_S = 60.0
@@ -26,7 +26,7 @@ def world() -> World:
 
 
 def reader() -> AccountingFile:
-    return AccountingFile(Toy(records=PATH), ABSENCE_S)
+    return AccountingFile(ToyRecords(PATH), ABSENCE_S)
 
 
 def wanted(*submissions: str, names: tuple[str, ...] = (), since: float = EPOCH) -> Wanted:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import select
+from dataclasses import replace
 
 import pytest
 
 from batchsystems.commandline.adapter import CommandLine
-from batchsystems.commandline.dialect import Bound, Dialect, Limits, Queue
+from batchsystems.commandline.dialect import ClusterQueries, Dialect
+from batchsystems.commandline.limits import Bound, Limits, Queue
 from batchsystems.interface import Resources
-from batchsystems.sge import capacity as sge_capacity
+from batchsystems.sge.cluster import SgeCluster
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings
-from batchsystems.slurm import capacity as slurm_capacity
+from batchsystems.slurm.cluster import SlurmCluster
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult
@@ -85,11 +87,16 @@ QUOTAS = """\
 """
 
 
+def heard(queries: ClusterQueries, argv: tuple[str, ...], text: str) -> Limits:
+    return queries.parse(Command("discover", argv), CommandResult(0, text), Limits())
+
+
 def answers(dialect: Dialect, limits: Limits, user: str, *texts: str) -> Limits:
-    commands = dialect.capacity(limits, user)
+    limits = replace(limits, user=user)
+    commands = dialect.cluster.capacity(limits)
     assert len(commands) == len(texts)
     for command, text in zip(commands, texts, strict=True):
-        limits = dialect.parse_limits(command, CommandResult(0, text), limits)
+        limits = dialect.cluster.parse(command, CommandResult(0, text), limits)
     return limits
 
 
@@ -108,22 +115,18 @@ def test_slurm_the_least_of_partition_association_and_qos_counts() -> None:
 
 def test_slurm_an_account_above_bounds_too_and_its_own_users_do_not() -> None:
     said = ASSOCIATIONS.replace("MaxJobs=20", "MaxJobs=")
-    limits = slurm_capacity.read_room("scontrol", said, SlurmSettings(), Limits())
-    assert limits is not None
+    limits = heard(SlurmCluster(SlurmSettings()), ("scontrol",), said)
     assert limits.slots() == 24, "cpu=24 of the account root; its MaxJobs=1 is of single users"
 
 
 def test_slurm_an_account_that_is_named_and_not_there_bounds_nothing() -> None:
-    limits = slurm_capacity.read_room(
-        "scontrol", ASSOCIATIONS, SlurmSettings(account="x"), Limits()
-    )
-    assert limits is not None
+    limits = heard(SlurmCluster(SlurmSettings(account="x")), ("scontrol",), ASSOCIATIONS)
     assert limits.slots() is None
 
 
 def test_slurm_without_accounting_or_user_less_is_asked() -> None:
     own = SlurmSettings(accounting=False)
-    assert [argv[0] for argv in slurm_capacity.questions(own, "")] == ["scontrol"]
+    assert [ask.argv[0] for ask in SlurmCluster(own).capacity(Limits())] == ["scontrol"]
 
 
 def test_a_later_answer_takes_the_place_of_an_earlier_one() -> None:
@@ -150,18 +153,15 @@ def test_grid_engine_the_least_of_queues_quotas_and_scheduler_counts() -> None:
 
 
 def test_grid_engine_the_scheduler_s_maxujobs_counts() -> None:
-    limits = sge_capacity.read_room(
-        ("qconf", "-ssconf"), "maxujobs                          6\n", SgeSettings(), "", Limits()
-    )
-    assert limits is not None
+    limits = heard(SgeCluster(SgeSettings()), ("qconf", "-ssconf"), "maxujobs                 6\n")
     assert limits.slots() == 6
 
 
 @pytest.mark.parametrize("text", ["", "garbage\n", "PartitionName= TotalCPUs=x\n", "{\nlimit\n}\n"])
 def test_nonsense_is_no_bound(text: str) -> None:
     for dialect in (SlurmDialect(), SgeDialect()):
-        for command in dialect.capacity(Limits(), "ann"):
-            limits = dialect.parse_limits(command, CommandResult(0, text), Limits())
+        for command in dialect.cluster.capacity(Limits(user="ann")):
+            limits = dialect.cluster.parse(command, CommandResult(0, text), Limits())
             assert limits.slots() is None
 
 

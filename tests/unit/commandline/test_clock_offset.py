@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchsystems.commandline.dialect import Observation
+from batchsystems.commandline.answers import Observation
 from batchsystems.interface import JobRecord, Reason
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.transport.local import CommandResult
@@ -138,8 +138,8 @@ class Telling(Toy):
         super().__init__()
         self._world, self._tells = world, tells_submission
 
-    def _observation(self, row: list[Any]) -> Observation:
-        seen = super()._observation(row[:6])
+    def observation(self, row: list[Any]) -> Observation:
+        seen = super().observation(row[:6])
         started = row[6] if len(row) > 6 else None
         submitted = seen.submitted if self._tells else None
         return Observation(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from batchsystems.commandline.adapter import CommandLine
-from batchsystems.commandline.dialect import QueryResult
+from batchsystems.commandline.answers import QueryResult
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, wait_for
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec

@@ -10,21 +10,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchsystems.commandline.dialect import (
-    Dialect,
-    Limits,
+from batchsystems.commandline.answers import (
     Observation,
     Phase,
     QueryResult,
-    RecordKey,
     Rejected,
     Rejection,
-    Request,
     Submitted,
     Unkilled,
+)
+from batchsystems.commandline.dialect import (
+    AccountingRecords,
+    Dialect,
+    PendingQueries,
+    RecordKey,
+    Request,
     Validation,
 )
 from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.ids import IdFormat
+from batchsystems.commandline.limits import Limits
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
 from batchsystems.transport.local import Command, CommandResult, FileState
@@ -37,12 +42,14 @@ class Toy(Dialect):
     """Its answers are JSON: rows of native, name, phase, why, submitted, exit status.
 
     A word in place of a row is the mark of a row that cannot be read.
-    records: a file with such a row in each line is its history. curious: it asks for reasons.
+    records: a file with such a row in each line is its history. wants_reasons: it asks for reasons.
     """
 
     name = "toy"
     by_name = True
     scrubbed = ("TOY_",)
+    ids = IdFormat(".")
+    hopeless = "^never$"
 
     def __init__(
         self,
@@ -51,8 +58,10 @@ class Toy(Dialect):
         records: str = "",
         wants_reasons: bool = False,
     ) -> None:
-        self.arrays, self._history, self._records = arrays, history, records
-        self.tells_reasons = wants_reasons
+        super().__init__()
+        self.arrays, self._history = arrays, history
+        self.records = ToyRecords(records) if records else None
+        self.pending = ToyPending() if wants_reasons else None
 
     def submit(self, request: Request, limits: Limits) -> Command:
         verb = {Validation.ON: "sub", Validation.WHY: "try", Validation.OFF: "force"}[request.check]
@@ -73,17 +82,11 @@ class Toy(Dialect):
             return QueryResult(why=ran.words())
         rows = json.loads(ran.stdout)
         broken = {row for row in rows if isinstance(row, str)}
-        seen = [self._observation(row) for row in rows if not isinstance(row, str)]
+        seen = [self.observation(row) for row in rows if not isinstance(row, str)]
         return QueryResult(seen, complete=True, broken=broken)
 
-    def _observation(self, row: list[Any]) -> Observation:
-        native, name, word, why, submitted, status = row
-        phase = PHASES.get(word, Phase.UNKNOWN)
-        end = None
-        if phase is Phase.ENDED:
-            reason = {None: Reason.CANCELLED, 0: Reason.OK}.get(status, Reason.FAILED)
-            end = JobEnd(reason, exit_status=status)
-        return Observation(native, name, phase, word, why, submitted, end=end)
+    def observation(self, row: list[Any]) -> Observation:
+        return observation(row)
 
     def kill(self, natives: Sequence[str]) -> Command:
         return Command("kill", ("kill", *natives))
@@ -96,41 +99,49 @@ class Toy(Dialect):
             return None
         return Unkilled(ran.words(), ran.stderr == "never", frozenset(ran.stdout.split()))
 
-    def split(self, native: str) -> tuple[str, int | None] | None:
-        number, _, task = native.partition(".")
-        return (number, int(task) if task else None) if number.isdigit() else None
-
-    def join(self, submission: str, task: int) -> str:
-        return f"{submission}.{task}"
-
     def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
         words = ("hist", ",".join(natives), ",".join(names))
         return Command("history", words) if self._history else None
 
-    def parse_history(self, ran: CommandResult) -> QueryResult:
+    def parse_history(self, ran: CommandResult, limits: Limits) -> QueryResult:
         return self.parse_queue(ran)
 
-    def record_file(self) -> str:
-        return self._records
 
-    def record_key(self, line: str) -> RecordKey | None:
+def observation(row: list[Any]) -> Observation:
+    native, name, word, why, submitted, status = row
+    phase = PHASES.get(word, Phase.UNKNOWN)
+    end = None
+    if phase is Phase.ENDED:
+        reason = {None: Reason.CANCELLED, 0: Reason.OK}.get(status, Reason.FAILED)
+        end = JobEnd(reason, exit_status=status)
+    return Observation(native, name, phase, word, why, submitted, end=end)
+
+
+class ToyRecords(AccountingRecords):
+    """A row of JSON in each line."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def key(self, line: str) -> RecordKey | None:
         try:
             native, name, _, _, at, _ = json.loads(line)
         except ValueError:
             return None
-        return RecordKey(self.submission(native), name, at)
+        return RecordKey(Toy.ids.submission_of(native), name, at)
 
-    def parse_records(self, lines: Sequence[str]) -> list[Observation]:
-        return [self._observation(json.loads(line)) for line in lines]
+    def parse(self, lines: Sequence[str]) -> list[Observation]:
+        return [observation(json.loads(line)) for line in lines]
 
-    def reasons(self, natives: Sequence[str]) -> tuple[Command, ...]:
+
+class ToyPending(PendingQueries):
+    """Its answer is the reason of all."""
+
+    def commands(self, natives: Sequence[str]) -> tuple[Command, ...]:
         return (Command("queue", ("why", *natives)),) if natives else ()
 
-    def parse_reasons(self, command: Command, ran: CommandResult) -> dict[str, str]:
+    def parse(self, command: Command, ran: CommandResult) -> dict[str, str]:
         return dict.fromkeys(command.argv[1:], ran.stdout)
-
-    def hopeless(self, why: str) -> bool:
-        return why == "never"
 
 
 def _whole(native: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems.commandline.pacing import Timeouts
-from batchsystems.drmaa.dialect import Drmaa
+from batchsystems.drmaa.adapter import Drmaa
 from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.sge.tables import SgeSettings
 from tests.unit.commandline.fakecluster import BRIEF, FAKEBIN, QUICK, FakeCluster

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsystems import Reason
-from batchsystems.commandline.dialect import Phase, QueryResult, Rejected, Rejection, Submitted
+from batchsystems.commandline.answers import Phase, QueryResult, Rejected, Rejection, Submitted
 from batchsystems.drmaa.dialect import DrmaaDialect
 from batchsystems.drmaa.parse import read_end, read_poll, read_submission
 from batchsystems.drmaa.session.journal import keys_of, submission_of
@@ -43,13 +43,13 @@ def test_ids_of_any_library_lead_to_their_submission_and_back(
     assert keys_of(natives, array) == keys
     assert submission_of(keys[0]) == submission
     if array:
-        assert [dialect.join(submission, task) for task in range(len(keys))] == keys
-        assert [dialect.split(key) for key in keys] == [
+        assert [dialect.ids.join(submission, task) for task in range(len(keys))] == keys
+        assert [dialect.ids.split(key) for key in keys] == [
             (submission, task) for task in range(len(keys))
         ]
     else:
-        assert dialect.split(keys[0]) == (submission, None)
-    assert dialect.split("no such id") is None
+        assert dialect.ids.split(keys[0]) == (submission, None)
+    assert dialect.ids.split("no such id") is None
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_what_is_no_whole_answer_tells_nothing():
         turned = read_submission(ran)
         assert isinstance(turned, Rejected)
         assert turned.kind is Rejection.UNKNOWN
-        assert not read_poll(ran)[0].complete
-    assert not read_poll(CommandResult(1, "DrmCommunicationException", "code 2: away"))[0].complete
+        assert not read_poll(ran).complete
+    assert not read_poll(CommandResult(1, "DrmCommunicationException", "code 2: away")).complete
 
 
 def test_states_are_read_and_unknown_words_leave_a_job_alone():
     words = ["", "queued_active", "user_on_hold", "running", "user_suspended", "undetermined"]
     jobs = [{"key": str(i), "name": "n", "at": 1.0, "state": w} for i, w in enumerate(words)]
-    result, number = read_poll(CommandResult(0, json.dumps({"number": 7, "jobs": jobs})))
-    assert number == 7
+    result = read_poll(CommandResult(0, json.dumps({"number": 7, "jobs": jobs})))
+    assert result.mark == "7"
     assert [observation.phase for observation in result.observations] == [
         *(Phase.WAITING, Phase.WAITING, Phase.WAITING, Phase.RUNNING, Phase.SUSPENDED),
         Phase.UNKNOWN,
@@ -177,12 +177,12 @@ def test_states_are_read_and_unknown_words_leave_a_job_alone():
 )
 def test_a_job_of_which_nothing_can_be_read_hides_no_other(broken: Any):
     good = {"key": "7", "name": "ours", "at": 1.0, "state": "running"}
-    result, number = read_poll(CommandResult(0, json.dumps({"number": 7, "jobs": [broken, good]})))
+    result = read_poll(CommandResult(0, json.dumps({"number": 7, "jobs": [broken, good]})))
     assert result.complete
     assert [each.native for each in result.observations] == ["7"]
     assert result.hides("8") == isinstance(broken, dict)
     assert not result.hides("7", "ours")
-    assert number == 0, "what it says of ends it must say again"
+    assert not result.mark, "what it says of ends it must say again"
 
 
 JSON = st.recursive(
@@ -203,7 +203,7 @@ JSON = st.recursive(
 
 @given(st.one_of(JSON.map(json.dumps), st.text(max_size=30)))
 def test_no_answer_raises(text: str):
-    assert isinstance(read_poll(CommandResult(0, text))[0], QueryResult)
+    assert isinstance(read_poll(CommandResult(0, text)), QueryResult)
     assert isinstance(read_submission(CommandResult(0, text)), Submitted | Rejected)
 
 
@@ -212,7 +212,7 @@ def test_no_answer_raises(text: str):
 )
 def test_no_end_raises_within_a_look(end: dict[str, Any], usage: Any):
     job = {"key": "1", "name": "n", "at": 1.0, "state": "", "end": end | {"usage": usage}}
-    result, _ = read_poll(CommandResult(0, json.dumps({"number": 1, "jobs": [job]})))
+    result = read_poll(CommandResult(0, json.dumps({"number": 1, "jobs": [job]})))
     assert isinstance(result, QueryResult)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
 from batchsystems.commandline.pacing import Timeouts
-from batchsystems.sge.dialect import Sge
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings
 from tests.unit.commandline.fakecluster import BRIEF, QUICK, FakeCluster, on_path
 
@@ -40,6 +41,6 @@ def use(monkeypatch: pytest.MonkeyPatch, top: Path) -> FakeSge:
     return fake
 
 
-def quick(settings: SgeSettings | None = None, timeouts: Timeouts = BRIEF) -> Sge:
+def quick(settings: SgeSettings | None = None, timeouts: Timeouts = BRIEF) -> CommandLine:
     """Return an adapter that does not make a test wait."""
-    return Sge(settings, QUICK, timeouts)
+    return AdapterOf(SgeDialect)(settings, QUICK, timeouts)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import Observation, Phase
+from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sge.accounting import cut
 from batchsystems.sge.parse import read_records, record_key

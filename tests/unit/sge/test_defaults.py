@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import Limits, Request
+from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.environment import for_answers
+from batchsystems.commandline.limits import Limits
 from batchsystems.common import default_files
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Resources
 from batchsystems.sge import defaults
-from batchsystems.sge.defaults import read_wishes, require_harmless
+from batchsystems.sge.defaults import read_requests, require_harmless
 from batchsystems.sge.dialect import SgeDialect
 
 PAGE = Path(__file__).parents[3] / "docs" / "defaults.md"
@@ -42,8 +43,8 @@ def test_no_command_gets_a_variable_that_changes_it(name: str, monkeypatch: pyte
     assert name not in for_answers(SgeDialect())
 
 
-def wishes(*texts: str) -> defaults.Wishes:
-    return read_wishes(Defaults(f"file{number}", text) for number, text in enumerate(texts))
+def wishes(*texts: str) -> defaults.Requests:
+    return read_requests(Defaults(f"file{number}", text) for number, text in enumerate(texts))
 
 
 def test_of_requests_the_wishes_are_given_again_and_all_else_is_dropped():
@@ -92,7 +93,7 @@ def test_waiting_for_each_job_is_refused_where_qsub_reads_it():
 
 @given(st.text(st.sampled_from("-lqPtNh =\n#'\"ab1,"), max_size=60))
 def test_any_file_can_be_read(text: str):
-    read_wishes([Defaults("f", text)])
+    read_requests([Defaults("f", text)])
     for each in (False, True):
         with suppress(BatchSystemError):
             require_harmless([Defaults("f", text)], [Defaults("g", text)], each)

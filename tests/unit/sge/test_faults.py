@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, JobSpec, Reason, Resources
+from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
-from batchsystems.sge.dialect import Sge
+from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings
 from tests.unit.commandline.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.commandline.fakecluster import BRIEF
@@ -59,7 +60,7 @@ class TestCommands(CommandFaults):
 
     @pytest.fixture
     def whole(self, fake: FakeSge) -> BatchSystem:
-        return Sge()
+        return AdapterOf(SgeDialect)()
 
     def test_what_an_enclosing_job_left_in_the_environment_goes_nowhere(
         self, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

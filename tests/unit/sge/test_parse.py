@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import (
-    Limits,
+from batchsystems.commandline.answers import (
     Observation,
     Phase,
     QueryResult,
@@ -19,6 +18,7 @@ from batchsystems.commandline.dialect import (
     Rejection,
     Submitted,
 )
+from batchsystems.commandline.limits import Limits
 from batchsystems.interface import Resources
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.parse import (
@@ -405,13 +405,13 @@ def test_the_scheduler_s_reasons_are_read_and_have_a_remedy(name: str, part: str
     assert part in told
     assert "\n" not in told
     assert remedy in SgeDialect().remedy(told)
-    assert not SgeDialect().hopeless(told)
+    assert not SgeDialect().is_hopeless(told)
 
 
 def test_what_could_never_run_is_told_from_what_only_waits():
     told = read_checks(ran(CHECKS, status=1))
     assert set(told) == {job_number("j-big"), job_number("j-pe")}
-    assert all(SgeDialect().hopeless(why) for why in told.values())
+    assert all(SgeDialect().is_hopeless(why) for why in told.values())
     assert "hc:h_vmem=16.000G" in told[job_number("j-big")]
     assert "lower what it asks for" in SgeDialect().remedy(told[job_number("j-big")])
 
@@ -427,33 +427,35 @@ def test_a_scheduler_that_keeps_its_reasons_to_itself_gives_none():
 
 def test_array_sizes_are_asked_for_before_a_large_array():
     dialect = SgeDialect()
-    assert dialect.discover(Limits(), 1000) == ()
-    (config,) = dialect.discover(Limits(), 5000)
+    assert dialect.cluster.discover(Limits(), 1000) == ()
+    (config,) = dialect.cluster.discover(Limits(), 5000)
     answer = ran((DATA / "qconf-sconf.txt").read_text())
-    assert dialect.parse_limits(config, answer, Limits()).tasks == 75000
+    assert dialect.cluster.parse(config, answer, Limits()).tasks == 75000
 
 
 def test_an_environment_that_keeps_a_job_on_one_host_is_looked_for():
     dialect, several = SgeDialect(), Resources(cpus=4)
-    (names,) = dialect.discover(Limits(), 1, several)
-    dialect.parse_limits(names, ran("mpi\nsmp\nthreads\n"), Limits())
-    asks = dialect.discover(Limits(), 1, several)
+    (names,) = dialect.cluster.discover(Limits(), 1, several)
+    limits = dialect.cluster.parse(names, ran("mpi\nsmp\nthreads\n"), Limits())
+    asks = dialect.cluster.discover(limits, 1, several)
     assert [ask.argv[-1] for ask in asks] == ["-spl", "smp", "threads", "mpi"], "likely ones first"
-    dialect.parse_limits(asks[1], ran((DATA / "qconf-sp.txt").read_text()), Limits())
-    assert dialect.discover(Limits(), 1, several) == (names,), "it need not look further"
-    assert dialect.impossible(several, Limits()) == ""
+    limits = dialect.cluster.parse(asks[1], ran((DATA / "qconf-sp.txt").read_text()), limits)
+    assert dialect.cluster.discover(limits, 1, several) == (names,), "it need not look further"
+    assert dialect.cluster.impossible(several, limits) == ""
 
 
 def test_environments_that_spread_a_job_over_hosts_are_none():
     dialect, several = SgeDialect(), Resources(cpus=4)
-    (names,) = dialect.discover(Limits(), 1, several)
-    assert dialect.impossible(several, Limits()) == "", "as long as nothing is known"
-    dialect.parse_limits(names, ran("mpi\n"), Limits())
-    assert dialect.impossible(several, Limits()) == ""
-    asks = dialect.discover(Limits(), 1, several)
-    dialect.parse_limits(asks[1], ran("pe_name mpi\nallocation_rule    $fill_up\n"), Limits())
-    assert "allocation_rule $pe_slots" in dialect.impossible(several, Limits())
-    assert dialect.impossible(Resources(cpus=1), Limits()) == ""
+    (names,) = dialect.cluster.discover(Limits(), 1, several)
+    assert dialect.cluster.impossible(several, Limits()) == "", "as long as nothing is known"
+    limits = dialect.cluster.parse(names, ran("mpi\n"), Limits())
+    assert dialect.cluster.impossible(several, limits) == ""
+    asks = dialect.cluster.discover(limits, 1, several)
+    limits = dialect.cluster.parse(
+        asks[1], ran("pe_name mpi\nallocation_rule    $fill_up\n"), limits
+    )
+    assert "allocation_rule $pe_slots" in dialect.cluster.impossible(several, limits)
+    assert dialect.cluster.impossible(Resources(cpus=1), limits) == ""
 
 
 # ---- mutated ---------------------------------------------------------------------------------
@@ -493,6 +495,6 @@ def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
     dialect = SgeDialect()
     dialect.parse_kill(answer)
     for words in (("qconf", "-sconf"), ("qconf", "-spl"), ("qconf", "-sp", "x")):
-        dialect.parse_limits(Command("discover", words), answer, Limits())
+        dialect.cluster.parse(Command("discover", words), answer, Limits())
     result: QueryResult = dialect.parse_queue(answer)
     assert result.why

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batchsystems import registry
-from batchsystems.commandline.dialect import Queue
+from batchsystems.commandline.limits import Queue
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.drmaa.tables import DrmaaSettings
 from batchsystems.errors import SiteError

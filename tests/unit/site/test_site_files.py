@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import BatchSystem, BatchSystemError, JobSpec, SingleMachine, registry
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.errors import SiteError
 from batchsystems.interface import Caller, Update
-from batchsystems.sge.dialect import Sge
 from batchsystems.site import Origin, Setting, Site
 from batchsystems.sitefiles import SYSTEM, Place, check_places, load_site, places, site_at
 from tests.unit.sge.fake import use as use_sge
@@ -182,9 +182,9 @@ def test_grid_engine_is_made_as_the_site_describes_it(
     use_sge(monkeypatch, tmp_path / "fake")
     text = "[sge]\nmemory = []\n[[sge.queue]]\nname = 'a.q'\nmax_time = '2h'\n[grace]\nstuck = '5s'"
     batch = registry.load_for("gridEngine", load_site(str(write(tmp_path / "s.toml", text))))
-    assert isinstance(batch, Sge)
+    assert isinstance(batch, CommandLine)
     assert batch.capacity().largest.time_s == 7200
-    assert batch._dialect.settings.memory == ()  # type: ignore[attr-defined]
+    assert batch._dialect.settings.memory == ()
     assert batch._timeouts.held_s == 5
     batch.close()
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from batchsystems.commandline.adapter import AdapterOf, CommandLine
 from batchsystems.commandline.pacing import Timeouts
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.unit.commandline.fakecluster import BRIEF, QUICK, FakeCluster, on_path
 
@@ -31,6 +32,6 @@ def use(monkeypatch: pytest.MonkeyPatch, top: Path) -> FakeSlurm:
     return fake
 
 
-def quick(settings: SlurmSettings | None = None, timeouts: Timeouts = BRIEF) -> Slurm:
+def quick(settings: SlurmSettings | None = None, timeouts: Timeouts = BRIEF) -> CommandLine:
     """Return an adapter that does not make a test wait."""
-    return Slurm(settings, QUICK, timeouts)
+    return AdapterOf(SlurmDialect)(settings, QUICK, timeouts)

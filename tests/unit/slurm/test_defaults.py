@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.dialect import Limits, Request
+from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.environment import for_answers, job_environment
+from batchsystems.commandline.limits import Limits
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Resources

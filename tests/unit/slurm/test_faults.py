@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, Reason
+from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.conformance import Watcher, end_all, gated, sh
-from batchsystems.slurm.dialect import Slurm
+from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.unit.commandline.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.commandline.fakecluster import BRIEF
@@ -59,7 +60,7 @@ class TestCommands(CommandFaults):
 
     @pytest.fixture
     def whole(self, fake: FakeSlurm) -> BatchSystem:
-        return Slurm()
+        return AdapterOf(SlurmDialect)()
 
     def test_what_an_enclosing_job_left_in_the_environment_goes_nowhere(
         self, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -11,22 +11,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import (
-    Limits,
-    Phase,
-    QueryResult,
-    Queue,
-    Rejected,
-    Rejection,
-    Request,
-    Submitted,
-)
+from batchsystems.commandline.answers import Phase, QueryResult, Rejected, Rejection, Submitted
+from batchsystems.commandline.dialect import Request
+from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.interface import Reason, Resources
+from batchsystems.slurm.cluster import read_partitions
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.parse import (
     QUEUE_FIELDS,
     read_history,
-    read_partitions,
     read_queue,
     read_submission,
 )
@@ -283,8 +276,8 @@ def test_every_answer_the_controller_can_give_is_told_apart(line: str):
 def test_every_limit_is_known_for_what_waiting_can_do(line: str):
     reason, passes, kind = line.split()
     dialect = SlurmDialect()
-    assert dialect.hopeless(reason) == (passes == "never")
-    assert dialect.hopeless(f"{reason}, more") == (passes == "never")
+    assert dialect.is_hopeless(reason) == (passes == "never")
+    assert dialect.is_hopeless(f"{reason}, more") == (passes == "never")
     assert dialect.remedy(reason) or reason == "AccountingPolicy"
     if kind != "-":
         policy = "Job violates accounting/QOS policy (job submit limit, user's size ...)"
@@ -298,7 +291,7 @@ def test_no_limit_on_what_one_job_may_have_is_waited_for():
     names = [line.split()[0] for line in (DATA / "reasons.txt").read_text().splitlines()]
     limits = [name for name in names if re.search(r"Per(Job|Node)|QOSMin|WallDuration", name)]
     assert len(limits) > 40
-    assert all(SlurmDialect().hopeless(name) for name in limits if "Submit" not in name)
+    assert all(SlurmDialect().is_hopeless(name) for name in limits if "Submit" not in name)
     assert {"QOSMaxMemoryPerJob", "QOSMinCpuNotSatisfied", "QOSMinGRES"} <= set(limits)
 
 
@@ -511,7 +504,7 @@ def test_no_option_is_used_that_old_versions_lack():
         dialect.kill(["7"]),
         dialect.kill_named("n"),
         dialect.history(["7"], [], 0.0),
-        *dialect.discover(Limits(), 5000),
+        *dialect.cluster.discover(Limits(), 5000),
     ]
     words = [word.partition("=")[0] for each in commands if each for word in each.argv]
     assert not {"--me", "--chdir", "--json", "--only-job-state", "--array-unique"} & set(words)
@@ -581,7 +574,7 @@ def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
     dialect = SlurmDialect()
     dialect.parse_kill(answer)
     for program in ("sinfo", "scontrol"):
-        dialect.parse_limits(Command("discover", (program,)), answer, Limits())
+        dialect.cluster.parse(Command("discover", (program,)), answer, Limits())
 
 
 # ---- limits --------------------------------------------------------------------------------
@@ -589,14 +582,16 @@ def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
 
 def test_partitions_and_array_sizes_are_read():
     dialect = SlurmDialect()
-    sinfo, config = dialect.discover(Limits(), 5000)
-    limits = dialect.parse_limits(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
+    sinfo, config = dialect.cluster.discover(Limits(), 5000)
+    limits = dialect.cluster.parse(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
     assert [queue.name for queue in limits.queues] == ["short", "long", "low", "lowkill", "high"]
     assert limits.queues[0] == Queue("short", 4, 4 * 2**30, 2, 300.0, preferred=True, tier=5)
     assert [queue.name for queue in limits.queues if queue.preemptible] == ["low", "lowkill"]
-    limits = dialect.parse_limits(config, ran((DATA / "scontrol.txt").read_text()), limits)
+    limits = dialect.cluster.parse(config, ran((DATA / "scontrol.txt").read_text()), limits)
     assert limits.tasks == 100001
-    assert dialect.discover(Limits(), 1000) == (sinfo,), "a small array needs not be asked for"
+    assert dialect.cluster.discover(Limits(), 1000) == (sinfo,), (
+        "a small array needs not be asked for"
+    )
 
 
 @pytest.mark.parametrize(
@@ -612,8 +607,8 @@ def test_partitions_and_array_sizes_are_read():
 )
 def test_a_partition_is_chosen_that_holds_the_job(asked: Resources, chosen: str | None):
     dialect = SlurmDialect()
-    (sinfo,) = dialect.discover(Limits(), 1)
-    limits = dialect.parse_limits(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
+    (sinfo,) = dialect.cluster.discover(Limits(), 1)
+    limits = dialect.cluster.parse(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
     queue = limits.choose(asked)
     assert (queue and queue.name) == chosen
     assert bool(limits.impossible(asked)) == (chosen is None)
@@ -621,8 +616,8 @@ def test_a_partition_is_chosen_that_holds_the_job(asked: Resources, chosen: str 
 
 def test_only_partitions_the_settings_allow_are_chosen():
     dialect = SlurmDialect(SlurmSettings(partition="low,high"))
-    (sinfo,) = dialect.discover(Limits(), 1)
-    limits = dialect.parse_limits(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
+    (sinfo,) = dialect.cluster.discover(Limits(), 1)
+    limits = dialect.cluster.parse(sinfo, ran((DATA / "sinfo.txt").read_text()), Limits())
     assert [queue.name for queue in limits.queues] == ["low", "high"]
     queue = limits.choose(Resources())
     assert queue is not None
@@ -712,12 +707,14 @@ def test_a_partition_for_others_is_known_before_a_job_is_refused(
     settings: SlurmSettings, closed: set[str]
 ):
     dialect = SlurmDialect(settings)
-    (sinfo,) = dialect.discover(Limits(), 1)
-    limits = dialect.parse_limits(sinfo, ran(USUAL), Limits())
-    assert dialect.discover(limits, 1) == (sinfo,), "jobs go to the default: there is no choice"
-    _, show = dialect.discover(limits, 1, Resources(time_s=2 * HOUR))
+    (sinfo,) = dialect.cluster.discover(Limits(), 1)
+    limits = dialect.cluster.parse(sinfo, ran(USUAL), Limits())
+    assert dialect.cluster.discover(limits, 1) == (sinfo,), (
+        "jobs go to the default: there is no choice"
+    )
+    _, show = dialect.cluster.discover(limits, 1, Resources(time_s=2 * HOUR))
     assert show.argv[-2:] == ("show", "partition")
-    limits = dialect.parse_limits(show, ran(PARTITIONS), limits)
+    limits = dialect.cluster.parse(show, ran(PARTITIONS), limits)
     assert {q.name for q in limits.queues if q.closed} == closed | {"admin", "broken"}
     assert next(q.memory_bytes for q in limits.queues if q.name == "big") == 1000 << 20
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchsystems.commandline.dialect import Limits, Queue
+from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Resources
 from batchsystems.probe import write_draft
