@@ -47,7 +47,7 @@ PROBES = {
 }
 """What finds out about each of these for `site init`; where several are found, the first wins."""
 
-ADAPTERS = "batchsystems.commandline.adapter"
+ADAPTERS = "batchsystems.commandline.factory"
 """What makes a batch system of a dialect, for schedulers that are driven by their commands."""
 
 ALIASES = {

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
-from batchsystems.commandline.dialect import Dialect, Wishes
+from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.engine import Engine
+from batchsystems.commandline.environment import for_answers
 from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.commandline.shutdown import (
@@ -27,12 +28,10 @@ from batchsystems.commandline.shutdown import (
     unsent,
     withdraw,
 )
-from batchsystems.common import default_files
 from batchsystems.common.exit_hook import close_at_exit, forget
 from batchsystems.errors import BatchSystemError, closed
 from batchsystems.interface import (
     BatchSystem,
-    Caller,
     Capacity,
     JobRecord,
     JobSpec,
@@ -40,7 +39,6 @@ from batchsystems.interface import (
     Trouble,
     Update,
 )
-from batchsystems.site import Site
 from batchsystems.transport.local import Command, Local, Private, Transport
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -68,71 +66,6 @@ class MachineClock:
     def epoch(self) -> float:
         """Return seconds since 1970."""
         return time.time()
-
-
-def pacing_of(site: Site) -> tuple[Pace, Timeouts]:
-    """Return how often a site wants its scheduler troubled, and how long it is waited for."""
-    return site.make(Pace, "pacing"), site.make(Timeouts, "pacing", "timeouts", "grace")
-
-
-@dataclass(frozen=True)
-class AdapterOf:
-    """Makes the batch system that speaks a dialect: what is registered calls it as a class."""
-
-    dialect: type[Dialect]
-    here = False
-
-    def __call__(
-        self,
-        settings: Any = None,
-        pace: Pace | None = None,
-        timeouts: Timeouts | None = None,
-        transport: Transport | None = None,
-        clock: Clock | None = None,
-    ) -> CommandLine:
-        """Make one. settings: one of the dialect's settings_class.
-
-        What these leave open is as the user's own defaults say, where that is theirs to say.
-        """
-        own = self.dialect.settings_class() if settings is None else settings
-        wishes = wishes_of(self.dialect, own)
-        speaks = self.dialect(wishes.settings, wishes.told)
-        made = CommandLine(speaks, pace, timeouts, transport, clock)
-        tell_wishes(made.name, wishes)
-        return made
-
-    def from_site(self, site: Site, section: str, caller: Caller) -> CommandLine:
-        """Make one by its table of a site file, and by those that are for every scheduler."""
-        own = site.make(self.dialect.settings_class, "worker", **site.fields(section))
-        return self(own, *pacing_of(site))
-
-
-def adapter_of(kind: object) -> AdapterOf | None:
-    """Return what makes the batch system of a class that is a dialect; None if it is none."""
-    if isinstance(kind, type) and issubclass(kind, Dialect):
-        return AdapterOf(kind)
-    return None
-
-
-def wishes_of(dialect: type[Dialect], settings: Any) -> Wishes:
-    """Read what the user's variables and files of defaults ask for, where a dialect heeds any."""
-    if dialect.defaults is None:
-        return Wishes(settings)
-    files = default_files.read(dialect.defaults.files(os.environ))
-    return dialect.defaults.read(settings, os.environ, files)
-
-
-def tell_wishes(name: str, wishes: Wishes) -> None:
-    """Say which defaults of the user's own count for jobs, and which do not."""
-    if wishes.followed:
-        log.info("%s: jobs are submitted as you wish: %s", name, ", ".join(wishes.followed))
-    if wishes.others:
-        log.warning(
-            "%s: these defaults of yours are not followed, since jobTree or the site file sets "
-            "the same for each job: %s",
-            name,
-            ", ".join(wishes.others),
-        )
 
 
 class CommandLine(BatchSystem):
@@ -206,7 +139,7 @@ class CommandLine(BatchSystem):
         with self._changed:
             self._supervise()
             updates = self._engine.job_table.take_news()
-            self._engine.capacity.news = False
+            self._engine.cluster.news = False
             self._ring()
             spent = self._engine.job_table.take_spent()
         for path in spent:
@@ -265,13 +198,13 @@ class CommandLine(BatchSystem):
         """Return what was found out by now; the first call has it asked, in the background."""
         with self._changed:
             engine, now = self._engine, self._clock.now()
-            if engine.capacity.stale(now) and not self._closing:
-                engine.count(now)
+            if engine.cluster.stale(now) and not self._closing:
+                engine.cluster.ask_capacity(now)
                 self._stir()
             return Capacity(
                 engine.slots(),
-                engine.limits.largest() or Resources(cpus=2**31),
-                engine.capacity.answered,
+                engine.cluster.limits.largest() or Resources(cpus=2**31),
+                engine.cluster.answered,
             )
 
     def fileno(self) -> int | None:
@@ -350,7 +283,7 @@ class CommandLine(BatchSystem):
 
     def _ring(self) -> None:
         """Make the descriptor readable exactly while there is news."""
-        news = bool(self._engine.job_table.news) or self._engine.capacity.news
+        news = bool(self._engine.job_table.news) or self._engine.cluster.news
         if self._closing or news == self._rung:
             return
         self._rung = news
@@ -414,7 +347,7 @@ class CommandLine(BatchSystem):
         assert operation.command is not None
         command = operation.command
         if command.env is None:
-            command = replace(command, env=self._engine.environment())
+            command = replace(command, env=for_answers(self._dialect))
         if command.private is not None:
             command = self._put_private(command, command.private)
         ran = self._transport.run(command, self._timeouts.timeout_s(command.verb))

@@ -1,7 +1,7 @@
 """Dialect: what a scheduler with commands is to supply: eight methods and some data.
 
 Owns the shape of that, and of what a dialect may supply beside; must not hold a clock, a process
-or a thread. Read next: answers.py, what parsers return; ../slurm/dialect.py; adapter.py, which
+or a thread. Read next: answers.py, what parsers return; ../slurm/dialect.py; factory.py, which
 makes a batch system of a dialect.
 """
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from batchsystems.commandline.adoption import Adoption
 from batchsystems.commandline.answers import Phase, QueryResult, Rejected, Rejection, Submitted
-from batchsystems.commandline.capacity import CapacityQueries
+from batchsystems.commandline.cluster import Cluster
 from batchsystems.commandline.delays import StuckJobs, delays
 from batchsystems.commandline.dialect import Dialect, Request, Validation
-from batchsystems.commandline.environment import for_answers, job_environment
+from batchsystems.commandline.environment import job_environment
 from batchsystems.commandline.history import History
 from batchsystems.commandline.jobs import FOREVER, NEVER, Batch, Job, JobTable, Search
 from batchsystems.commandline.kills import Kills
-from batchsystems.commandline.limits import LITTLE, Limits
+from batchsystems.commandline.limits import LITTLE
 from batchsystems.commandline.operation import Operation
 from batchsystems.commandline.output import reread, tail_of
 from batchsystems.commandline.pacing import Pace, PollSchedule, RateLimits, Timeouts
@@ -30,7 +30,6 @@ from batchsystems.commandline.submissions import SubmissionQueue
 from batchsystems.common.jobscript import reread_launch
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused, Trouble
-from batchsystems.transport.local import Command
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -63,18 +62,15 @@ class Engine:
         self.job_table = JobTable()
         self.submission_queue = SubmissionQueue(self.job_table, timeouts, dialect.arrays)
         self.reconciler = Reconciler(dialect, self.job_table, timeouts, epoch)
-        self.limits = replace(dialect.known, user=user)
-        self._cluster = dialect.cluster
+        self.cluster = Cluster(dialect.cluster, dialect.known, user)
         self.avoid: tuple[str, ...] = ()
         self.schedule, self._rates = PollSchedule(pace), RateLimits(pace)
-        self.capacity = CapacityQueries()
         self._like = LITTLE
-        self._asked: set[tuple[str, ...]] = set()
         self._answered_at: float | None = None
         self._outage_since = 0.0
         self.failures, self.outage = 0, ""
         self._kills = Kills(self.reconciler, self.schedule.stirred)
-        self._history = History(self.reconciler, lambda: self.limits)
+        self._history = History(self.reconciler, lambda: self.cluster.limits)
         self._reasons = PendingReasons(self.reconciler)
         self._stuck_jobs = StuckJobs()
         self._queue_poll = QueuePoll(self.reconciler)
@@ -197,8 +193,8 @@ class Engine:
             return self._submit(now)
         if kind == "reasons":
             return self._reasons.next(now)
-        if kind == "capacity":
-            return self._discover(self.capacity.next(), self.capacity.close_if_done)
+        if kind == "cluster":
+            return self.cluster.next()
         return self._history.next(now) if kind == "history" else self._poll(now)
 
     def count_retry(self) -> None:
@@ -223,7 +219,7 @@ class Engine:
             "history": self._history.due,
             "reasons": self._reasons.due,
             "queue": NEVER if self._queue_poll.going_on else self.schedule.due,
-            "capacity": self.capacity.due,
+            "cluster": self.cluster.due,
         }
 
     def _due(self, now: float) -> list[str]:
@@ -238,14 +234,13 @@ class Engine:
         if not tasks:
             return None
         asked = self.submission_queue.waiting[0].spec.resources
-        for command in self._cluster.discover(self.limits, tasks, asked):
-            if command.argv not in self._asked:
-                self._asked.add(command.argv)
-                return self._discover(command)
-        batch = self.submission_queue.next(self.limits.tasks)
+        question = self.cluster.before(tasks, asked)
+        if question is not None:
+            return question
+        batch = self.submission_queue.next(self.cluster.limits.tasks)
         spec = batch.spec
         self._like = replace(spec.resources, cpus=1)
-        why = self._cluster.impossible(spec.resources, self.limits)
+        why = self.cluster.impossible(spec.resources)
         if why:
             for job in batch.jobs:
                 self.job_table.drop(job, Refused(f"{spec.name} {why}"))
@@ -256,21 +251,21 @@ class Engine:
         size = len(batch.jobs) if len(batch.jobs) > 1 else None
         env, given = job_environment(self.dialect, spec.env)
         request = Request(
-            batch.part_name,
-            spec.argv,
-            spec.resources,
-            size,
-            batch.first,
-            batch.cwd,
-            env,
-            spec.output,
-            avoid,
-            batch.check,
-            given,
-            spec.private_env,
+            name=batch.part_name,
+            command=spec.argv,
+            resources=spec.resources,
+            size=size,
+            first=batch.first,
+            cwd=batch.cwd,
+            env=env,
+            output=spec.output,
+            avoid=avoid,
+            check=batch.check,
+            given=given,
+            private_env=spec.private_env,
         )
         self.submitting = batch
-        command = self.dialect.submit(request, self.limits)
+        command = self.dialect.submit(request, self.cluster.limits)
         if command.private is not None:
             self.job_table.need(batch.jobs, command.private.path)
         return Operation(
@@ -287,36 +282,9 @@ class Engine:
 
         return Operation(on_answer, str, read_files=lambda transport: tail_of(job, transport))
 
-    def count(self, now: float) -> bool:
-        """Have it asked how much can run at once, unless it was lately; tell if it ever was."""
-        if self.capacity.stale(now):
-            limits = self.limits
-            asks = [c for c in self._cluster.discover(limits, 1) if c.argv not in self._asked]
-            self._asked.update(command.argv for command in asks)
-            self.capacity.begin((*asks, *self._cluster.capacity(limits)), now)
-        return self.capacity.answered
-
     def slots(self) -> int | None:
         """Return how many jobs of one cpu, like those submitted last, run at once at most."""
-        return self.limits.slots(self._like)
-
-    def _discover(self, command: Command, then: Callable[[], None] | None = None) -> Operation:
-        def on_answer(limits: Limits, began: float, now: float) -> None:
-            self.limits = limits
-            if then is not None:
-                then()
-
-        limits = self.limits
-        return Operation(
-            on_answer,
-            lambda words: limits,
-            command,
-            lambda ran: self._cluster.parse(command, ran, limits),
-        )
-
-    def environment(self) -> dict[str, str]:
-        """Return what commands inherit whose output is parsed."""
-        return for_answers(self.dialect)
+        return self.cluster.limits.slots(self._like)
 
     def _on_submit(
         self, batch: Batch, answer: Submitted | Rejected, avoided: bool, now: float
@@ -327,9 +295,8 @@ class Engine:
             return
         said = f"{self.dialect.name}: {answer.words}"
         kind = answer.kind
-        if (
-            kind is Rejection.LIMIT
-        ):  # of what is queued if anything is, else of what one job may ask for
+        if kind is Rejection.LIMIT:
+            # of what is queued if anything is, else of what one job may ask for
             kind = Rejection.FULL if self.job_table.by_native else Rejection.REFUSED
         if kind in (Rejection.NODES, Rejection.PERMANENT, Rejection.UNFIT) and avoided:
             log.warning("%s; asking again without leaving out nodes", said)
@@ -369,10 +336,8 @@ class Engine:
     def _hold(self, batch: Batch, kind: Rejection, said: str, now: float) -> None:
         if not self.submission_queue.held_for:
             log.warning("submissions wait, and no job is harmed: %s", said)
-        if kind is Rejection.FULL:
-            self.submission_queue.full(batch, said, now)
-        else:
-            self.submission_queue.hold(batch, said, now)
+        queue = self.submission_queue
+        (queue.full if kind is Rejection.FULL else queue.hold)(batch, said, now)
 
     def _unclear(self, batch: Batch, said: str, strange: bool, now: float) -> None:
         """Look for a submission that may have been accepted before it is made again.

@@ -22,22 +22,20 @@ FOREVER = float("inf")
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One job from the first request to its end. Times are the engine's, unless said otherwise.
-
-    name: the spec's; called: what the scheduler calls its submission. begun: when its submission
-    was, NEVER if that is not known. shown: when the scheduler first said that it came in, by its
-    own clock. killed: when a kill was last sent, NEVER if it was asked for and not sent, None if
-    nobody wants it ended.
-    """
+    """One job from the first request to its end. Times are the engine's, unless said otherwise."""
 
     handle: int
     name: str
+    """The spec's."""
     index: int
     part_name: str = ""
+    """What the scheduler calls its submission."""
     native: str = ""
     output: str | None = None
     begun: float = NEVER
+    """When its submission was, NEVER if that is not known."""
     shown: float | None = None
+    """When it came in, as the scheduler first said, by its own clock."""
     phase: Phase = Phase.WAITING
     why: str = ""
     node: str = ""
@@ -45,6 +43,7 @@ class Job:
     running_s: float = 0.0
     accepted_at: float = 0.0
     killed: float | None = None
+    """When a kill was last sent, NEVER if one was asked for and not sent, None if none was."""
     kills: int = 0
     """How many requests to end it have arrived."""
     refusals: int = 0
@@ -68,11 +67,7 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Jobs alike with consecutive indices, waiting to be one submission or in it.
-
-    refusals: how often it was refused in words that are not known. withdrawn: it is not to be
-    submitted again, should it come back.
-    """
+    """Jobs alike with consecutive indices, waiting to be one submission or in it."""
 
     spec: JobSpec
     cwd: str
@@ -80,7 +75,9 @@ class Batch:
     avoids: bool = True
     check: Validation = Validation.ON
     refusals: int = 0
+    """How often it was refused in words that are not known."""
     withdrawn: bool = False
+    """It is not to be submitted again, should it come back."""
 
     @property
     def first(self) -> int:
@@ -108,7 +105,7 @@ class Batch:
         )
 
     def cut_off(self, at_most: int) -> Batch:
-        """Take its first jobs off, as many as have consecutive indices and are no more than so."""
+        """Split off up to `at_most` leading jobs with consecutive indices."""
         count = 1
         while count < min(at_most, len(self.jobs)):
             if self.jobs[count].index != self.jobs[count - 1].index + 1:
@@ -121,23 +118,23 @@ class Batch:
 
 @dataclass(slots=True, eq=False)
 class Search:
-    """A submission without a clear answer, looked for by name.
-
-    names: what the scheduler may call it. begun: when the submission was; since: when it was
-    first looked for. absent: when a complete answer of all sources first did not have it.
-    wants_history: the queue does not have it, and the history has not been asked since.
-    given_up: why it is not to be made again if it is not found, "" if it is. killed: when it was
-    last to be ended by name.
-    """
+    """A submission without a clear answer, looked for by name."""
 
     jobs: list[Job]
     names: tuple[str, ...]
+    """What the scheduler may call it."""
     since: float
+    """When it was first looked for."""
     begun: float
+    """When the submission was."""
     absent: float | None = None
+    """When a complete answer of all sources first did not have it."""
     wants_history: bool = False
+    """The queue does not have it, and the history has not been asked since."""
     given_up: str = ""
+    """Why it is not to be made again if it is not found, "" if it is."""
     killed: float | None = None
+    """When it was last to be ended by name."""
 
 
 def part_name(name: str, first: int) -> str:

@@ -93,5 +93,8 @@ def fixed_rows(
     while at < len(text):
         found = row.match(text, at)
         end = found.end() if found else text.find("\n", at) + 1 or len(text)
-        yield text[at : end - 1], [cell.rstrip() for cell in found.groups()] if found else None
+        yield (
+            text[at:end].removesuffix("\n"),
+            [cell.rstrip() for cell in found.groups()] if found else None,
+        )
         at = end

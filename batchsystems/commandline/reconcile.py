@@ -39,8 +39,6 @@ MOST_KILLS = 8
 SILENT = (Reason.CANCELLED, Reason.ENDED, Reason.LOST)
 """Ends that do not say why a job ended which was given up before."""
 
-NOTHING = QueryResult()
-
 
 class Reconciler:
     """Carries answers into the table of jobs."""
@@ -88,8 +86,8 @@ class Reconciler:
 
     def _hidden(self, job: Job, result: QueryResult) -> bool:
         """Tell whether a row that could not be read may be this job's."""
-        marks = (job.native, job.part_name, self.dialect.ids.submission_of(job.native))
-        return bool(result.broken) and result.hides(*marks)
+        whole = self.dialect.ids.submission_of
+        return bool(result.broken) and result.hides(job.native, job.part_name, whole(job.native))
 
     def _owner(self, observation: Observation, now: float) -> Job | None:
         """Return the job an observation is of: the id and the name must agree.
@@ -244,7 +242,7 @@ class Reconciler:
         elif self.history_failing_since is None:
             self.history_failing_since = now
         if self.history_off or self._history_given_up(now):
-            self._look_for((), now, now, True, NOTHING)
+            self._look_for((), now, now, True, QueryResult())
             self._judge_absent(now)
 
     def _history_given_up(self, now: float) -> bool:
@@ -263,9 +261,8 @@ class Reconciler:
         """
         for job in list(self.absent.values()):
             gone_s = now - job.absent_since
-            killed, nothing = job.killed is not None, job.record == "nothing"
             waited = job.phase in (Phase.WAITING, Phase.STUCK)
-            at_once = killed and nothing and waited
+            at_once = job.killed is not None and job.record == "nothing" and waited
             if job.absences < 2 or (gone_s < self.timeouts.absence_s and not at_once):
                 continue
             end = self._end_of_absent(job, gone_s, self.history_off or self._history_given_up(now))
@@ -320,8 +317,10 @@ class Reconciler:
                 continue
             split = self.dialect.ids.split(observation.native)
             if split is not None and observation.name:
-                if known and self._owner(observation, now) is None:
-                    self._kill_abandoned(observation, split[1], now)
+                is_job = known and self._owner(observation, now) is not None
+                if known and not is_job and self.abandoned.is_due(observation, split[1], now):
+                    log.warning("%s appeared after all, too late: it is killed", observation.name)
+                    self.to_kill[observation.native] = None
                 for meaning in parse_part_name(observation.name, split[1]):
                     by_meaning.setdefault(meaning, []).append(observation)
         for search in list(self.searches):
@@ -379,7 +378,8 @@ class Reconciler:
         split = self.dialect.ids.split(chosen.native)
         assert split is not None
         submission, task = split
-        at = next(i for i, job in enumerate(search.jobs) if _means(job, chosen, task))
+        meant = parse_part_name(chosen.name, task)
+        at = next(i for i, job in enumerate(search.jobs) if (job.name, job.index) in meant)
         for number, job in enumerate(search.jobs):
             native = submission
             if task is not None:
@@ -394,16 +394,7 @@ class Reconciler:
         if job.killed is not None:
             self.kill(job)
 
-    def _kill_abandoned(self, observation: Observation, task: int | None, now: float) -> None:
-        if self.abandoned.is_due(observation, task, now):
-            log.warning("%s appeared after all, too late: it is killed", observation.name)
-            self.to_kill[observation.native] = None
-
-    def _say_once(self, key: str, text: str, say: Callable[[str], None] = log.warning) -> None:
+    def _say_once(self, key: str, text: str) -> None:
         if key not in self._said:
             self._said.add(key)
-            say(text)
-
-
-def _means(job: Job, observation: Observation, task: int | None) -> bool:
-    return (job.name, job.index) in parse_part_name(observation.name, task)
+            log.warning(text)

@@ -11,8 +11,9 @@ import tempfile
 from contextlib import suppress
 from typing import Self
 
-from batchsystems.commandline.adapter import Clock, CommandLine, pacing_of, tell_wishes
+from batchsystems.commandline.adapter import Clock, CommandLine
 from batchsystems.commandline.dialect import Wishes
+from batchsystems.commandline.factory import pacing_of, tell_wishes
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
 from batchsystems.drmaa.dialect import DrmaaDialect

@@ -10,38 +10,26 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from batchsystems.commandline.answers import (
-    Observation,
     QueryResult,
     Rejected,
     Submitted,
     Unkilled,
 )
 from batchsystems.commandline.dialect import (
-    AccountingRecords,
     Dialect,
-    PendingQueries,
-    RecordKey,
     Request,
     Validation,
 )
-from batchsystems.commandline.ids import IdFormat
 from batchsystems.commandline.limits import Limits
 from batchsystems.common.jobscript import private_lines, task_index
 from batchsystems.sge import defaults
+from batchsystems.sge.accounting import SgeRecords
 from batchsystems.sge.cluster import SgeCluster, environment_of
-from batchsystems.sge.parse import (
-    is_damaged,
-    read_checks,
-    read_details,
-    read_kill,
-    read_queue,
-    read_records,
-    read_submission,
-    record_key,
-)
+from batchsystems.sge.parse import IDS, read_kill, read_queue, read_submission
+from batchsystems.sge.pending import SgePending
 from batchsystems.sge.resources import asking, environment_lines, guard_lines, known_limits
 from batchsystems.sge.tables import (
     LEFT_BY_A_JOB,
@@ -55,43 +43,6 @@ from batchsystems.transport.local import Command, CommandResult, Private
 CHECKS = {Validation.ON: "e", Validation.WHY: "v", Validation.OFF: "n"}
 
 
-class SgePending(PendingQueries):
-    """qstat for reasons as of now, and qalter for what can never run."""
-
-    def commands(self, natives: Sequence[str]) -> tuple[Command, ...]:
-        """Return both."""
-        if not natives:
-            return ()
-        return (
-            Command("queue", ("qstat", "-j", ",".join(natives))),
-            Command("queue", ("qalter", "-w", "v", *natives)),
-        )
-
-    def parse(self, command: Command, ran: CommandResult) -> Mapping[str, str]:
-        """Read the answer of either."""
-        return read_details(ran) if command.argv[0] == "qstat" else read_checks(ran)
-
-
-class SgeRecords(AccountingRecords):
-    """The cell's accounting file, to which qmaster appends."""
-
-    def __init__(self, settings: SgeSettings) -> None:
-        self.path = settings.accounting
-        self._virtual = any(name.endswith("vmem") for name in settings.memory)
-
-    def key(self, line: str) -> RecordKey | None:
-        """Read whose record it is."""
-        return record_key(line)
-
-    def parse(self, lines: Sequence[str]) -> list[Observation]:
-        """Read records; accounting counts memory as h_vmem does, and as nothing else."""
-        return read_records(lines, self._virtual)
-
-    def damaged(self, line: str) -> bool:
-        """Tell whether it is no record that could be read."""
-        return is_damaged(line)
-
-
 class SgeDialect(Dialect):
     """Grid Engine by qsub, qstat and qdel, and by its accounting file."""
 
@@ -102,7 +53,7 @@ class SgeDialect(Dialect):
     scrubbed_names = LEFT_BY_A_JOB | defaults.SCRUBBED
     node_s_own = NODE_S_OWN
     kept = defaults.LOCATION | defaults.WISHES
-    ids = IdFormat(".", first_task=1)
+    ids = IDS
     remedies = REMEDIES
     hopeless = f"^{NEVER}"
     pending = SgePending()

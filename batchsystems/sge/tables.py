@@ -186,36 +186,37 @@ ASK = "ask the administrators of this Grid Engine"
 
 NO_CELL = "wait, or source the settings.sh of a cell that there is: it sets SGE_ROOT and SGE_CELL"
 
-REFUSALS: tuple[tuple[str, Rejection, str], ...] = (
-    (r"timed? ?out|got (read|receive)|Error reading answer list", Rejection.UNKNOWN, ""),
-    (r"can't be written|couldn't be written", Rejection.CROWDED, ""),
-    (r"Connection refused|No route to host", Rejection.OUTAGE, ""),
-    (r"unable to (send|contact|receive)|commlib error", Rejection.UNKNOWN, ""),
-    (r"only \d+ jobs are allowed", Rejection.CROWDED, ""),
-    (r"more than \d+ tasks", Rejection.SIZE, ""),
-    (r"error: no suitable queues", Rejection.UNFIT, LOWER),
-    (r"can't resolve hostname", Rejection.NODES, "name hosts that there are"),
-    (r"unknown queue", Rejection.PERMANENT, "name a queue that there is: qconf -sql lists them"),
+REFUSALS: tuple[tuple[str, tuple[Rejection, str]], ...] = (
+    (r"timed? ?out|got (read|receive)|Error reading answer list", (Rejection.UNKNOWN, "")),
+    (r"can't be written|couldn't be written", (Rejection.CROWDED, "")),
+    (r"Connection refused|No route to host", (Rejection.OUTAGE, "")),
+    (r"unable to (send|contact|receive)|commlib error", (Rejection.UNKNOWN, "")),
+    (r"only \d+ jobs are allowed", (Rejection.CROWDED, "")),
+    (r"more than \d+ tasks", (Rejection.SIZE, "")),
+    (r"error: no suitable queues", (Rejection.UNFIT, LOWER)),
+    (r"can't resolve hostname", (Rejection.NODES, "name hosts that there are")),
+    (r"unknown queue", (Rejection.PERMANENT, "name a queue that there is: qconf -sql lists them")),
     (
         r"parallel environment .* does not exist",
-        Rejection.PERMANENT,
-        "name one: qconf -spl lists them",
+        (Rejection.PERMANENT, "name one: qconf -spl lists them"),
     ),
-    (r"unknown resource", Rejection.PERMANENT, "name one that there is: qconf -sc lists them"),
-    (r"is not a \w+ value", Rejection.PERMANENT, "mend the value"),
-    (r"not a submit host", Rejection.PERMANENT, f"submit from another host, or {ASK}"),
-    (r"(cell|SGE_ROOT) directory .* doesn't exist|act_qmaster", Rejection.OUTAGE, NO_CELL),
-    (r"environment variable SGE_ROOT", Rejection.PERMANENT, "source the cell's settings.sh first"),
-    (r"[Pp]roject|access|permission", Rejection.PERMANENT, ASK),
-    (r"job rejected|[Jj]ob was rejected|denied:", Rejection.PERMANENT, ASK),
+    (r"unknown resource", (Rejection.PERMANENT, "name one that there is: qconf -sc lists them")),
+    (r"is not a \w+ value", (Rejection.PERMANENT, "mend the value")),
+    (r"not a submit host", (Rejection.PERMANENT, f"submit from another host, or {ASK}")),
+    (r"(cell|SGE_ROOT) directory .* doesn't exist|act_qmaster", (Rejection.OUTAGE, NO_CELL)),
+    (
+        r"environment variable SGE_ROOT",
+        (Rejection.PERMANENT, "source the cell's settings.sh first"),
+    ),
+    (r"[Pp]roject|access|permission", (Rejection.PERMANENT, ASK)),
+    (r"job rejected|[Jj]ob was rejected|denied:", (Rejection.PERMANENT, ASK)),
     (
         r"^qsub: |invalid option|[Uu]nknown option|is invalid",
-        Rejection.PERMANENT,
-        "mend the directives",
+        (Rejection.PERMANENT, "mend the directives"),
     ),
-    (r"Unable to read script file", Rejection.PERMANENT, ASK),
-    (r"^Unable to run job: ", Rejection.REFUSED, ASK),
-    (r"Connection (reset|closed)", Rejection.UNKNOWN, ""),
+    (r"Unable to read script file", (Rejection.PERMANENT, ASK)),
+    (r"^Unable to run job: ", (Rejection.REFUSED, ASK)),
+    (r"Connection (reset|closed)", (Rejection.UNKNOWN, "")),
 )
 """Read from the top, the first that is found counts. `Unable to run job` is qmaster's answer, in
 whatever words: those of a job submission verifier (JSV) are its administrators'."""

@@ -24,7 +24,7 @@ from batchsystems.drmaa.session.library import STATIC_TLS, VARIABLE, Library, ex
 from batchsystems.drmaa.session.server import EXIT_S
 from batchsystems.drmaa.tables import BEFORE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
-from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, CommandResult, FileState, Local
+from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, CommandResult, Local
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -45,7 +45,7 @@ class ServerLost(Exception):
         self.words, self.timed_out = words, timed_out
 
 
-class Client:
+class Client(Local):
     """Asks one process after the other. directory: where jobs are recorded.
 
     cures: what to set in the environment, one after the other, for a library that finds no room
@@ -60,6 +60,7 @@ class Client:
         cures: Sequence[Mapping[str, str]] | None = None,
         drop: Callable[[str], bool] | None = None,
     ) -> None:
+        super().__init__()
         self._library, self._directory, self._drop = library, directory, drop
         self._told = {"directory": directory, "contact": own.contact, "statuses": own.statuses}
         self._cures = [with_tunable(os.environ)] if cures is None else list(cures)
@@ -90,22 +91,6 @@ class Client:
         if "error" in said:
             return CommandResult(1, said["error"]["kind"], said["error"]["words"])
         return CommandResult(0, json.dumps(said["answer"]))
-
-    def read(self, path: str, offset: int, limit: int) -> bytes:
-        """Return a part of a file."""
-        return Local().read(path, offset, limit)
-
-    def state(self, path: str) -> FileState:
-        """Return the state of a file."""
-        return Local().state(path)
-
-    def beside(self, path: str) -> list[FileState]:
-        """Return the files beside it that are called like it, and more."""
-        return Local().beside(path)
-
-    def put(self, path: str, content: str | None) -> None:
-        """Write or remove a file."""
-        Local().put(path, content)
 
     def missing(self, programs: Iterable[str]) -> list[str]:
         """Return nothing: no program is needed."""

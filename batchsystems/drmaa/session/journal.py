@@ -23,15 +23,12 @@ KEPT_S = 3600.0
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A job, or a task of an array.
-
-    key: what the adapter calls it; native: what the library does. attached: whether the session
-    knows it, so that waiting for it tells how it ended; sure: whether that was seen. gone_since:
-    since when the cluster does not know it any more, though the session has no end of it.
-    """
+    """A job, or a task of an array."""
 
     key: str
+    """What the adapter calls it."""
     native: str
+    """What the library calls it."""
     name: str
     submitted: float
     time_s: float | None = None
@@ -40,8 +37,11 @@ class Job:
     started: float | None = None
     killed: bool = False
     attached: bool = True
+    """Whether the session knows it, so that waiting for it tells how it ended."""
     sure: bool = True
+    """Whether that was seen."""
     gone_since: float | None = None
+    """Since when the cluster does not know it any more, though the session has no end of it."""
     end: dict[str, Any] | None = None
     ended: float = 0.0
     told: int = 0

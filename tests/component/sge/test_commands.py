@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from batchsystems import load
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Request, Validation
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, Resources
@@ -306,4 +307,4 @@ def test_only_what_could_never_run_is_hopeless():
     dialect = SgeDialect()
     assert dialect.is_hopeless(f"{NEVER}: reasons")
     assert not any(dialect.is_hopeless(text) for _, text in REMEDIES)
-    assert all(fix or not kind.value.startswith("perm") for _, kind, fix in REFUSALS)
+    assert all(fix or not kind.value.startswith("perm") for _, (kind, fix) in REFUSALS)

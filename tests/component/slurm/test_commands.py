@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.commandline.dialect import Request
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.commandline.output import is_doubtful, reread
 from batchsystems.errors import BatchSystemError

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Reason, Resources
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.sge import defaults

@@ -23,7 +23,8 @@ from batchsystems import (
     Refused,
     Resources,
 )
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.sge.dialect import SgeDialect

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.limits import Bound
 from batchsystems.sge.dialect import SgeDialect
 from tests.live.sge.lab import Lab
@@ -33,7 +34,7 @@ def test_slots_of_queues_and_quotas_count(sge: Lab, monkeypatch: pytest.MonkeyPa
         assert not batch.capacity().told
         slots = sge.slots * len(sge.hosts)
         assert told(batch) == 2 * slots, "all.q and short.q"
-        bounds: tuple[Bound, ...] = batch._engine.limits.bounds
+        bounds: tuple[Bound, ...] = batch._engine.cluster.limits.bounds
         assert {bound.queue: bound.time_s for bound in bounds} == {"all.q": None, "short.q": 300.0}
     finally:
         batch.close()

@@ -79,12 +79,13 @@ REFUSED_LISTINGS = (
 
 SCRIPT = """
 import json, os, pathlib, time
-from batchsystems.commandline.dialect import Request, Taken
+from batchsystems.commandline.answers import Submitted
+from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.limits import Limits
 from batchsystems.commandline.environment import for_answers, job_environment
 from batchsystems.errors import ReportableError
 from batchsystems.interface import Resources
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.transport.local import Command, Local
 
@@ -103,7 +104,7 @@ def tried():
     request = Request("mine", ("sleep", "1000"), asked, None, 0, "/tmp", env, given=given)
     ran = ask(dialect, dialect.submit(request, Limits()))
     taken = dialect.parse_submit(ran)
-    if not isinstance(taken, Taken):
+    if not isinstance(taken, Submitted):
         return {"submission": repr(ran)}
     command = Command("queue", ("qstat", "-j", taken.native))
     lines = [line.split(":", 1) for line in ask(dialect, command).stdout.splitlines()]
@@ -111,7 +112,7 @@ def tried():
     seen = {}
     for _ in range(600):  # until it runs, or for long enough
         listing = dialect.parse_queue(ask(dialect, dialect.queue()))
-        rows = [each for each in listing.sightings if each.native == taken.native]
+        rows = [each for each in listing.observations if each.native == taken.native]
         seen = {
             "complete": listing.complete, "why": listing.why,
             "rows": [[each.name, each.phase.value, each.node != ""] for each in rows],

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems import JobEnd, Reason, Refused
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge.dialect import SgeDialect

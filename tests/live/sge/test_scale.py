@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.sge.dialect import SgeDialect
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import JobSpec
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher
 from batchsystems.drmaa.adapter import Drmaa
 from batchsystems.sge.dialect import SgeDialect

@@ -25,7 +25,8 @@ from batchsystems import (
     Refused,
     Resources,
 )
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect
@@ -94,8 +95,8 @@ def test_a_job_that_waits_for_ever_is_explained(slurm: Lab, make: Callable[..., 
     name = next(line.partition("|")[0] for line in default if line.endswith("*"))
     batch = make(SlurmSettings(partition=name, queues=()))
     watcher = Watcher(batch)
-    whole = batch._engine  # the limits are taken away, as where sinfo tells nothing
-    whole._asked.update(command.argv for command in whole.dialect.cluster.discover(whole.limits, 1))
+    cluster = batch._engine.cluster  # the limits are taken away, as where sinfo tells nothing
+    cluster._asked.update(command.argv for command in cluster._unasked(1, Resources()))
     job = batch.issueJob(sh("exit 0", resources=Resources(time_s=864000.0)))
     watcher.accepted(job)
     watcher.until(lambda: "PartitionTimeLimit" in batch.explain([job]).get(job, ""), "the reason")

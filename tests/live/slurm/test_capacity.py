@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
 from tests.live.slurm.lab import Lab

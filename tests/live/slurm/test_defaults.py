@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf
 from batchsystems.commandline.answers import Observation, Submitted
 from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.environment import for_answers, job_environment
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.limits import Limits
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources

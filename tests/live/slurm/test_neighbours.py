@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Reason
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.transport.local import Local

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from batchsystems import Resources
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings

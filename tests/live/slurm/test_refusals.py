@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from batchsystems import JobSpec, Refused, Resources
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings

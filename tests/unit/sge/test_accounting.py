@@ -10,17 +10,21 @@ from hypothesis import strategies as st
 
 from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.sge.accounting import cut
-from batchsystems.sge.parse import read_records, record_key
-from batchsystems.sge.tables import FAILURES, RERUN
+from batchsystems.sge.accounting import SgeRecords
+from batchsystems.sge.accounting_lines import cut
+from batchsystems.sge.tables import FAILURES, RERUN, SgeSettings
 from tests.unit.core.mutations import mutated
 
 ACCOUNTING = (Path(__file__).parents[2] / "data" / "sge" / "accounting").read_text()
 
 
+RECORDS = SgeRecords(SgeSettings())
+RESIDENT = SgeRecords(SgeSettings(memory=("mem_free",)))
+
+
 def records(text: str = ACCOUNTING, virtual: bool = True) -> dict[str, list[Observation]]:
     found: dict[str, list[Observation]] = {}
-    for observation in read_records(text.split("\n"), virtual):
+    for observation in (RECORDS if virtual else RESIDENT).parse(text.split("\n")):
         found.setdefault(observation.name, []).append(observation)
     return found
 
@@ -102,7 +106,7 @@ def test_of_several_tries_to_launch_the_last_counts():
 
 def test_an_id_used_again_under_another_name_is_another_job():
     line = next(line for line in ACCOUNTING.split("\n") if ":j-exit1:" in line)
-    both = read_records([line, line.replace(":j-exit1:", ":theirs:")], True)
+    both = RECORDS.parse([line, line.replace(":j-exit1:", ":theirs:")])
     assert [each.name for each in both] == ["j-exit1", "theirs"]
 
 
@@ -110,12 +114,12 @@ def test_records_of_parts_of_parallel_jobs_are_left_out():
     line = next(line for line in ACCOUNTING.split("\n") if ":j-hvmem-pe:" in line)
     cells = line.split(":")
     cells[41] = "1.node2"
-    assert read_records([":".join(cells)], True) == []
+    assert RECORDS.parse([":".join(cells)]) == []
 
 
 def test_times_in_milliseconds_are_read_too():
     line = next(line for line in ACCOUNTING.split("\n") if ":j-exit1:" in line)
-    key = record_key(line.replace("1795627071", "1795627071123"))
+    key = RECORDS.key(line.replace("1795627071", "1795627071123"))
     assert key is not None
     assert (key.submission, key.name) == ("131", "j-exit1")
     assert key.newest == pytest.approx(1795627071.123)
@@ -126,7 +130,7 @@ def test_no_failure_is_ever_a_success(failed: int):
     line = next(line for line in ACCOUNTING.split("\n") if ":j-exit0:" in line)
     cells = line.split(":")
     cells[11] = str(failed)
-    (observation,) = read_records([":".join(cells)], True)
+    (observation,) = RECORDS.parse([":".join(cells)])
     assert observation.end is not None
     assert observation.end.reason is not Reason.OK
     assert observation.phase is Phase.ENDED
@@ -146,8 +150,8 @@ def test_a_separator_in_a_category_does_not_hide_how_a_job_ended(category: str, 
     line = next(line for line in ACCOUNTING.split("\n") if ":j-hvmem:" in line)
     cells = line.split(":")
     cells[39] = f"{cells[39]},{category}"
-    (whole,) = read_records([line], True)
-    (found,) = read_records([":".join(cells) + more], True)
+    (whole,) = RECORDS.parse([line])
+    (found,) = RECORDS.parse([":".join(cells) + more])
     assert found == whole, "out of memory, as much as ever"
 
 
@@ -158,9 +162,9 @@ def test_a_separator_in_a_field_of_text_moves_no_other_field(at: int, text: str)
     line = next(line for line in ACCOUNTING.split("\n") if ":j-exit1:" in line)
     cells = line.split(":")
     cells[at] = f"a{text}a"
-    (found,) = read_records([":".join(cells)], True)
-    assert found == read_records([line], True)[0]
-    key = record_key(":".join(cells))
+    (found,) = RECORDS.parse([":".join(cells)])
+    assert found == RECORDS.parse([line])[0]
+    key = RECORDS.key(":".join(cells))
     assert key is not None
     assert (key.submission, key.name) == ("131", "j-exit1")
 
@@ -177,8 +181,8 @@ def test_what_was_cut_is_what_was_written(data: st.DataObject):
 @given(st.data())
 def test_mutated_accounting_never_raises_and_never_makes_a_success(data):
     text = data.draw(mutated(ACCOUNTING))
-    known = {each.native: each for each in read_records(ACCOUNTING.split("\n"), True)}
-    for observation in read_records(text.split("\n"), True):
+    known = {each.native: each for each in RECORDS.parse(ACCOUNTING.split("\n"))}
+    for observation in RECORDS.parse(text.split("\n")):
         told = known.get(observation.native)
         assert observation.end is not None
         if told is None or told.name != observation.name:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, JobSpec, Reason, Resources
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.tables import SgeSettings

@@ -20,16 +20,14 @@ from batchsystems.commandline.answers import (
 )
 from batchsystems.commandline.limits import Limits
 from batchsystems.interface import Resources
+from batchsystems.sge.accounting import SgeRecords
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.parse import (
-    read_checks,
-    read_details,
     read_queue,
-    read_records,
     read_submission,
-    record_key,
 )
-from batchsystems.sge.tables import NEVER
+from batchsystems.sge.pending import read_checks, read_details
+from batchsystems.sge.tables import NEVER, SgeSettings
 from batchsystems.transport.local import Command, CommandResult
 from tests.unit.core.mutations import mutated
 
@@ -489,8 +487,8 @@ def test_noise_never_raises(stdout: str, stderr: str, status: int | None):
     answer = CommandResult(status, stdout, stderr)
     read_submission(answer)
     assert not read_queue(answer).complete
-    assert read_records(stdout.split("\n"), True) == []
-    record_key(stdout)
+    assert SgeRecords(SgeSettings()).parse(stdout.split("\n")) == []
+    SgeRecords(SgeSettings()).key(stdout)
     read_details(answer), read_checks(answer)
     dialect = SgeDialect()
     dialect.parse_kill(answer)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.adapter import pacing_of
+from batchsystems.commandline.factory import pacing_of
 from batchsystems.site.problems import refuse
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.writing import write_value

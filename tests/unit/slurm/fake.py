@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems.commandline.adapter import AdapterOf, CommandLine
+from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems import Accepted, BatchSystem, JobEnd, Reason
-from batchsystems.commandline.adapter import AdapterOf
+from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.tables import SlurmSettings
