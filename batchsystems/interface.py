@@ -1,7 +1,7 @@
 """The contract between whoever runs jobs and a batch system: BatchSystem and its data.
 
 Owns the words (JobSpec, Resources, JobEnd, Reason, updates); must not know any scheduler,
-nor any tree of jobs. Read next: singlemachine, the plainest whole adapter.
+nor any tree of jobs. Read next: singlemachine/adapter.py, the plainest whole adapter.
 """
 
 from __future__ import annotations

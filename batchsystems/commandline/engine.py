@@ -1,7 +1,7 @@
 """Engine: which command to run next, and what its answer changes. No clock, thread or process.
 
 Owns the order of submissions, kills, polls and look-ups under a site's pace; what an answer
-means for a job is reconcile.py's. Read next: `CommandLine`, which runs the commands.
+means for a job is reconcile.py's. Read next: adapter.py, which runs the commands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Shutdown: what has not been sent yet, and what is said of it when nobody will send it any more.
 
-Owns the words for jobs that are left; must not run a command. Read next: `CommandLine`.
+Owns the words for jobs that are left; must not run a command. Read next: adapter.py.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What adapters of every kind share: the job script, names in use, files of defaults."""
+"""What adapters of every kind share: the job script, names in use. Read next: jobscript.py."""

@@ -1,6 +1,6 @@
 """Leaving: adapters that still have something to send are closed when the program ends.
 
-Owns which ones; close() does the rest. Read next: BatchSystem.close.
+Owns which ones; close() does the rest. Read next: ../interface.py, on close().
 
 By atexit: threads of the program that are no daemons have ended by then, so that nothing more is
 issued, while the daemon threads that run a scheduler's commands still go on.

@@ -1,7 +1,7 @@
 """SgeProbe: what a Grid Engine reveals of itself, for `site init`. Pure.
 
 Owns what is asked and how the answers are weighed, as Grid Engine 8.1.9 was seen to answer
-(tests/data/sge); must not run anything. Read next: probe.py, tables.py.
+(tests/data/sge); must not run anything. Read next: ../probe.py, tables.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finding the jobs of an earlier SingleMachine: still running, or ended in between.
 
 Reads end records and /proc; must not watch or change what it finds.
-Read next: SingleMachine.adopt, which takes the found jobs over.
+Read next: adapter.py, whose adopt() takes the found jobs over.
 """
 
 from __future__ import annotations

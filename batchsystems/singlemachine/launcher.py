@@ -1,7 +1,7 @@
 """The small process around one job: starts it, limits it, kills its whole tree, records its end.
 
 Runs alone (`python -I -S launcher.py KEY=VALUE ... -- ARGV`), outlives whoever started it, and
-must import only the standard library. Read next: `SingleMachine`, which starts launchers.
+must import only the standard library. Read next: adapter.py, which starts launchers.
 
 What the order means: job (name.index), state (the directory of records), time (limit, s),
 grace (s between SIGTERM and SIGKILL), cwd, output, oom (the kernel's file that counts

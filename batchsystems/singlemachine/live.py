@@ -1,6 +1,6 @@
 """Live: a job whose launcher runs, and the environment it is started with.
 
-Owns what is kept of it until it ends; must not start or end one. Read next: `SingleMachine`.
+Owns what is kept of it until it ends; must not start or end one. Read next: adapter.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which waiting job starts next on one machine: first come first served, with backfill.
 
-PURE: no clock, no process; `now` is an argument. Read next: `SingleMachine`, which obeys it.
+PURE: no clock, no process; `now` is an argument. Read next: adapter.py, which obeys it.
 
 The head of the queue can never starve. A younger job may overtake it for one of two reasons:
 it and every other running job younger than the head fit on the machine together with the head,

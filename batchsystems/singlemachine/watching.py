@@ -1,7 +1,7 @@
 """One descriptor that turns readable when a watched process ends or the bell rings.
 
 Owns pidfds and the epoll object over them; must not interpret why a process ended.
-Read next: `SingleMachine`.
+Read next: adapter.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SlurmProbe: what a Slurm reveals of itself, for `site init`. Pure.
 
 Owns what is asked and how the answers are read and weighed, as Slurm 22.05 was seen to answer
-(tests/data/slurm); must not run anything. Read next: probe.py, tables.py.
+(tests/data/slurm); must not run anything. Read next: ../probe.py, tables.py.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The pure core: states of jobs and issues, rescue, packing, nodes. No clock, file or scheduler."""
+"""The pure core: states of jobs and issues, rescue, packing, nodes. Read next: job_states.py."""

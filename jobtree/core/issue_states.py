@@ -1,7 +1,7 @@
 """The issue machine: what becomes of one batch job as news of it arrives. Pure.
 
 Owns the states of an issue and what must be done at each change; must not touch clock, file,
-log or scheduler. Read next: TABLE at the end, then rescue.py, which decides when to act.
+log or scheduler. Read next: rescue.py, which decides when to act. Begin with TABLE, at the end.
 """
 
 from enum import IntEnum

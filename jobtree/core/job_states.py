@@ -1,7 +1,7 @@
 """The colour machine: (job, event) -> the job's next state, and what is born of it. Pure.
 
 Owns every rule by which a job changes colour; must not touch clock, file, log or scheduler.
-Read next: TABLE at the end, then issue_states.py, the same for issues.
+Read next: issue_states.py, the same for issues. Begin with TABLE, at the end.
 """
 
 from collections.abc import Callable

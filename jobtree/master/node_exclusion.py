@@ -1,7 +1,7 @@
 """Steering: keeping submissions away from nodes on which batch jobs fare badly.
 
-Owns what counts for and against a node, who is told, and what the tree keeps of it; the judgement
-is core/node_health.py's. Must not talk to a scheduler but by the contract.
+Owns what counts for and against a node, who is told, and what the tree keeps of it; must not
+talk to a scheduler but by the contract. Read next: ../core/node_health.py, the judgement.
 """
 
 from __future__ import annotations

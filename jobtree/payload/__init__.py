@@ -1,1 +1,1 @@
-"""What a job runs, in transit: Targets, their environment and the commands that grow the tree."""
+"""What a job runs, in transit: Targets, their environment, JOB_FILE. Read next: serialize.py."""

@@ -1,1 +1,1 @@
-"""The tree on disk: its database, its directory, and the lease of who may write it."""
+"""The tree on disk: database, directory, the lease of who writes it. Read next: store.py."""
