@@ -1,7 +1,7 @@
-"""Workflows: making a tree, taking it up again, and running it to its end.
+"""Making a tree, continuing one, and running it to its end.
 
-Owns the first state of a tree, and the wiring of a master; decides nothing about jobs.
-Read next: store/directory.py, master/loop.py.
+Owns the first state of a tree, and putting a master together; decides nothing about jobs.
+Read next: store/open_tree.py, master/loop.py.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from batchsystems import registry, signals
 from batchsystems.interface import BatchSystem, Caller
@@ -21,11 +21,11 @@ from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
 from jobtree import options
 from jobtree.core import job_states
-from jobtree.core.job import Colour, Command
+from jobtree.core.job import Command
 from jobtree.errors import StoreError, UsageError, explain_uncaught
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
-from jobtree.mailbox.files import random_name, sync_directory, write_file
+from jobtree.mailbox.files import random_name, write_file
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master.loop import MachineClock, Master, Unwatched
 from jobtree.master.run_state import Live
@@ -33,17 +33,10 @@ from jobtree.payload import environment
 from jobtree.payload.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.payload.serialize import target_command
 from jobtree.report.progress import logging_to, watching
+from jobtree.report.snapshot import read_status
 from jobtree.store import lease
-from jobtree.store.database import LONGEST_PATH, copy_database, drop_drafts, path_too_long
-from jobtree.store.directory import (
-    check_parent,
-    check_tree,
-    draft_of,
-    drop,
-    drop_abandoned,
-    is_tree,
-    require_tree,
-)
+from jobtree.store.directory import check_tree, is_tree, new_tree, require_tree
+from jobtree.store.open_tree import open_tree
 from jobtree.store.store import ID_BYTES, Store
 from jobtree.target import Target
 
@@ -52,15 +45,16 @@ log = logging.getLogger("jobtree")
 FORMAT = 1
 
 
-class Outcome(NamedTuple):
-    """How a run ended. remaining: jobs not done; left: it was told to leave before the end."""
+class RunOutcome(NamedTuple):
+    """How a run ended."""
 
     remaining: int
-    failed: int
+    """jobs not done"""
     left: bool
+    """it was told to leave before the end"""
 
 
-def run_target(target: Target, given: object) -> Outcome:
+def run_target(target: Target, given: object) -> RunOutcome:
     """Run a tree whose root is a Target: a new one, or the one --jobTree already has.
 
     Raises ReportableError for whatever the user can mend.
@@ -72,7 +66,7 @@ def run_target(target: Target, given: object) -> Outcome:
     return _start(directory, given, lambda bundle: target_command(target, bundle))
 
 
-def run_command(text: str, given: object) -> Outcome:
+def run_command(text: str, given: object) -> RunOutcome:
     """Run a new tree whose root is a command of the JOB_FILE protocol.
 
     Raises ReportableError for whatever the user can mend.
@@ -97,7 +91,7 @@ def run_command(text: str, given: object) -> Outcome:
     return _start(directory, given, lambda _: protocol_command(text))
 
 
-def restart(directory: str, given: object) -> Outcome:
+def restart(directory: str, given: object) -> RunOutcome:
     """Take up a tree where it stands; options given now win over those of before."""
     directory = os.path.abspath(directory)
     require_tree(directory)
@@ -115,73 +109,45 @@ def _directory(given: object) -> str:
     return os.path.abspath(os.path.expanduser(directory))
 
 
-LONGEST_NAME = len("~") + 64 + len(".00000000.4194304-99999999999999/tree.1000000.db~new")
-"""Bytes of what may follow a tree's path: a draft is named after host, place and process."""
-
-
-def _start(directory: str, given: object, root: Callable[[BundleWriter], Command]) -> Outcome:
+def _start(directory: str, given: object, root: Callable[[BundleWriter], Command]) -> RunOutcome:
     """Make the tree, all of it or nothing, and run it."""
     settings, saved, _ = _settle(given)
-    if len(os.fsencode(directory)) + LONGEST_NAME > LONGEST_PATH:
-        raise path_too_long(directory)
-    if os.path.lexists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):
-        raise StoreError(
-            f"{directory} exists and is not a job tree",
-            code="JT306",
-            fix="give a new directory with --jobTree, or an empty one",
-        )
-    draft = draft_of(directory)
-    try:
-        os.makedirs(os.path.dirname(directory), exist_ok=True)
-        check_parent(directory)
-        drop_abandoned(directory)
-        os.mkdir(draft, 0o700)
-        for name in layout.SUBDIRECTORIES:
-            os.mkdir(f"{draft}/{name}", 0o700)
-        digest = environment.save(draft, environment.capture())
-        bundle = BundleWriter(draft, "root")
-        command = root(bundle)
-        bundle.sync()
-        bundle.close()
-        budgets = job_states.Budgets(settings.retries, settings.rescues)
-        identity = random_name(ID_BYTES)
-        meta = {
-            "id": identity,
-            "options": saved,
-            "root_label": command.label,
-            "started": time.time(),
-            "environment": digest,
-        }
-        Store.create(
-            f"{draft}/{layout.DATABASE}", job_states.first_job(1, 0, command, budgets), meta
-        ).close()
-        marker = {"format": FORMAT, "id": identity}
-        write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")
-        if os.path.isdir(directory):
-            os.rmdir(directory)
-        os.rename(draft, directory)
-        sync_directory(os.path.dirname(directory))
-    except OSError as error:
-        drop(draft)
-        raise StoreError(
-            f"job tree {directory} cannot be made: {error.strerror}",
-            code="JT307",
-            where=str(error.filename or directory),
-            fix="give a directory you can write, with space left, with --jobTree",
-        ) from error
-    except BaseException:
-        drop(draft)
-        raise
+    with new_tree(directory) as draft:
+        _fill(draft, settings, saved, root)
     return _continue(directory, given, None, fresh=True)
+
+
+def _fill(
+    draft: str, settings: options.Settings, saved: str, root: Callable[[BundleWriter], Command]
+) -> None:
+    """Write what a tree consists of at first: environment, root, database and marker."""
+    digest = environment.save(draft, environment.capture())
+    bundle = BundleWriter(draft, "root")
+    command = root(bundle)
+    bundle.sync()
+    bundle.close()
+    budgets = job_states.Budgets(settings.retries, settings.rescues)
+    identity = random_name(ID_BYTES)
+    meta = {
+        "id": identity,
+        "options": saved,
+        "root_label": command.label,
+        "started": time.time(),
+        "environment": digest,
+    }
+    first = job_states.first_job(1, 0, command, budgets)
+    Store.create(f"{draft}/{layout.DATABASE}", first, meta).close()
+    marker = {"format": FORMAT, "id": identity}
+    write_file(f"{draft}/{layout.MARKER}", json.dumps(marker).encode() + b"\n")
 
 
 @signals.expected()
 def _continue(
     directory: str, given: object, surroundings: environment.Environment | None, fresh: bool = False
-) -> Outcome:
+) -> RunOutcome:
     check_tree(directory)
     chosen = options.given(given)
-    with _explained_files(directory), opened(directory) as (held, store):
+    with _explained_files(directory), open_tree(directory) as (held, store):
         settings, saved, site = _settle(given, store.meta("options"))
         store.put_meta("options", saved)
         store.put_meta("site", json.dumps({"files": site.files, "digest": site.digest}))
@@ -216,9 +182,10 @@ def _environment_anew(directory: str, store: Store) -> environment.Environment |
         return None
     if store.bundles():
         environment.require(directory, _digests(store))
-    _say(
+    print(  # noqa: T201
         f"{directory}/{layout.ENVIRONMENT} is damaged: from now on steps run in the environment "
-        f"and directory of this process, {os.getcwd()}"
+        f"and directory of this process, {os.getcwd()}",
+        file=sys.stderr,
     )
     return environment.capture()
 
@@ -248,45 +215,7 @@ def _explained_files(directory: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def opened(
-    directory: str, looks: bool = False, watch: lease.Watch | None = None
-) -> Iterator[tuple[lease.Lease, Store]]:
-    """Hold the lease of a tree and its open store; let go of both at the end.
-
-    looks: only for a moment, to answer a question; others then wait instead of being refused.
-    watch: of the holder until now. Raises StoreError JT302 if another master holds it.
-    """
-    held, _ = lease.take(directory, looks, notice=_say, watch=watch)
-    try:
-        store = Store(f"{directory}/{_own_database(directory, held)}")
-    except BaseException:
-        held.release()
-        raise
-    try:
-        yield held, store
-    finally:
-        store.close()
-        held.release()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
-
-
-def _own_database(directory: str, held: lease.Lease) -> str:
-    """Return the file that none but this holder opens: a copy, if another still may."""
-    name = held.holder.database
-    if held.holder.copying:
-        drop_drafts(directory)
-        renamed = f"tree.{held.epoch}.db"
-        copy_database(f"{directory}/{name}", f"{directory}/{renamed}", held.keep)
-        held.record_database(renamed)
-        name = renamed
-    return name
-
-
-def load_systems(
+def _load_systems(
     directory: str, settings: options.Settings, site: Site, store: Store
 ) -> dict[str, BatchSystem]:
     """Return the adapter chosen, and those that issues of an earlier master are still with."""
@@ -326,7 +255,7 @@ def _run(
     settings: options.Settings,
     site: Site,
     fresh: bool,
-) -> Outcome:
+) -> RunOutcome:
     with (
         _live(directory, held, store, settings, site) as live,
         watching(live, fresh, held.is_ours) as watcher,
@@ -334,7 +263,7 @@ def _run(
         _signals(master),
     ):
         remaining = master.run()
-        return Outcome(remaining, store.counts[Colour.RED], master.leaving)
+        return RunOutcome(remaining, master.leaving)
 
 
 @contextmanager
@@ -343,7 +272,7 @@ def _live(
 ) -> Iterator[Live]:
     """Put together what a master works on, and let go of all it holds at the end."""
     with ExitStack() as held_open:
-        systems = load_systems(directory, settings, site, store)
+        systems = _load_systems(directory, settings, site, store)
         for system in systems.values():
             held_open.callback(_let_go, system)
         here = registry.is_here(settings.batch_system)
@@ -385,7 +314,7 @@ def kill_left(
     watch: of the holder until now. Raises StoreError JT302 if a master holds it.
     """
     require_tree(directory)
-    with opened(directory, watch=watch) as (held, store):
+    with open_tree(directory, watch=watch) as (held, store):
         given = options.default_options()
         given.site = site_file
         settings, _, site = _settle(given, store.meta("options"))
@@ -398,9 +327,5 @@ def kill_left(
 
 
 def _where_it_stands(directory: str) -> str:
-    try:
-        with open(f"{directory}/{layout.STATUS}") as file:
-            said: dict[str, Any] = json.load(file)
-        return f"{said['done']} jobs done, {said['remaining']} not"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    said = read_status(directory)
+    return "" if said is None else f"{said['done']} jobs done, {said['remaining']} not"

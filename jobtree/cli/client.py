@@ -144,12 +144,12 @@ def _only_looks(verb: str, arguments: dict[str, Any]) -> bool:
 
 
 def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    from jobtree import workflow
     from jobtree.master import queries
     from jobtree.store.directory import require_tree
+    from jobtree.store.open_tree import open_tree
 
     require_tree(directory)
-    with workflow.opened(directory, looks=True) as (_, store):
+    with open_tree(directory, looks=True) as (_, store):
         return queries.answer(store, directory, verb, arguments)
 
 

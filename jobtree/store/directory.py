@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from _blake2 import blake2b  # hashlib is slower to import
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jobtree.errors import StoreError
 from jobtree.mailbox import layout
-from jobtree.mailbox.files import check_private, refuse_link
+from jobtree.mailbox.files import check_private, refuse_link, sync_directory
 from jobtree.store.holder import here, own_start, process_start
 
 
@@ -72,6 +74,52 @@ def check_parent(directory: str) -> None:
             why="others could put a tree of theirs in the place of yours, and it would be run",
             fix=f"use a directory of your own, or:  chmod o-w {parent}",
         )
+
+
+LONGEST_NAME = len("~") + 64 + len(".00000000.4194304-99999999999999/tree.1000000.db~new")
+"""Bytes of what may follow a tree's path: a draft is named after host, place and process."""
+
+
+@contextmanager
+def new_tree(directory: str) -> Iterator[str]:
+    """Yield a directory to fill, which then becomes the tree's: all of it or nothing.
+
+    Raises StoreError JT306 if something else is there, JT307 if it cannot be made, JT309 if
+    its path is too long.
+    """
+    from jobtree.store.database import LONGEST_PATH, path_too_long
+
+    if len(os.fsencode(directory)) + LONGEST_NAME > LONGEST_PATH:
+        raise path_too_long(directory)
+    if os.path.lexists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):
+        raise StoreError(
+            f"{directory} exists and is not a job tree",
+            code="JT306",
+            fix="give a new directory with --jobTree, or an empty one",
+        )
+    draft = draft_of(directory)
+    try:
+        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        check_parent(directory)
+        drop_abandoned(directory)
+        for name in ("", *layout.SUBDIRECTORIES):
+            os.mkdir(f"{draft}/{name}", 0o700)
+        yield draft
+        if os.path.isdir(directory):
+            os.rmdir(directory)
+        os.rename(draft, directory)
+        sync_directory(os.path.dirname(directory))
+    except OSError as error:
+        drop(draft)
+        raise StoreError(
+            f"job tree {directory} cannot be made: {error.strerror}",
+            code="JT307",
+            where=str(error.filename or directory),
+            fix="give a directory you can write, with space left, with --jobTree",
+        ) from error
+    except BaseException:
+        drop(draft)
+        raise
 
 
 def draft_of(directory: str) -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from jobtree.errors import StoreError
 from jobtree.store import directory, lease
-from jobtree.workflow import opened
+from jobtree.store.open_tree import open_tree
 from tests.integration.killing import (
     LONGEST_S,
     assert_complete,
@@ -154,12 +154,12 @@ def test_a_takeover_that_fails_leaves_the_next_one_as_careful(
     for name, failure in failing:
         with monkeypatch.context() as patched:
             patched.setattr(name, failure)
-            with pytest.raises((StoreError, OSError)), opened(tree):
+            with pytest.raises((StoreError, OSError)), open_tree(tree):
                 pass
-    with opened(tree) as (held, store):
+    with open_tree(tree) as (held, store):
         assert held.holder.database == f"tree.{held.epoch}.db"
         assert store.path.endswith(held.holder.database)
-    with opened(tree) as (held, store):  # released properly: no further copy
+    with open_tree(tree) as (held, store):  # released properly: no further copy
         assert store.path.endswith(f"tree.{held.epoch - 1}.db")
 
 
@@ -169,16 +169,16 @@ def test_a_takeover_killed_while_it_copies_leaves_the_next_one_as_careful(
     tree = unfinished / "tree"
     script = f"""
 import os, signal
-from jobtree import workflow
+from jobtree.store.open_tree import open_tree
 from jobtree.store import database, lease
 lease.STALE_S, lease.POLL_S = 0.2, 0.05
 database.write_all = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-with workflow.opened({str(tree)!r}):
+with open_tree({str(tree)!r}):
     pass
 """
     killed = subprocess.run([sys.executable, "-c", script], env=environment(), check=False)
     assert killed.returncode == -signal.SIGKILL
-    with opened(str(tree)) as (held, store):
+    with open_tree(str(tree)) as (held, store):
         assert store.path.endswith(f"tree.{held.epoch}.db")
 
 
