@@ -175,7 +175,7 @@ def make_tree(directory: str, root: str) -> None:
     os.mkdir(directory, 0o700)
     for name in layout.SUBDIRECTORIES:
         os.mkdir(f"{directory}/{name}", 0o700)
-    settings, saved = options.settle({})
+    settings, saved = options.settings_in_force({})
     job = job_states.first_job(
         1, 0, command(root), job_states.Budgets(settings.retries, settings.rescues)
     )
@@ -189,7 +189,7 @@ def opened(
     directory: str, jobs: int, slots: int = SLOTS, step_s: float = STEP_S
 ) -> Iterator[tuple[Master, Workers]]:
     """Open a tree as workflow.py does, with the stand-ins."""
-    settings, _ = options.settle({})
+    settings, _ = options.settings_in_force({})
     settings = settings._replace(batch_system="instant")
     held, _ = lease.take(directory)
     store = Store(f"{directory}/{held.holder.database}")

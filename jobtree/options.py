@@ -213,7 +213,7 @@ def given(options: object) -> dict[str, Any]:
     return found
 
 
-def settle(
+def settings_in_force(
     given_now: Mapping[str, Any], saved: str | None = None, site: Site | None = None
 ) -> tuple[Settings, str]:
     """Return the settings in force, and what to save of them for the next restart.

@@ -243,7 +243,7 @@ def _settle(given: object, saved: str | None = None) -> tuple[options.Settings, 
     """
     given_now = options.given(given)
     site = load_site(options.site_named(given_now, saved))
-    settings, to_save = options.settle(given_now, saved, site)
+    settings, to_save = options.settings_in_force(given_now, saved, site)
     name = registry.canonical(settings.batch_system)
     return settings._replace(batch_system=name), to_save, site
 

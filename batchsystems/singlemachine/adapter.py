@@ -35,15 +35,15 @@ from batchsystems.interface import (
     Resources,
     Update,
 )
-from batchsystems.singlemachine import launcher, records
+from batchsystems.singlemachine import records
 from batchsystems.singlemachine.adoption import Found, find, find_strays
-from batchsystems.singlemachine.live import Live, environment
 from batchsystems.singlemachine.machine import oom_counter, read_machine
 from batchsystems.singlemachine.processes import Identity, boot_id, kill_survivors
-from batchsystems.singlemachine.sampling import Sampling
-from batchsystems.singlemachine.scheduler import Devices, Packing, amounts, fits, in_words
+from batchsystems.singlemachine.running_job import RunningJob, environment, unrecorded_end
+from batchsystems.singlemachine.sampling import MemorySampler
+from batchsystems.singlemachine.scheduler import Devices, JobQueue, amounts, in_words
 from batchsystems.singlemachine.spawn import setup_argv, start_launcher
-from batchsystems.singlemachine.watching import Watching
+from batchsystems.singlemachine.watching import ProcessWatch
 from batchsystems.site import Site
 
 log = logging.getLogger("jobtree.batchsystems")
@@ -98,16 +98,16 @@ class SingleMachine(BatchSystem):
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         self._grace_s = grace_s
         self._setup, self._shell = setup, shell
-        self._packing = Packing((max_cpus or machine.cpus, memory, len(gpus)), 2 * grace_s)
+        self._queue = JobQueue((max_cpus or machine.cpus, memory, len(gpus)), 2 * grace_s)
         self._gpus = Devices(list(gpus))
         self._oom_counter = oom_counter()
-        self._watching = Watching()
-        self._sampling = Sampling(lambda job: self._watching.signal(job, signal.SIGUSR1))
+        self._watching = ProcessWatch()
+        self._sampling = MemorySampler(lambda job: self._watching.signal(job, signal.SIGUSR1))
         self._last_id = 0
         self._names = NamesInUse()
         self._named: dict[int, tuple[str, int]] = {}
         self._specs: dict[int, JobSpec] = {}
-        self._live: dict[int, Live] = {}
+        self._live: dict[int, RunningJob] = {}
         self._news: deque[tuple[int, Update]] = deque()
         self._reported: list[str] = []
         self._closed = False
@@ -133,31 +133,22 @@ class SingleMachine(BatchSystem):
     def _enqueue(self, spec: JobSpec) -> int:
         self._last_id += 1
         self._named[self._last_id] = spec.name, spec.index
-        why = self._impossible(spec.resources)
+        why = self._queue.refusal(spec.resources)
         if why:
             self._tell(self._last_id, Refused(f"{spec.name} {why}"))
         else:
             self._specs[self._last_id] = spec
-            self._packing.enqueue(self._last_id, spec.resources)
+            self._queue.enqueue(self._last_id, spec.resources)
         return self._last_id
-
-    def _impossible(self, asked: Resources) -> str:
-        needs, total = amounts(asked), self._packing.total
-        if fits(needs, total):
-            return ""
-        return (
-            f"asks for {in_words(needs)}; this machine has {in_words(total)}: "
-            "lower it, or choose a batch system with larger machines"
-        )
 
     def _start_waiting(self) -> None:
         """Start all that may start now."""
         while not self._closed:
-            job = self._packing.choose(time.monotonic())
+            job = self._queue.choose(time.monotonic())
             if job is None:
                 break
             self._start(job, self._specs.pop(job))
-        if self._packing.waiting:
+        if self._queue.waiting:
             close_at_exit(self)
         else:
             forget(self)
@@ -165,19 +156,19 @@ class SingleMachine(BatchSystem):
     def _start(self, job: int, spec: JobSpec) -> None:
         gpus = self._gpus.take(spec.resources.gpus)
         now = time.monotonic()
-        self._packing.begin(job, spec.resources, now)
+        self._queue.begin(job, spec.resources, now)
         argv = [*setup_argv(self._setup, self._shell, spec), *spec.command()]
         try:
             identity = start_launcher(self._order(spec, gpus), argv, environment(spec, gpus))
         except (OSError, ValueError) as error:
-            self._packing.end(job)
+            self._queue.end(job)
             self._gpus.give_back(gpus)
             transient = isinstance(error, OSError) and error.errno in _TRANSIENT
             self._tell(job, Refused(f"{spec.name}: cannot start a launcher: {error}", transient))
             return
         name = f"{spec.name}.{spec.index}"
         limit = spec.resources.memory_bytes
-        self._watch(job, Live(name, identity, now, gpus, limit, output=spec.output))
+        self._watch(job, RunningJob(name, identity, now, gpus, limit, output=spec.output))
         self._tell(job, Accepted(identity.native))
 
     def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
@@ -196,7 +187,7 @@ class SingleMachine(BatchSystem):
             order["output"] = spec.output
         return order
 
-    def _watch(self, job: int, live: Live) -> bool:
+    def _watch(self, job: int, live: RunningJob) -> bool:
         if not self._watching.add(job, live.identity):
             return False
         self._live[job] = live
@@ -227,9 +218,11 @@ class SingleMachine(BatchSystem):
         job, end = self._last_id + 1, found.end if found else None
         if found is not None and end is None:
             started = time.monotonic() - identity.age_s()
-            live = Live(found.job, identity, started, found.gpus, found.resources.memory_bytes)
+            live = RunningJob(
+                found.job, identity, started, found.gpus, found.resources.memory_bytes
+            )
             if self._watch(job, live):
-                self._packing.begin(job, found.resources, started)
+                self._queue.begin(job, found.resources, started)
                 self._gpus.claim(found.gpus)
             else:
                 end = records.read_end(self.state_dir, key)  # it ended just now
@@ -281,10 +274,12 @@ class SingleMachine(BatchSystem):
     def _ended(self, job: int, code: int | None) -> None:
         """Report the end of a launcher, and free what its job held."""
         live = self._live.pop(job)
-        self._packing.end(job)
+        self._queue.end(job)
         self._gpus.give_back(live.gpus)
         sampled = self._sampling.remove(job)
-        end = records.read_end(self.state_dir, live.key) or self._unrecorded(live, code)
+        end = records.read_end(self.state_dir, live.key) or unrecorded_end(
+            live, code, self.state_dir
+        )
         if end.exit_status == NOT_LAUNCHED:
             end = reread_launch(end, live.index, live.tail())
         if sampled > (end.memory_bytes or 0):
@@ -294,22 +289,6 @@ class SingleMachine(BatchSystem):
             end = replace(end, evidence=(*end.evidence, held))
         self._reported.append(live.key)
         self._tell(job, end)
-
-    def _unrecorded(self, live: Live, code: int | None) -> JobEnd:
-        """Return the end of a job whose launcher left no record."""
-        node, where = os.uname().nodename, self.state_dir
-        if code == launcher.NOTHING_STARTED:
-            evidence = f"its end could not have been recorded: {where} is full or not writable"
-            return JobEnd(Reason.LAUNCH_FAILED, node=node, evidence=(evidence,))
-        how = {None: "is gone", launcher.NOT_RECORDED: f"could not write its record to {where}"}
-        said = how.get(code, f"was killed by signal {-(code or 0)}")
-        if code is not None and code >= 0 and code not in how:
-            said = f"failed with exit status {code}"
-        evidence = f"launcher {live.identity.pid} {said}, so how the job ended is not known"
-        killed = kill_survivors(live.key)
-        rest = (f"{killed} processes it left were killed",) if killed else ()
-        reason = Reason.CANCELLED if live.killed else Reason.LOST
-        return JobEnd(reason, node=node, evidence=(evidence, *rest))
 
     def _tell(self, job: int, update: Update) -> None:
         if isinstance(update, JobEnd | Refused):
@@ -333,17 +312,17 @@ class SingleMachine(BatchSystem):
     def explain(self, ids: Iterable[int]) -> dict[int, str]:
         """Say what waiting jobs wait for."""
         told = {}
-        head = next(iter(self._packing.waiting), None)
+        head = next(iter(self._queue.waiting), None)
         for job in ids:
             if job in self._specs:
                 needs = in_words(amounts(self._specs[job].resources))
                 place = "is next" if job == head else "waits in the queue"
-                told[job] = f"{place}: needs {needs}, free are {in_words(self._packing.free)}"
+                told[job] = f"{place}: needs {needs}, free are {in_words(self._queue.free)}"
         return told
 
     def capacity(self) -> Capacity:
         """Return how many one-cpu jobs run at once, and the largest possible job."""
-        cpus, memory, gpus = self._packing.total
+        cpus, memory, gpus = self._queue.total
         return Capacity(slots=cpus, largest=Resources(cpus, memory, gpus))
 
     # -- ending -------------------------------------------------------------------------------
@@ -351,7 +330,7 @@ class SingleMachine(BatchSystem):
     def killJobs(self, ids: Iterable[int]) -> None:
         """Cancel waiting jobs; have the launchers of running ones kill the whole tree."""
         for job in ids:
-            if self._packing.withdraw(job):
+            if self._queue.withdraw(job):
                 del self._specs[job]
                 never_ran = ("killed before it started",)
                 self._tell(job, JobEnd(Reason.CANCELLED, evidence=never_ran))
@@ -362,17 +341,17 @@ class SingleMachine(BatchSystem):
     def flush(self, timeout_s: float | None = None) -> frozenset[int]:
         """Wait until all waiting jobs have found room and were started."""
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        while self._packing.waiting and not self._closed:
+        while self._queue.waiting and not self._closed:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
             self._watching.wait(min(left_s, LONGEST_WAIT_S))
             self._take_ended()
-        return frozenset(self._packing.waiting)
+        return frozenset(self._queue.waiting)
 
     def withdraw(self) -> frozenset[int]:
         """Cancel all waiting jobs."""
-        waiting = frozenset(self._packing.waiting)
+        waiting = frozenset(self._queue.waiting)
         self.killJobs(sorted(waiting))
         return waiting
 
@@ -385,11 +364,11 @@ class SingleMachine(BatchSystem):
 
     def _refuse_waiting(self) -> None:
         """Refuse, with a word, what found no room: nobody would be there to start it."""
-        names = [self._specs[job].name for job in self._packing.waiting]
+        names = [self._specs[job].name for job in self._queue.waiting]
         if not names:
             return
         why = "closed before there was room for it on this machine"
-        for job in self._packing.waiting:
+        for job in self._queue.waiting:
             self._tell(job, Refused(f"{self._specs[job].name}: {why}", transient=True))
         shown = ", ".join(list(dict.fromkeys(names))[:SHOWN])
         text = "%s: closed before %d jobs found room, and they are not started: %s; flush() waits"
@@ -409,6 +388,6 @@ class SingleMachine(BatchSystem):
         self._live.clear()
         self._specs.clear()
         self._names, self._named = NamesInUse(), {}
-        self._packing.waiting.clear()
+        self._queue.waiting.clear()
         if self._private and not busy:
             shutil.rmtree(self.state_dir, ignore_errors=True)

@@ -40,7 +40,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PRCTL = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # None: C
 
 
-class Process:
+class ProcessStat:
     """One line of the process table, from /proc/PID/stat."""
 
     __slots__ = ("group", "parent", "pid", "rss_bytes", "session", "start", "state")
@@ -65,27 +65,27 @@ def own_peak_kb() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def read_process(pid: int | str) -> Process | None:
+def read_process(pid: int | str) -> ProcessStat | None:
     """Return the process, None if there is none (any more)."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
         try:
-            return Process(int(pid), os.read(fd, 2048))
+            return ProcessStat(int(pid), os.read(fd, 2048))
         finally:
             os.close(fd)
     except (OSError, ValueError):
         return None
 
 
-def read_table() -> list[Process]:
+def read_table() -> list[ProcessStat]:
     """Return all processes that /proc shows."""
     found = [read_process(entry) for entry in os.listdir("/proc") if entry.isdigit()]
     return [process for process in found if process is not None]
 
 
-def descendants(table: list[Process], roots: list[int]) -> dict[int, list[Process]]:
+def descendants(table: list[ProcessStat], roots: list[int]) -> dict[int, list[ProcessStat]]:
     """Return for each root its living descendants, the root itself left out."""
-    children: dict[int, list[Process]] = {}
+    children: dict[int, list[ProcessStat]] = {}
     for process in table:
         children.setdefault(process.parent, []).append(process)
     trees = {}
@@ -106,7 +106,7 @@ def count_oom_kills(path: str) -> int:
         return 0
 
 
-class Job:
+class Supervisor:
     """One command and everything it starts."""
 
     def __init__(self, order: dict[str, str], argv: list[str], env: dict[str, str]) -> None:
@@ -332,7 +332,7 @@ def main(words: list[str], env: dict[str, str]) -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     end = words.index("--")
     order = dict(word.split("=", 1) for word in words[:end])
-    return Job(order, words[end + 1 :], env).run()
+    return Supervisor(order, words[end + 1 :], env).run()
 
 
 if __name__ == "__main__":

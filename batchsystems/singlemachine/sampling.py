@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchsystems.singlemachine.launcher import Process, descendants, read_table
+from batchsystems.singlemachine.launcher import ProcessStat, descendants, read_table
 
 SHORTEST_S, LONGEST_S = 0.1, 1.0
 _SHARE = 0.05
@@ -27,7 +27,7 @@ class _Sampled:
     over: bool = False
 
 
-class Sampling:
+class MemorySampler:
     """Watches the memory of jobs by the caller's number; `exceeded` is called once per job."""
 
     def __init__(self, exceeded: Callable[[int], None]) -> None:
@@ -92,7 +92,7 @@ class Sampling:
         return fullest
 
 
-def tree_bytes(tree: list[Process], peak_bytes: int = 0) -> int:
+def tree_bytes(tree: list[ProcessStat], peak_bytes: int = 0) -> int:
     """Return the memory of these processes.
 
     Adding up resident sets counts pages they share (forked workers!) more than once. So where
@@ -105,7 +105,7 @@ def tree_bytes(tree: list[Process], peak_bytes: int = 0) -> int:
     return sum(_proportional_bytes(process) for process in tree)
 
 
-def _proportional_bytes(process: Process) -> int:
+def _proportional_bytes(process: ProcessStat) -> int:
     try:
         with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii") as lines:
             for line in lines:

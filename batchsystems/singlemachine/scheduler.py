@@ -84,7 +84,7 @@ class _Running:
 
 
 @dataclass
-class Packing:
+class JobQueue:
     """A machine's total, its queue and what runs. Ids must grow with the order of arrival."""
 
     total: Amounts
@@ -97,6 +97,16 @@ class Packing:
 
     def __post_init__(self) -> None:
         self.free = self.total
+
+    def refusal(self, asked: Resources) -> str:
+        """Return why a job can never run here, "" if it can."""
+        needs = amounts(asked)
+        if fits(needs, self.total):
+            return ""
+        return (
+            f"asks for {in_words(needs)}; this machine has {in_words(self.total)}: "
+            "lower it, or choose a batch system with larger machines"
+        )
 
     def enqueue(self, job: int, asked: Resources) -> None:
         """Put the job at the end of the queue."""

@@ -25,7 +25,7 @@ class _Watched:
     fd: int  # -1 where the kernel has no pidfds
 
 
-class Watching:
+class ProcessWatch:
     """Processes by the caller's own number. Without pidfds (Linux < 5.3) it polls."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from jobtree.cli.main import INTERRUPTED
 from jobtree.doctor.examination import Report, examine
 from jobtree.doctor.grading import all_passed
 from jobtree.doctor.model import CheckResult, ExaminationOptions, Grade
-from jobtree.options import Settings, settle
+from jobtree.options import Settings, settings_in_force
 from jobtree.report.console import is_terminal
 from jobtree.report.plain import one_line, printable
 from jobtree.units import parse_time
@@ -76,7 +76,7 @@ def doctor(given: argparse.Namespace) -> int:
 
 def _settings(given: argparse.Namespace, site: Site) -> Settings:
     named = {"batchSystem": given.batchSystem} if given.batchSystem else {}
-    return settle(named, None, site)[0]
+    return settings_in_force(named, None, site)[0]
 
 
 def _options(given: argparse.Namespace) -> ExaminationOptions:

@@ -137,7 +137,7 @@ class Nowhere(BatchSystem):
 
 def reopened(home: Path) -> Generator[World, None, None]:
     """Yield the tree as committed, with its issue handed out and not committed."""
-    given, _ = options.settle({"retryCount": 2, "rescueCount": 3})
+    given, _ = options.settings_in_force({"retryCount": 2, "rescueCount": 3})
     store = Store(str(home / "tree.db"))
     mailbox = Mailbox(str(home), None)
     systems: dict[str, BatchSystem] = {"singleMachine": Nowhere()}

@@ -33,7 +33,7 @@ from jobtree.doctor import canary as jobs
 from jobtree.doctor.examination import Report, examine
 from jobtree.doctor.model import Canary, ExaminationOptions, Grade
 from jobtree.doctor.runner import CanaryRunner, own_directory
-from jobtree.options import settle
+from jobtree.options import settings_in_force
 from tests.unit.sge import fake
 from tests.unit.slurm.fake import FakeSlurm, use
 
@@ -60,7 +60,7 @@ def report(home: Path, found: Site, options: ExaminationOptions = FAST) -> Repor
     directory = home / "shared"
     directory.mkdir(exist_ok=True)
     complaints: list[str] = []
-    settings = settle({}, None, found)[0]
+    settings = settings_in_force({}, None, found)[0]
     options = options._replace(directory=str(directory))
     try:
         return examine(found, settings, options, lambda text: None, complaints.append)
@@ -230,7 +230,7 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     found = site(tmp_path, "")
     options = ExaminationOptions(str(tmp_path / "nowhere"))
     with pytest.raises(SiteError, match="--directory") as caught:
-        examine(found, settle({}, None, found)[0], options, print, print)
+        examine(found, settings_in_force({}, None, found)[0], options, print, print)
     assert caught.value.code == "JT127"
 
 

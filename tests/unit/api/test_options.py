@@ -14,7 +14,7 @@ from jobtree.options import (
     add_options,
     default_options,
     given,
-    settle,
+    settings_in_force,
     shown_default,
 )
 
@@ -47,7 +47,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 def test_an_empty_command_line_gives_nothing_and_settles_on_the_defaults():
     assert given(parsed()) == given(default_options()) == {}
-    settings, _ = settle({})
+    settings, _ = settings_in_force({})
     assert settings.batch_system == "singleMachine"
     assert (settings.retries, settings.max_jobs) == (0, UNLIMITED)
     assert settings.defaults == (2**31, 1, 0, 86400.0)
@@ -58,8 +58,8 @@ def test_what_is_typed_reaches_the_settings_and_the_next_restart(name: str):
     typed, value, field = TYPED[name]
     chosen = given(parsed(f"--{name}", typed))
     assert chosen == {name: value}
-    settings, saved = settle(chosen)
-    again, _ = settle({}, saved)
+    settings, saved = settings_in_force(chosen)
+    again, _ = settings_in_force({}, saved)
     assert again == settings
     if field is not None:
         assert getattr(settings, field) == value
@@ -71,17 +71,17 @@ def test_every_option_that_takes_a_value_is_tried_above():
 
 
 def test_a_restart_overrides_what_was_saved_and_keeps_the_rest():
-    _, saved = settle({"retryCount": 3, "maxJobs": 5})
-    settings, saved = settle({"retryCount": 0}, saved)
+    _, saved = settings_in_force({"retryCount": 3, "maxJobs": 5})
+    settings, saved = settings_in_force({"retryCount": 0}, saved)
     assert (settings.retries, settings.max_jobs) == (0, 5)
-    assert settle({}, saved)[0].retries == 0
+    assert settings_in_force({}, saved)[0].retries == 0
 
 
 def test_stats_and_places_are_of_one_run_only():
-    _, saved = settle(given(parsed("--stats", "--logFile", "x", "--jobTree", "y")))
+    _, saved = settings_in_force(given(parsed("--stats", "--logFile", "x", "--jobTree", "y")))
     assert "logFile" not in saved
     assert "jobTree" not in saved
-    assert not settle({}, saved)[0].stats
+    assert not settings_in_force({}, saved)[0].stats
 
 
 def test_values_set_by_a_script_need_no_text():

@@ -40,7 +40,7 @@ def living(directory: Path) -> Iterator[Live]:
     command = Command(Kind.SHELL, "Sort", "sort", Requirements())
     root = first_job(1, 0, command, Budgets(0, 0))
     store = Store.create(f"{directory}/tree.db", root, {"started": NOW, "options": "{}"})
-    settings, _ = options.settle({})
+    settings, _ = options.settings_in_force({})
     mailbox: Any = SimpleNamespace(running=lambda _: Start(1, 1, 0, 2.0))
     try:
         yield Live(str(directory), store, mailbox, settings, 3, Clock(), {})

@@ -23,7 +23,14 @@ from batchsystems.site.schema import Schema, table_in
 from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.units import read_size
 from jobtree.core.rescue import Policy
-from jobtree.options import BY_NAME, OPTIONS, UNLIMITED, Settings, default_options, settle
+from jobtree.options import (
+    BY_NAME,
+    OPTIONS,
+    UNLIMITED,
+    Settings,
+    default_options,
+    settings_in_force,
+)
 
 SCHEMA = Schema(registry.sections())
 
@@ -235,17 +242,17 @@ def test_a_locked_section_locks_each_of_its_keys_also_wrong_ones() -> None:
 def test_an_option_may_not_be_given_against_a_lock() -> None:
     found = site("[locked]\nkeys = ['limits.max_jobs']\n[limits]\nmax_jobs = 50")
     with pytest.raises(SiteError, match="--maxJobs") as caught:
-        settle({"maxJobs": 60}, None, found)
+        settings_in_force({"maxJobs": 60}, None, found)
     assert caught.value.code == "JT124"
     assert "/0.toml:3" in caught.value.where
-    assert settle({"maxJobs": 50}, None, found)[0].max_jobs == 50
+    assert settings_in_force({"maxJobs": 50}, None, found)[0].max_jobs == 50
 
 
 def test_an_option_of_before_the_lock_is_dropped() -> None:
-    _, saved = settle({"maxJobs": 60, "retryCount": 2})
-    settings, saved = settle({}, saved, site("[locked]\nkeys = ['limits']"))
+    _, saved = settings_in_force({"maxJobs": 60, "retryCount": 2})
+    settings, saved = settings_in_force({}, saved, site("[locked]\nkeys = ['limits']"))
     assert (settings.max_jobs, settings.retries) == (UNLIMITED, 2)
-    assert settle({}, saved)[0].max_jobs == UNLIMITED
+    assert settings_in_force({}, saved)[0].max_jobs == UNLIMITED
 
 
 # ---- what holds ------------------------------------------------------------------------------
@@ -253,9 +260,9 @@ def test_an_option_of_before_the_lock_is_dropped() -> None:
 
 def test_options_win_over_the_site_and_the_site_over_the_defaults() -> None:
     found = site("batch_system = 'slurm'\n[retry]\nretry_count = 3\nrescue_count = 5")
-    settings, saved = settle({"retryCount": 1}, None, found)
+    settings, saved = settings_in_force({"retryCount": 1}, None, found)
     assert (settings.batch_system, settings.retries, settings.rescues) == ("slurm", 1, 5)
-    again, _ = settle({}, saved, site("[retry]\nretry_count = 7\nrescue_count = 8"))
+    again, _ = settings_in_force({}, saved, site("[retry]\nretry_count = 7\nrescue_count = 8"))
     assert (again.batch_system, again.retries, again.rescues) == ("singleMachine", 1, 8)
 
 
@@ -278,7 +285,7 @@ def test_what_a_site_says_reaches_the_master_s_settings() -> None:
         sweep_interval = 5
         """
     )
-    settings, _ = settle({}, None, found)
+    settings, _ = settings_in_force({}, None, found)
     assert settings.policy == Policy(
         largest_memory_bytes=8 * 2**30,
         largest_time_s=172800.0,

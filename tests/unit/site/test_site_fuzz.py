@@ -16,7 +16,7 @@ from batchsystems.sitefiles import schema
 from batchsystems.slurm.tables import SlurmSettings
 from jobtree.cli.explain import CODES
 from jobtree.core.rescue import Policy
-from jobtree.options import settle
+from jobtree.options import settings_in_force
 from tests.unit.site.test_site_positions import VALUES, texts
 
 KEYS = [key for key in schema().keys if "[]" not in key]
@@ -61,7 +61,9 @@ def test_any_files_are_read_or_explained(contents: list[str]) -> None:
     if problems:
         assert str(refuse(problems)).count("error[JT12") >= len(problems)
         return
-    settings, _ = settle({}, None, site)  # what was found good makes all that is made of it
+    settings, _ = settings_in_force(
+        {}, None, site
+    )  # what was found good makes all that is made of it
     assert isinstance(settings.policy, Policy)
     pacing_of(site)
     site.make(SlurmSettings, "slurm", "worker")
