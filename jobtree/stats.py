@@ -2,8 +2,8 @@
 
 Owns the figures and their forms; draws no page. Read next: master/queries.py.
 
-Terms of the original: time is wall seconds of a step, clock its cpu seconds, wait their
-difference (never below zero), memory its peak in bytes. Failed attempts stand apart. The
+Time is wall seconds of a step, clock its cpu seconds, wait their difference (never below zero),
+memory its peak in bytes. Failed attempts stand apart. The
 history is read in pieces, so that a million steps take tens of megabytes, not gigabytes.
 """
 

@@ -260,7 +260,8 @@ def _run(
         _live(directory, held, store, settings, site) as live,
         watching(live, fresh, held.is_ours) as watcher,
         closing(Master(live, held, watcher)) as master,
-        _signals(master),
+        # at the first interrupt it leaves, at the second it kills all
+        ended_by_signals(lambda number: master.interrupt(may_kill=number == signal.SIGINT)),
     ):
         remaining = master.run()
         return RunOutcome(remaining, master.leaving)
@@ -284,25 +285,28 @@ def _live(
 
 
 @contextmanager
-def _signals(master: Master) -> Iterator[None]:
-    """Leave at the first interrupt, kill all at the second; what nohup ignores stays ignored."""
+def ended_by_signals(end: Callable[[int], None]) -> Iterator[None]:
+    """Have requests to end this process call `end`; what nohup ignores stays ignored.
 
-    def interrupted(number: int, _frame: object) -> None:
-        master.interrupt(may_kill=number == signal.SIGINT)
+    Ctrl-C, too, where a shell has its background jobs ignore it.
+    """
+
+    def handler(number: int, _frame: object) -> None:
+        end(number)
 
     kinds = {signal.SIGINT, signal.SIGTERM}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         kinds.add(signal.SIGHUP)
     try:
-        before = {kind: signal.signal(kind, interrupted) for kind in kinds}
+        before = {kind: signal.signal(kind, handler) for kind in kinds}
     except ValueError:  # not the main thread: whoever runs us handles signals
         yield
         return
     try:
         yield
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for kind, earlier in before.items():
+            signal.signal(kind, earlier)
 
 
 @signals.expected()

@@ -1,13 +1,13 @@
-"""Arguments: argparse whose mistakes are explained, with what was probably meant.
+"""The parsers of all verbs: argparse whose mistakes are explained, with what was probably meant.
 
-Owns the parsers of all verbs; must do nothing else, and import little: `--help` is to be quick.
+Owns the verbs and their options; runs none, and imports little, as `--help` is to be quick.
 Read next: main.py.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from jobtree.errors import UsageError
@@ -75,6 +75,16 @@ class Parser(argparse.ArgumentParser):
             why=guess(name, known),
             fix=f"see  {self.prog} --help",
         )
+
+
+def import_verb(module: str, verb: str) -> Callable[[argparse.Namespace], int]:
+    """Return the function of a verb; imports what that one needs, and no more."""
+    from importlib import import_module
+
+    found: Callable[[argparse.Namespace], int] = getattr(
+        import_module(f"jobtree.cli.{module}"), verb
+    )
+    return found
 
 
 def guess(word: str, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""Asking: which tree is meant, and who answers for it.
+"""Which tree a command is about, and its answer: from the tree's master, or else from the tree.
 
-Owns the choice between the master that lives, one that cannot be seen, and none; knows no verb.
-Read next: ../master/queries.py, ../mailbox/control.py.
+Owns the choice between a master that lives, one that cannot be seen from here, and none; knows no
+verb. Read next: ../mailbox/control.py, how it asks; ../master/queries.py, what is answered.
 """
 
 from __future__ import annotations

@@ -6,20 +6,26 @@ running.py, reading.py, ending.py, one for each kind of verb.
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from batchsystems.errors import ReportableError
-from jobtree.cli.arguments import VERBS, guess, top_parser, verb_parser
+from jobtree.cli.arguments import VERBS, guess, import_verb, top_parser, verb_parser
 from jobtree.errors import StoreError, UsageError, exit_status
 
 OWN_FAULT = 70
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+HOMES = {
+    **dict.fromkeys(("run", "restart"), "running"),
+    **dict.fromkeys(("kill", "clean"), "ending"),
+    **dict.fromkeys(("status", "logs", "stats", "nodes"), "reading"),
+}
+"""The modules of verbs that are not called as their verb is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,23 +88,7 @@ def _dispatch(arguments: list[str]) -> int:
     given = verb_parser(top.verb).parse(top.rest)
     if given.jobTree is None:
         given.jobTree = top.jobTree
-    return _verb(top.verb)(given)
-
-
-def _verb(name: str) -> Callable[[argparse.Namespace], int]:
-    """Import what one verb needs, and no more."""
-    from importlib import import_module
-
-    home = {
-        "run": "running",
-        "restart": "running",
-        "kill": "ending",
-        "clean": "ending",
-        "site": "site",
-    }
-    module = import_module(f"jobtree.cli.{home.get(name, 'reading')}")
-    found: Callable[[argparse.Namespace], int] = getattr(module, name)
-    return found
+    return import_verb(HOMES.get(top.verb, top.verb), top.verb)(given)
 
 
 def _unknown_verb(verb: str) -> UsageError:

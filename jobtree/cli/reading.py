@@ -11,7 +11,7 @@ import os
 import time
 from typing import Any
 
-from jobtree.cli import render as showing
+from jobtree.cli import render
 from jobtree.cli.client import UNANSWERED, ask, living, tree_of
 from jobtree.errors import UsageError
 from jobtree.report.snapshot import FORMAT, read_status
@@ -28,7 +28,7 @@ def status(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(found, indent=1))
     else:
-        print(showing.status(found))
+        print(render.status(found))
     return 1 if given.failIfNotComplete and found["remaining"] else 0
 
 
@@ -87,17 +87,17 @@ def logs(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(found, indent=1))
     else:
-        for part in showing.logs(found):
+        for part in render.logs(found):
             print(part)
     return 0
 
 
 def stats(given: argparse.Namespace) -> int:
     """Print where time and memory went."""
-    from jobtree.stats import render
+    import jobtree.stats
 
     found = ask(tree_of(given), "stats", {}, timeout_s=120.0)
-    print(json.dumps(found, indent=1) if given.json else render(found))
+    print(json.dumps(found, indent=1) if given.json else jobtree.stats.render(found))
     return 0
 
 
@@ -106,5 +106,5 @@ def nodes(given: argparse.Namespace) -> int:
     tree = tree_of(given)
     asked = {} if given.clear is None else {"clear": [n for n in given.clear.split(",") if n]}
     found = ask(tree, "nodes", asked)
-    print(json.dumps(found, indent=1) if given.json else showing.nodes(found, tree))
+    print(json.dumps(found, indent=1) if given.json else render.nodes(found, tree))
     return 0

@@ -1,17 +1,19 @@
-"""Showing: a status and a job's logs as text.
+"""Answers about a tree as text for a terminal: its status, its nodes, a job's logs.
 
-Owns the forms and the bounds; whatever comes from jobs is made harmless. Read next:
-../report/plain.py.
+Owns how they look and how long they may be; whatever comes from jobs is made harmless.
+Read next: ../report/plain.py.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from shlex import quote
 from typing import Any
 
 from jobtree.mailbox.files import read_file
 from jobtree.report.plain import clock_time, iso_time, one_line, plural, printable
+from jobtree.report.snapshot import counts_of
 from jobtree.units import format_time
 
 MOST_BYTES = 128 * 1024
@@ -49,21 +51,9 @@ def _by_whom(said: dict[str, Any]) -> str:
 
 
 def _counts(said: dict[str, Any]) -> str:
-    colours = said["colours"]
-    counts = {"done": said["done"]}
-    if said["state"] == "running":
-        running = min(said["running"], colours["grey"])
-        counts |= {"running": running, "queued": colours["grey"] - running}
-    else:
-        counts |= {"issued": colours["grey"]}
-    counts |= {"ready": colours["white"], "blocked": colours["blue"], "moving": colours["black"]}
-    counts |= {"failed": colours["red"]}
-    shown = (
-        f"{name} {count}"
-        for name, count in counts.items()
-        if count or name in ("done", "running", "failed")
-    )
-    return "  " + "  ".join(shown)
+    always = ("done", "running", "failed")
+    counts = counts_of(said).items()
+    return "  " + "  ".join(f"{name} {n}" for name, n in counts if n or name in always)
 
 
 def _troubles(said: dict[str, Any]) -> Iterator[str]:
@@ -166,8 +156,6 @@ def _read(path: str, offset: int, length: int | None) -> str:
     """Return a range of a file, harmless and bounded; "" if it is gone or empty."""
     try:
         if length is None:
-            import os
-
             length = os.path.getsize(path) - offset
         if length <= MOST_BYTES:
             return _text(read_file(path, offset, max(0, length)))
@@ -180,8 +168,6 @@ def _read(path: str, offset: int, length: int | None) -> str:
 
 
 def _tail(path: str) -> str:
-    import os
-
     try:
         size = os.path.getsize(path)
         return _text(read_file(path, max(0, size - WORKER_TAIL_BYTES), WORKER_TAIL_BYTES))

@@ -11,13 +11,13 @@ import dataclasses
 import json
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from batchsystems.site import Origin, Site
 from batchsystems.site.problems import Problem, refuse
 from batchsystems.sitefiles import Place, check_places, load_site, places, present, schema
-from jobtree.cli.arguments import SITE_VERBS, guess, site_verb_parser
+from jobtree.cli.arguments import SITE_VERBS, guess, import_verb, site_verb_parser
 from jobtree.errors import UsageError
 from jobtree.report.plain import plural, printable
 
@@ -26,6 +26,7 @@ MOST_SHOWN = 60
 """Of a value: the file has the whole."""
 
 WIDTH = 100
+HOMES = {"init": "site_init", "doctor": "site_doctor"}
 
 
 def site(given: argparse.Namespace) -> int:
@@ -39,17 +40,8 @@ def site(given: argparse.Namespace) -> int:
             why=guess(given.site_verb, SITE_VERBS),
             fix=f"verbs are: {', '.join(SITE_VERBS)}; see  jobtree site --help",
         )
-    return _verb(given.site_verb)(site_verb_parser(given.site_verb).parse(given.rest))
-
-
-def _verb(name: str) -> Callable[[argparse.Namespace], int]:
-    """Import what one verb needs, and no more."""
-    from importlib import import_module
-
-    home = {"init": "site_init", "doctor": "site_doctor"}
-    module = import_module(f"jobtree.cli.{home.get(name, 'site')}")
-    found: Callable[[argparse.Namespace], int] = getattr(module, name)
-    return found
+    verb = given.site_verb
+    return import_verb(HOMES.get(verb, "site"), verb)(site_verb_parser(verb).parse(given.rest))
 
 
 # ---- show --------------------------------------------------------------------------------

@@ -9,13 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from batchsystems import signals
@@ -29,6 +27,7 @@ from jobtree.options import Settings, settings_in_force
 from jobtree.report.console import is_terminal
 from jobtree.report.plain import one_line, printable
 from jobtree.units import parse_time
+from jobtree.workflow import ended_by_signals
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +58,7 @@ def doctor(given: argparse.Namespace) -> int:
     _say(f"canary jobs run on {settings.batch_system}; {_how_long(given)}; Ctrl-C ends them")
     left: list[str] = []
     try:
-        with _ended_by_signals(), _telling() as tell:
+        with ended_by_signals(_interrupt), _telling() as tell:
             report = examine(site, settings, options, tell, left.append)
     except KeyboardInterrupt:
         _say("interrupted" if left else "interrupted; no canary and no file of it is left")
@@ -94,26 +93,8 @@ def _how_long(given: argparse.Namespace) -> str:
 # ---- while it lasts --------------------------------------------------------------------------
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Take every request to end like Ctrl-C, so that nothing is left behind.
-
-    Ctrl-C itself, too, which a shell has its background jobs ignore; but what nohup ignores stays
-    ignored.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        numbers.remove(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(_number: int) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager

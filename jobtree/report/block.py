@@ -8,7 +8,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from jobtree.report.plain import one_line
-from jobtree.report.snapshot import Slowest, Snapshot
+from jobtree.report.snapshot import Slowest, Snapshot, counts_of
 from jobtree.units import format_time
 
 BAR = 40
@@ -43,18 +43,7 @@ def render(snapshot: Snapshot, elapsed_s: float, slowest: dict[str, Slowest], ro
 
 
 def _counts(text: Text, snapshot: Snapshot) -> None:
-    colours = snapshot["colours"]
-    running = min(snapshot["running"], colours["grey"])
-    counts = {
-        "done": snapshot["done"],
-        "running": running,
-        "queued": colours["grey"] - running,
-        "ready": colours["white"],
-        "blocked": colours["blue"],
-        "moving": colours["black"],
-        "failed": colours["red"],
-    }
-    for name, count in counts.items():
+    for name, count in counts_of(snapshot).items():
         if count or name not in ("moving", "failed"):
             style = "bold red" if name == "failed" else ""
             text.append(f"  {name} {count}", style=style)

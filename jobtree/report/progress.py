@@ -18,16 +18,16 @@ from jobtree.errors import LostTree, StoreError
 from jobtree.master.run_state import Live
 from jobtree.report.console import PLAIN_ONLY, Terminal, logging_to, terminal
 from jobtree.report.plain import one_line, plural
-from jobtree.report.snapshot import Publisher, Slowest, Snapshot
+from jobtree.report.snapshot import Publisher, Slowest, Snapshot, counts_of
 from jobtree.units import format_time
 
 __all__ = ["Progress", "logging_to", "watching"]
 
 log = logging.getLogger("jobtree")
 
-LOOK_S = 1.0
+EVERY_S = 1.0
 DEAREST = 20
-"""A look that takes long is repeated only after this many times as long."""
+"""What takes long is repeated only after this many times as long."""
 
 FIRST_LINE_S = 60.0
 SPACING = 0.1
@@ -60,13 +60,13 @@ class Progress:
         )
 
     def turn(self, live: Live) -> None:
-        """Look at the run; called after every turn."""
+        """Show where the run stands, if that is due; called after every turn."""
         now = live.clock.now()
         if now >= self._due:
-            self.look(live, now)
+            self.show(live, now)
 
-    def look(self, live: Live, now: float) -> None:
-        """Tell what is due to be told."""
+    def show(self, live: Live, now: float) -> None:
+        """Show where the run stands, in each of the forms."""
         snapshot = self._publisher.take(live)
         self._publish(snapshot, now)
         if self._terminal is not None:
@@ -76,7 +76,7 @@ class Progress:
             self._line_due = now + min(LONGEST_SPACING_S, max(FIRST_LINE_S, SPACING * age))
             log.info(progress_line(snapshot, age), extra=PLAIN_ONLY)
         after = live.clock.now()
-        self._due = after + max(LOOK_S, DEAREST * (after - now))
+        self._due = after + max(EVERY_S, DEAREST * (after - now))
 
     def finish(self, live: Live) -> None:
         """Tell how the run ended."""
@@ -142,13 +142,8 @@ def watching(live: Live, fresh: bool, is_ours: Callable[[], bool]) -> Iterator[P
 
 def progress_line(snapshot: Snapshot, age_s: float) -> str:
     """Return the plain line of progress."""
-    colours = snapshot["colours"]
-    running = min(snapshot["running"], colours["grey"])
-    return (
-        f"progress done={snapshot['done']} running={running} queued={colours['grey'] - running} "
-        f"ready={colours['white']} blocked={colours['blue']} failed={colours['red']} "
-        f"elapsed_s={age_s:.0f}"
-    )
+    counts = {name: n for name, n in counts_of(snapshot).items() if name != "moving"}
+    return f"progress {' '.join(f'{name}={n}' for name, n in counts.items())} elapsed_s={age_s:.0f}"
 
 
 def closing_words(snapshot: Snapshot, elapsed_s: float, alive: int) -> str:

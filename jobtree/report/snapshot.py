@@ -39,11 +39,14 @@ Snapshot = dict[str, Any]
 
 
 class Slowest(NamedTuple):
-    """The step of a class that has run for longest."""
+    """Of the steps of a class, the one that has run for longest."""
 
     job: int
+    """its job's number"""
     node: str
+    """where it runs, as far as that is known"""
     lasted_s: float
+    """for how long it has run"""
 
 
 class Publisher:
@@ -120,6 +123,21 @@ class Publisher:
             return error.strerror or str(error)
         self._written, self._written_at = told, now
         return ""
+
+
+def counts_of(snapshot: Snapshot) -> dict[str, int]:
+    """Return how many jobs are in each state, by the words that people are told."""
+    colours = snapshot["colours"]
+    running = min(snapshot["running"], colours["grey"])
+    going = {"running": running, "queued": colours["grey"] - running}
+    return {
+        "done": snapshot["done"],
+        **(going if snapshot["state"] == "running" else {"issued": colours["grey"]}),
+        "ready": colours["white"],
+        "blocked": colours["blue"],
+        "moving": colours["black"],
+        "failed": colours["red"],
+    }
 
 
 def read_status(directory: str) -> Snapshot | None:

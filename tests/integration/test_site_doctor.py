@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from batchsystems.conformance import wait_for
-from jobtree.cli.site_doctor import _ended_by_signals
 from jobtree.doctor.canary import ORDER
+from jobtree.workflow import ended_by_signals
 from tests.integration.flows import ROOT
 from tests.unit.slurm.fake import FakeSlurm, use
 
@@ -190,7 +190,7 @@ def test_interrupted_it_leaves_nothing(
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with _ended_by_signals():
+        with ended_by_signals(lambda number: None):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -147,6 +147,7 @@ def test_the_block_fits_its_rows_and_says_known(live: Live):
     snapshot = {
         "tree": "/x/align.jt",
         "batch_system": "slurm",
+        "state": "running",
         "done": 312,
         "remaining": 417,
         "running": 64,
