@@ -25,15 +25,22 @@ LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 
 
 class Option(NamedTuple):
-    """One option. parse: from what was typed; default: as if typed; flag: takes no value."""
+    """One option of the command line."""
 
     name: str
+    """what is typed, without the dashes"""
     default: Any
+    """the value where it is not given, parsed already"""
     parse: Callable[[str], Any]
+    """makes the value of what was typed; raises ValueError or UsageError"""
     metavar: str
+    """what stands for the value in --help"""
     help: str
+    """its meaning"""
     group: str
+    """the heading under which --help has it"""
     flag: bool = False
+    """it takes no value"""
     kept: bool = True
     """a restart that does not give it keeps the value the tree was last run with"""
     key: str = ""
@@ -123,24 +130,25 @@ BY_NAME = {option.name: option for option in OPTIONS}
 
 
 class Settings(NamedTuple):
-    """The options as the master uses them. Sizes in bytes, times in seconds."""
+    """The options as the master uses them, with what the site alone decides."""
 
-    batch_system: str
-    defaults: Requirements
-    job_time_s: float
-    scratch: str
-    max_jobs: int
-    max_cpus: int
-    max_memory_bytes: int
-    retries: int
-    rescues: int
-    rescue_s: float
-    longest_step_s: float
-    wait_s: float
-    max_log_bytes: int
-    stats: bool
-    log_level: str
+    batch_system: str  # --batchSystem, as it was written
+    defaults: Requirements  # --defaultMemory, --defaultCpu, --defaultTime
+    job_time_s: float  # --jobTime
+    scratch: str  # --scratch
+    max_jobs: int  # --maxJobs
+    max_cpus: int  # --maxCpus
+    max_memory_bytes: int  # --maxMemory
+    retries: int  # --retryCount
+    rescues: int  # --rescueCount
+    rescue_s: float  # --rescueJobsFrequency
+    longest_step_s: float  # --maxJobDuration
+    wait_s: float  # --waitDuration
+    max_log_bytes: int  # --maxLogFileSize
+    stats: bool  # --stats
+    log_level: str  # --logLevel
     policy: Policy = Policy()
+    """when waiting is over, and what a rescued attempt gets more of"""
     slots: int = 1000
     """one-cpu issues out at once where the batch system does not tell what it can run"""
     time_margin: float = 3.0
@@ -153,8 +161,11 @@ class Settings(NamedTuple):
     local_logs: bool = False
     """a running step prints into scratch, not on the shared file system"""
     heartbeat_s: float = 30.0
+    """between two signs of life of a worker"""
     sweep_s: float = 1.0
+    """between two looks at the workers' results files"""
     swept_at_once: int = 1000
+    """so many of those files are looked at, at most, in one such look"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -23,8 +23,8 @@ MOST_SAID = 1_000
 Figures = dict[str, Any]
 
 
-class _Gathered:
-    """The known values of one class, field by field."""
+class _Samples:
+    """What is known of the steps of one class, field by field."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -37,7 +37,7 @@ class _Gathered:
             if value is not None:
                 self.values[field].append(max(0.0, value))
 
-    def add(self, other: _Gathered) -> None:
+    def add(self, other: _Samples) -> None:
         self.count += other.count
         for field, values in other.values.items():
             self.values[field].extend(values)
@@ -47,8 +47,8 @@ class _Gathered:
         return {"count": self.count} | summaries
 
 
-class _Spread:
-    """How steps spread over workers, or over jobs."""
+class _Totals:
+    """Steps, time and clock of each worker, or of each job."""
 
     def __init__(self) -> None:
         self._sums: dict[object, list[float]] = {}
@@ -68,14 +68,14 @@ class _Spread:
 
 def collect(store: Store) -> Figures:
     """Return the figures of a tree, by class, by worker and by job, and for the whole run."""
-    classes: dict[str, _Gathered] = {}
-    workers, jobs = _Spread(), _Spread()
+    classes: dict[str, _Samples] = {}
+    workers, jobs = _Totals(), _Totals()
     said: list[str] = []
     said_count = 0
     for label, issue, job, wall, cpu, memory, waited, estimate, words in _steps(store):
         wall_s, cpu_s = max(0.0, wall or 0.0), max(0.0, cpu or 0.0)
         if label not in classes:
-            classes[label] = _Gathered()
+            classes[label] = _Samples()
         classes[label].take(wall_s, cpu_s, (memory, waited, estimate))
         workers.take(issue, wall_s, cpu_s)
         jobs.take(job, wall_s, cpu_s)
@@ -83,9 +83,9 @@ def collect(store: Store) -> Figures:
             said_count += 1
             if said_count <= MOST_SAID:
                 said.append(words)
-    whole = _Gathered()
-    for gathered in classes.values():
-        whole.add(gathered)
+    whole = _Samples()
+    for samples in classes.values():
+        whole.add(samples)
     per_class = {label: classes[label].figures() for label in sorted(classes)}
     lost = _add_unsuccessful(store, per_class)
     (span,) = store.query("select min(at - coalesce(wall_s, 0)), max(at) from history")
@@ -129,7 +129,7 @@ def _add_unsuccessful(store: Store, per_class: dict[str, Figures]) -> dict[str, 
         " where event in ('failed', 'lost') group by label, event"
     )
     for label, event, count, wall_s in rows:
-        entry = per_class.setdefault(label, _Gathered().figures())
+        entry = per_class.setdefault(label, _Samples().figures())
         entry[event] = {"count": count, "time": wall_s}
         in_all[event] += count
     return in_all

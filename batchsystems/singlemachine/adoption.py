@@ -19,13 +19,18 @@ from batchsystems.singlemachine.processes import Identity, read_command_line
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A job of an earlier instance. end: how it ended, None while its launcher lives."""
+    """A job of an earlier instance."""
 
     job: str
+    """its name and index"""
     identity: Identity
+    """its launcher"""
     end: JobEnd | None
+    """how it ended, None while its launcher lives"""
     resources: Resources = field(default_factory=Resources)
+    """what it was given"""
     gpus: tuple[str, ...] = ()
+    """the devices it has"""
 
     @property
     def key(self) -> str:

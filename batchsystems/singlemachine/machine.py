@@ -20,11 +20,14 @@ _UNLIMITED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """cpus: usable processors. memory_bytes: of the machine or its cgroup. gpus: device names."""
+    """What this process may use of the machine it runs on."""
 
     cpus: int
+    """processors"""
     memory_bytes: int
+    """of the machine, or of its cgroup if that is less"""
     gpus: tuple[str, ...]
+    """names of devices"""
 
 
 def read_machine() -> Machine:

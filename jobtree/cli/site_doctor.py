@@ -58,7 +58,7 @@ def doctor(given: argparse.Namespace) -> int:
     _say(f"canary jobs run on {settings.batch_system}; {_how_long(given)}; Ctrl-C ends them")
     left: list[str] = []
     try:
-        with ended_by_signals(_interrupt), _telling() as tell:
+        with ended_by_signals(_interrupt), _progress() as tell:
             report = examine(site, settings, options, tell, left.append)
     except KeyboardInterrupt:
         _say("interrupted" if left else "interrupted; no canary and no file of it is left")
@@ -98,10 +98,10 @@ def _interrupt(_number: int) -> None:
 
 
 @contextmanager
-def _telling() -> Iterator[Callable[[str], None]]:
-    """Yield what tells what is waited for: all the time on a terminal, seldom elsewhere."""
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows what is waited for: always on a terminal, seldom in a log."""
     if not is_terminal():
-        yield _Seldom().tell
+        yield _SparseLog().tell
         return
     from rich.console import Console
     from rich.text import Text
@@ -111,8 +111,8 @@ def _telling() -> Iterator[Callable[[str], None]]:
         yield lambda text: shown.update(Text(one_line(text, max(40, console.width - 4))))
 
 
-class _Seldom:
-    """Tells in a log what is waited for, when that has lasted for long, and seldom."""
+class _SparseLog:
+    """Says in a log what is waited for: when that has taken long, and then now and then."""
 
     def __init__(self) -> None:
         self._due = time.monotonic() + FIRST_LINE_S

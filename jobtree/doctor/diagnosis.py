@@ -27,7 +27,6 @@ SYNONYMS = {
     "constraint": "features?",
     "directives": "(?:unrecognized |invalid )?options?|licen[cs]es?",
     "queue": "partition",
-    "use_queue": "queues?",
     "partition": "queues?",
     "gres": "generic resources?|gpus?",
     "project": "account",
