@@ -72,5 +72,5 @@ def _grade(
     if found is not None:
         return found
     if row in NODE_CHECKS:
-        return NODE_CHECKS[row](case, visit, context)
-    return CHECKS[row](case, context)
+        return CheckResult(row, *NODE_CHECKS[row](case, visit, context))
+    return CheckResult(row, *CHECKS[row](case, context))
