@@ -40,13 +40,13 @@ class Found:
 
 def find(state_dir: str, wanted: Sequence[JobRecord]) -> Iterator[Found | None]:
     """Yield for each record its job, None if nothing is known of it."""
-    traces = records.read_traces(state_dir)
+    known = records.read_launchers(state_dir)
     starting: dict[str, Identity] | None = None
     for record in wanted:
         job = f"{record.name}.{record.index}"
         identity = Identity.parse(record.native)
-        if not record.native and job in traces:
-            identity = records.identity_of(traces[job][-1])
+        if not record.native and job in known:
+            identity = known[job][-1]
         elif not record.native:
             starting = _launchers(state_dir) if starting is None else starting
             identity = starting.get(job)
@@ -55,15 +55,10 @@ def find(state_dir: str, wanted: Sequence[JobRecord]) -> Iterator[Found | None]:
 
 def find_strays(state_dir: str, known: set[str]) -> list[JobRecord]:
     """Return the jobs of this directory, running or ended, whose keys are not these."""
-    found = {
-        records.key_of(job, identity): (job, identity)
-        for job, traces in records.read_traces(state_dir).items()
-        for identity in map(records.identity_of, traces)
-    }
-    found |= {
-        records.key_of(job, identity): (job, identity)
-        for job, identity in _launchers(state_dir).items()
-    }
+    left = records.read_launchers(state_dir).items()
+    pairs = [(job, identity) for job, identities in left for identity in identities]
+    pairs += _launchers(state_dir).items()
+    found = {records.key_of(job, identity): (job, identity) for job, identity in pairs}
     strays = []
     for key, (job, identity) in found.items():
         if key not in known:

@@ -13,7 +13,6 @@ import contextlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from batchsystems.interface import JobEnd, Reason
@@ -23,57 +22,46 @@ Number = TypeVar("Number", int, float)
 _FILE = re.compile(r"(?P<job>.+\.\d+)\.(?P<pid>\d+)-(?P<start>\d+)\.(live|end)")
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A file some launcher left."""
-
-    job: str
-    pid: int
-    start: int
-
-
 def key_of(job: str, identity: Identity) -> str:
     """Return how the launcher of this identity names the job's files."""
     return f"{job}.{identity.pid}-{identity.start}"
 
 
-def read_traces(state_dir: str) -> dict[str, list[Trace]]:
-    """Return what launchers left, by job (`name.index`), the newest launcher last."""
-    traces: dict[str, list[Trace]] = {}
-    try:
-        entries = os.listdir(state_dir)
-    except FileNotFoundError:
-        entries = []
-    for entry in entries:
-        match = _FILE.fullmatch(entry)
-        if match:
-            trace = Trace(match["job"], int(match["pid"]), int(match["start"]))
-            traces.setdefault(trace.job, []).append(trace)
-    for found in traces.values():
-        found.sort(key=lambda trace: trace.start)
-    return traces
+def read_launchers(state_dir: str) -> dict[str, list[Identity]]:
+    """Return which launchers left something, by job (`name.index`), the newest last.
+
+    They are taken to be of this boot.
+    """
+    found: dict[str, list[Identity]] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for match in filter(None, map(_FILE.fullmatch, os.listdir(state_dir))):
+            identity = Identity(int(match["pid"]), int(match["start"]), boot_id())
+            found.setdefault(match["job"], []).append(identity)
+    for identities in found.values():
+        identities.sort(key=lambda identity: identity.start)
+    return found
 
 
 def read_end(state_dir: str, key: str) -> JobEnd | None:
     """Return how the job ended, None if no complete record says so."""
-    try:
-        with open(os.path.join(state_dir, f"{key}.end"), encoding="utf-8", errors="replace") as f:
-            lines = f.read().strip().splitlines()
-    except OSError:
-        return None
-    return parse_end(lines)
+    return parse_end(_lines(state_dir, f"{key}.end"))
 
 
 def read_order(state_dir: str, key: str) -> dict[str, str]:
     """Return the order of a running job, empty if it cannot be read (any more)."""
-    try:
-        with open(os.path.join(state_dir, f"{key}.live"), encoding="utf-8", errors="replace") as f:
-            lines = f.read().strip().splitlines()
-    except OSError:
-        return {}
-    if not lines or lines[0] != "order":
+    lines = _lines(state_dir, f"{key}.live")
+    if lines[:1] != ["order"]:
         return {}
     return dict(line.split("=", 1) for line in lines[1:] if "=" in line)
+
+
+def _lines(state_dir: str, name: str) -> list[str]:
+    """Return the lines of a file, none if it cannot be read."""
+    try:
+        with open(os.path.join(state_dir, name), encoding="utf-8", errors="replace") as file:
+            return file.read().strip().splitlines()
+    except OSError:
+        return []
 
 
 def parse_end(lines: list[str]) -> JobEnd | None:
@@ -112,8 +100,3 @@ def remove(state_dir: str, key: str) -> None:
     for kind in ("end", "live"):
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(state_dir, f"{key}.{kind}"))
-
-
-def identity_of(trace: Trace) -> Identity:
-    """Return the launcher that left this, taking it to be of this boot."""
-    return Identity(trace.pid, trace.start, boot_id())
