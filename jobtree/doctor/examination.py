@@ -3,8 +3,6 @@
 Owns the order in which canaries run, and that nothing of them stays. Read next: runner.py.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
