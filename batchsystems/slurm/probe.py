@@ -36,7 +36,7 @@ class Partition(NamedTuple):
     shapes: int
 
 
-class Told(NamedTuple):
+class ClusterFacts(NamedTuple):
     """All that Slurm told; a part that it did not is empty, or None."""
 
     config: Mapping[str, str]
@@ -99,7 +99,7 @@ class SlurmProbe(Probe):
 # ---- reading ---------------------------------------------------------------------------------
 
 
-def read(answers: Mapping[str, CommandResult]) -> Told:
+def read(answers: Mapping[str, CommandResult]) -> ClusterFacts:
     """Return what the answers say; one that failed says nothing."""
     said = {name: ran.stdout if _good(ran) else "" for name, ran in answers.items()}
     config = dict(re.findall(r"^(\w[\w\[\]]*) *= (.*?) *$", said["config"], re.M))
@@ -111,7 +111,7 @@ def read(answers: Mapping[str, CommandResult]) -> Told:
         accounting = False
     kinds = sorted(set(re.findall(r"\b(gpu(?::[\w.-]+)?):\d", said["shapes"])))
     partitions = _partitions(said["partitions"], said["shapes"])
-    return Told(config, partitions, accounting, accounts, default, kinds, limits)
+    return ClusterFacts(config, partitions, accounting, accounts, default, kinds, limits)
 
 
 def _good(ran: CommandResult) -> bool:
@@ -196,7 +196,7 @@ def _number(text: str) -> int | None:
 # ---- weighing --------------------------------------------------------------------------------
 
 
-def _about(found: Told) -> str:
+def _about(found: ClusterFacts) -> str:
     config = found.config
     return (
         f"the cluster {config.get('ClusterName', '?')} "
@@ -204,11 +204,11 @@ def _about(found: Told) -> str:
     )
 
 
-def _slurm(found: Told) -> Table:
+def _slurm(found: ClusterFacts) -> Table:
     return Table("slurm", tuple(_keys(found)), ("Slurm itself.",))
 
 
-def _keys(found: Told) -> Iterator[Line]:
+def _keys(found: ClusterFacts) -> Iterator[Line]:
     config = found.config
     yield _account(found)
     yield Line("qos", write_value("normal"), "as sbatch --qos", False)
@@ -222,7 +222,7 @@ def _keys(found: Told) -> Iterator[Line]:
         yield Line("array_size", str(size), "Slurm's MaxArraySize, which is asked", False)
 
 
-def _account(found: Told) -> Line:
+def _account(found: ClusterFacts) -> Line:
     enforced = "associations" in found.config.get("AccountingStorageEnforce", "")
     yours = _listed(found.accounts)
     default = found.default_account or (found.accounts[0] if found.accounts else "")
@@ -232,7 +232,7 @@ def _account(found: Told) -> Line:
     return Line("account", write_value(default or "lab"), why, False)
 
 
-def _memory(found: Told) -> Line:
+def _memory(found: ClusterFacts) -> Line:
     config = found.config
     kind, how = config.get("SelectType", ""), config.get("SelectTypeParameters", "")
     if kind.endswith("/linear") or _all_exclusive(found):
@@ -248,18 +248,18 @@ def _memory(found: Told) -> Line:
     return Line("memory", '"job"', f"only nodes with so much are taken: memory is shared ({how})")
 
 
-def _all_exclusive(found: Told) -> bool:
+def _all_exclusive(found: ClusterFacts) -> bool:
     modes = [partition.words.get("OverSubscribe", "") for partition in found.partitions]
     return bool(modes) and all(mode == "EXCLUSIVE" for mode in modes)
 
 
-def _gres(found: Told) -> Line:
+def _gres(found: ClusterFacts) -> Line:
     kinds = _listed([f'"{kind}"' for kind in found.gpus])
     why = f"what a gpu is called; here are {kinds}" if found.gpus else "there are no gpus"
     return Line("gres", '"gpu"', why, False)
 
 
-def _queues(found: Told) -> Iterator[Table]:
+def _queues(found: ClusterFacts) -> Iterator[Table]:
     """Yield a table for each partition, as a comment for one that takes no jobs."""
     first = (
         "The partitions. Of those that a job fits, the preferred one is taken; else one without "
@@ -309,7 +309,7 @@ def _queue(most: Queue) -> Iterator[Line]:
         yield Line("preemptible", "true", "jobs of partitions of a higher tier may take its nodes")
 
 
-def _limits(found: Told) -> Iterator[Table]:
+def _limits(found: ClusterFacts) -> Iterator[Table]:
     """Yield how much may be out, if Slurm would refuse more."""
     if not found.submit_limits:
         return
@@ -318,7 +318,7 @@ def _limits(found: Told) -> Iterator[Table]:
     yield Table("limits", (line,), ("How much of one tree may be out at once.",))
 
 
-def _pacing(found: Told) -> Iterator[Table]:
+def _pacing(found: ClusterFacts) -> Iterator[Table]:
     """Yield how often to look, if the queue alone tells how jobs ended, and only for a while."""
     kept = _number(found.config.get("MinJobAge", "").partition(" ")[0])
     if found.accounting is False and kept is not None and 0 < kept < SHORT_MEMORY_S:
@@ -327,7 +327,7 @@ def _pacing(found: Told) -> Iterator[Table]:
         yield Table("pacing", (line,), ("How much load one tree may put on the scheduler.",))
 
 
-def _remarks(found: Told) -> Iterator[str]:
+def _remarks(found: ClusterFacts) -> Iterator[str]:
     config = found.config
     if "cgroup" not in config.get("TaskPlugin", "") or config.get("ConstrainRAMSpace") == "no":
         yield (
@@ -336,7 +336,7 @@ def _remarks(found: Told) -> Iterator[str]:
         )
 
 
-def _unknown(found: Told) -> Iterator[str]:
+def _unknown(found: ClusterFacts) -> Iterator[str]:
     if not found.partitions:
         yield "the partitions: scontrol did not tell them; Slurm is asked again at each run"
     if found.accounting is None:
