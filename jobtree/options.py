@@ -235,17 +235,7 @@ def settings_in_force(
     """
     site = site or Site()
     kept = {**(json.loads(saved) if saved else {}), **given_now}
-    value: dict[str, Any] = {}
-    for option in OPTIONS:
-        default = _default(option, site)
-        value[option.name] = kept.get(option.name, default)
-        by = site.lock_of(option.key) if option.key else None
-        if by is not None and value[option.name] != default:
-            if option.name in given_now:
-                raise _locked(option, str(by))
-            log.warning("--%s of earlier is dropped: %s locks %s", option.name, by, option.key)
-            value[option.name] = default
-            del kept[option.name]
+    value = {option.name: _value(option, kept, given_now, site) for option in OPTIONS}
     to_save = {name: each for name, each in kept.items() if name in BY_NAME and BY_NAME[name].kept}
     settings = site.make(
         Settings,
@@ -278,8 +268,18 @@ def site_named(given_now: Mapping[str, Any], saved: str | None = None) -> str:
     return named
 
 
-def _default(option: Option, site: Site) -> Any:
-    return site.get(option.key, option.default) if option.key else option.default
+def _value(option: Option, kept: dict[str, Any], now: Mapping[str, Any], site: Site) -> Any:
+    """Return what holds for an option; what was given before and is locked now is not kept."""
+    default = site.get(option.key, option.default) if option.key else option.default
+    value = kept.get(option.name, default)
+    by = site.lock_of(option.key) if option.key else None
+    if by is None or value == default:
+        return value
+    if option.name in now:
+        raise _locked(option, str(by))
+    log.warning("--%s of earlier is dropped: %s locks %s", option.name, by, option.key)
+    del kept[option.name]
+    return default
 
 
 def _locked(option: Option, by: str) -> SiteError:

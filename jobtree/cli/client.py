@@ -130,7 +130,11 @@ def ask(
         found = _answer_from_copy(directory, holder, verb, arguments)
         if found is not None:
             return _good(found)
-    raise StoreError(
+    raise _unanswered(directory, holder)
+
+
+def _unanswered(directory: str, holder: Holder | None) -> StoreError:
+    return StoreError(
         f"the master of {directory} did not answer",
         code="JT317",
         where="" if holder is None else holder.described(),
