@@ -24,6 +24,7 @@ from batchsystems.commandline.answers import (
 from batchsystems.commandline.ids import IdFormat
 from batchsystems.commandline.limits import LITTLE, Limits
 from batchsystems.common.default_files import Defaults
+from batchsystems.common.jobscript import job_lines
 from batchsystems.interface import Resources
 from batchsystems.transport.local import Command, CommandResult
 
@@ -64,6 +65,25 @@ class Request:
     the job's command alone, whose value it is to be whatever they say."""
     private_env: str | None = None
     """See JobSpec."""
+
+    def index(self, variable: str, first_task: int = 0) -> str:
+        """Return the task's index as a word of the shell: a number, or what counts by a variable.
+
+        variable: in which a task finds its number; first_task: that of an array's first.
+        """
+        if self.size is None:
+            return str(self.first)
+        return f'"$(({variable} + {self.first - first_task}))"'
+
+    def lines(self, index: str, setup: Sequence[str], **more: Any) -> list[str]:
+        """Return the lines of a script that run the command in its directory.
+
+        index: see above. more: see jobscript.job_lines().
+        """
+        private_env = self.private_env
+        return job_lines(
+            self.command, self.cwd, index, setup=setup, private_env=private_env, **more
+        )
 
 
 class ClusterQueries:

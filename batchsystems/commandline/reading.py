@@ -7,7 +7,7 @@ Read next: answers.py, what parsers return; ../slurm/parse.py, which uses this.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -73,6 +73,17 @@ def ranges(text: str) -> list[int] | None:
             return None
         numbers += range(first, last + 1, step)
     return numbers
+
+
+def spans(numbers: Iterable[int]) -> list[str]:
+    """Return `2-4` and `8` for 2, 3, 4 and 8."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return [f"{first}-{last}" if last > first else str(first) for first, last in found]
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -52,15 +52,6 @@ AWKWARD = frozenset({"BASHOPTS", "EUID", "IFS", "PPID", "SHELLOPTS", "UID"})
 """What a shell's script cannot or must not set."""
 
 
-def task_index(size: int | None, first: int, variable: str, first_task: int) -> str:
-    """Return a task's index as a word of the shell: a number, or what counts by a variable.
-
-    size: of the array, None for a single job. first: the index of its first task, which the
-    scheduler numbers as first_task.
-    """
-    return str(first) if size is None else f'"$(({variable} + {first - first_task}))"'
-
-
 def job_lines(
     command: Sequence[str],
     cwd: str,
@@ -74,8 +65,8 @@ def job_lines(
 ) -> list[str]:
     """Return the lines that run a job's command in its environment and directory.
 
-    index: see task_index(). unset: variables that a job has only if env says so. env: what is to
-    be exported. given: what the command has to find whatever shell and setup say.
+    index: the task's, as a word of the shell. unset: variables that a job has only if env says so.
+    env: what is to be exported. given: what the command has to find whatever shell and setup say.
     """
     lines = [f"unset {name}" for name in unset if name not in env]
     words = [shlex.quote(f"{name}={value}") for name, value in given.items()]

@@ -22,7 +22,6 @@ from batchsystems.drmaa.parse import read_kill, read_poll, read_submission
 from batchsystems.drmaa.resources import native_specification
 from batchsystems.drmaa.session.journal import submission_of
 from batchsystems.drmaa.tables import REMEDIES, DrmaaSettings, Family
-from batchsystems.sge.resources import known_limits
 from batchsystems.sge.tables import LEFT_BY_A_JOB, NODE_S_OWN, SgeSettings
 from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.tables import SlurmSettings
@@ -75,7 +74,7 @@ class DrmaaDialect(Dialect):
         self.variables = settings.task_variables or family.task_variables
         self.arrays = settings.arrays and bool(self.variables)
         if family.name == "sge":
-            self.known = known_limits(sge)
+            self.known = Limits(sge.tasks, sge.queues).within(sge.queue)
         elif family.name == "slurm":
             self.known = Limits(slurm.tasks, slurm.queues)
 

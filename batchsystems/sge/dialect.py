@@ -24,13 +24,14 @@ from batchsystems.commandline.dialect import (
     Validation,
 )
 from batchsystems.commandline.limits import Limits
-from batchsystems.common.jobscript import private_lines, task_index
+from batchsystems.commandline.reading import spans
+from batchsystems.common.jobscript import private_lines
 from batchsystems.sge import defaults
 from batchsystems.sge.accounting import SgeRecords
 from batchsystems.sge.cluster import SgeCluster, environment_of
 from batchsystems.sge.parse import IDS, read_kill, read_queue, read_submission
 from batchsystems.sge.pending import SgePending
-from batchsystems.sge.resources import asking, environment_lines, guard_lines, known_limits
+from batchsystems.sge.resources import asking, environment_lines, guard_lines
 from batchsystems.sge.tables import (
     LEFT_BY_A_JOB,
     NEVER,
@@ -61,7 +62,7 @@ class SgeDialect(Dialect):
 
     def __init__(self, settings: SgeSettings | None = None, told: Sequence[str] = ()) -> None:
         super().__init__(settings, tuple(told))
-        self.known = known_limits(self.settings)
+        self.known = Limits(self.settings.tasks, self.settings.queues).within(self.settings.queue)
         self.cluster = SgeCluster(self.settings)
         if self.settings.accounting not in ("", "none"):
             self.records = SgeRecords(self.settings)
@@ -75,17 +76,8 @@ class SgeDialect(Dialect):
         own = self.settings
         output, cwd = request.output or "/dev/null", request.cwd
         words = ["-clear", *self.told]
-        words += [
-            "-terse",
-            "-b",
-            "n",
-            "-C",
-            "",
-            "-S",
-            shlex.split(own.shell)[0],
-            "-N",
-            request.name,
-        ]
+        words += ["-terse", "-b", "n", "-C", "", "-S", shlex.split(own.shell)[0]]
+        words += ["-N", request.name]
         words += ["-r", "n", "-m", "n", "-w", CHECKS[request.check] if own.check else "n"]
         words += ["-j", "y", "-o", output if _plain(output) else "/dev/null"]
         words += ["-wd", cwd if _plain(cwd) else "/"]
@@ -110,7 +102,7 @@ class SgeDialect(Dialect):
         head, output = [f"#!{self.settings.shell}", *guard_lines()], request.output
         if output is not None and not _plain(output):
             head.append(f"exec >>{shlex.quote(output)} 2>&1")
-        index = task_index(request.size, request.first, "SGE_TASK_ID", 1)
+        index = request.index("SGE_TASK_ID", first_task=1)
         lines = environment_lines(request, index, self.settings.setup)
         folder = os.path.dirname(output or "")
         whole = "\n".join([*head, *lines, ""])
@@ -143,7 +135,7 @@ class SgeDialect(Dialect):
             if each and each[2]:
                 tasks.setdefault(each[1], []).append(int(each[2]))
         for submission, numbers in tasks.items():
-            words += [f"{submission}.{span}" for span in _spans(sorted(numbers))]
+            words += [f"{submission}.{span}" for span in spans(numbers)]
         return Command("kill", ("qdel", *words))
 
     def kill_named(self, name: str) -> Command | None:
@@ -153,17 +145,6 @@ class SgeDialect(Dialect):
     def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it; the exit status says nothing about single jobs."""
         return read_kill(ran)
-
-
-def _spans(numbers: Sequence[int]) -> list[str]:
-    """Return `2-4` and `8` for 2, 3, 4 and 8."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return [f"{first}-{last}" if last > first else str(first) for first, last in spans]
 
 
 def _plain(path: str) -> bool:

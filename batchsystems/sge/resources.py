@@ -12,7 +12,6 @@ from math import ceil
 
 from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.limits import Limits
-from batchsystems.common.jobscript import job_lines
 from batchsystems.sge.tables import (
     ALLOCATED,
     KILL_NOTED,
@@ -22,13 +21,6 @@ from batchsystems.sge.tables import (
     SHELL_S_OWN,
     SgeSettings,
 )
-
-
-def known_limits(own: SgeSettings) -> Limits:
-    """Return what the settings tell of queues: of those alone that may be used."""
-    wanted = own.queue.split(",") if own.queue else None
-    queues = tuple(each for each in own.queues if wanted is None or each.name in wanted)
-    return Limits(own.tasks, queues)
 
 
 def asking(own: SgeSettings, request: Request, limits: Limits, environment: str) -> list[str]:
@@ -78,14 +70,8 @@ def environment_lines(
     are the node's.
     """
     others = SHELL_S_OWN | ALLOCATED if request.resources.gpus else SHELL_S_OWN
-    lines = job_lines(
-        request.command,
-        request.cwd,
-        index,
-        setup=setup,
-        private_env=request.private_env,
-        unset=[name for name in unset if name not in request.env],
-        env={k: v for k, v in request.env.items() if k not in NODE_S_OWN},
-        given={k: v for k, v in request.given.items() if k not in others},
-    )
+    env = {name: value for name, value in request.env.items() if name not in NODE_S_OWN}
+    given = {name: value for name, value in request.given.items() if name not in others}
+    absent = [name for name in unset if name not in request.env]
+    lines = request.lines(index, setup, unset=absent, env=env, given=given)
     return [*lines[:-1], f"{lines[-1]} </dev/null"]

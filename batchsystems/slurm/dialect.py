@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from batchsystems.commandline.answers import QueryResult, Rejected, Submitted, Unkilled
 from batchsystems.commandline.dialect import Dialect, Request
 from batchsystems.commandline.limits import Limits
-from batchsystems.common.jobscript import job_lines, task_index
 from batchsystems.slurm import defaults
 from batchsystems.slurm.cluster import SlurmCluster, argv
 from batchsystems.slurm.parse import (
@@ -77,21 +76,11 @@ class SlurmDialect(Dialect):
         words += defaults.undoing(self.told, request.size, output)
         words += self.settings.directives
         env = {**request.env, **defaults.undoing_env(self.told)}
+        index = request.index("SLURM_ARRAY_TASK_ID")
+        lines = request.lines(index, self.settings.setup, given=request.given)
+        script = "\n".join([f"#!{self.settings.shell}", *lines, ""])
         command = argv(self.settings, "sbatch", *words)
-        return Command("submit", command, self._script(request), env, request.cwd)
-
-    def _script(self, request: Request) -> str:
-        own = self.settings
-        index = task_index(request.size, request.first, "SLURM_ARRAY_TASK_ID", 0)
-        lines = job_lines(
-            request.command,
-            request.cwd,
-            index,
-            setup=own.setup,
-            private_env=request.private_env,
-            given=request.given,
-        )
-        return "\n".join([f"#!{own.shell}", *lines, ""])
+        return Command("submit", command, script, env, request.cwd)
 
     def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         """Read sbatch's answer."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.reading import epoch, fixed_rows, pairs, ranges, seconds
+from batchsystems.commandline.reading import epoch, fixed_rows, pairs, ranges, seconds, spans
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,13 @@ from batchsystems.commandline.reading import epoch, fixed_rows, pairs, ranges, s
 )
 def test_ranges_are_unfolded(text: str, numbers: list[int] | None):
     assert ranges(text) == numbers
+
+
+@given(st.sets(st.integers(0, 30)))
+def test_spans_are_the_other_way_round(numbers: set[int]):
+    text = ",".join(spans(numbers))
+    assert (ranges(text) if text else []) == sorted(numbers)
+    assert spans([2, 3, 4, 8]) == ["2-4", "8"]
 
 
 @pytest.mark.parametrize(
