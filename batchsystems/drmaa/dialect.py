@@ -27,9 +27,6 @@ from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.tables import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult
 
-DIRECTORY = "drmaa"
-"""In the caller's directory: the journal, and the scripts of jobs."""
-
 _NATIVE = re.compile(r"[^\s+]{1,200}(\+[1-9]\d{0,8})?")
 
 

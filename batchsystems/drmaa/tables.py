@@ -166,3 +166,37 @@ DENIALS: tuple[tuple[str, Rejection, str], ...] = (
     (r"invalid option|[Uu]nknown option", Rejection.PERMANENT, "mend the native specification"),
 )
 """Read from the top: what a denial says, and what to do; of any other the words have to do."""
+
+LIBRARY_VARIABLE = "DRMAA_LIBRARY_PATH"
+NAME_IT = f"drmaa.library in a site file, or ${LIBRARY_VARIABLE}"
+PACKAGES = "on Debian: apt install gridengine-drmaa1.0; for Slurm: slurm-drmaa"
+
+PROBLEMS: dict[str, tuple[str, str]] = {
+    "JT200": (
+        "the records of DRMAA jobs cannot be kept",
+        "make the directory writable by you",
+    ),
+    "JT230": (
+        "the batch system drmaa needs the Python package drmaa, which is not installed",
+        "pip install 'jobtree[drmaa]', with the Python that runs jobTree",
+    ),
+    "JT231": (
+        "no DRMAA library was found",
+        f"install one ({PACKAGES}), or name it: {NAME_IT}",
+    ),
+    "JT232": (
+        "the DRMAA library cannot be loaded",
+        f"name one for this machine: {NAME_IT}; or install one ({PACKAGES})",
+    ),
+    "JT233": (
+        "the DRMAA library finds no room for its thread-local data",
+        "take the library out that needs it, in a copy of your own:\n"
+        "  patchelf --remove-needed libjemalloc.so.2 COPY_OF_LIBDRMAA\n"
+        "and name the copy by drmaa.library in a site file",
+    ),
+    "JT234": (
+        "Grid Engine's DRMAA library needs SGE_ROOT, the directory of a cell",
+        "source the cell's settings.sh, or set drmaa.sge_root in a site file",
+    ),
+}
+"""What may be wrong with the library, by code, and the cure."""

@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from batchsystems.drmaa.session.library import STATIC_TLS, VARIABLE, Library, explain, with_tunable
+from batchsystems.drmaa.session.library import STATIC_TLS, Library, explain, with_tunable
 from batchsystems.drmaa.session.server import EXIT_S
-from batchsystems.drmaa.tables import BEFORE, OUTAGE, DrmaaSettings
+from batchsystems.drmaa.tables import BEFORE, LIBRARY_VARIABLE, OUTAGE, DrmaaSettings
 from batchsystems.errors import BatchSystemError
 from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, CommandResult, Local
 
@@ -135,7 +135,7 @@ class Client(Local):
 
     def _try(self, cure: Mapping[str, str], deadline: float) -> dict[str, Any]:
         ours = {n: v for n, v in os.environ.items() if self._drop is None or not self._drop(n)}
-        env = {**ours, **self._library.env, VARIABLE: self._library.path, **cure}
+        env = {**ours, **self._library.env, LIBRARY_VARIABLE: self._library.path, **cure}
         told = {**self._told, "away": self._away}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
         self._rest = b""

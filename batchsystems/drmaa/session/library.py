@@ -17,10 +17,9 @@ from ctypes.util import find_library
 from typing import NamedTuple
 
 from batchsystems.drmaa.session.server import PACKAGE
-from batchsystems.drmaa.tables import DrmaaSettings
+from batchsystems.drmaa.tables import LIBRARY_VARIABLE, PROBLEMS, DrmaaSettings
 from batchsystems.errors import BatchSystemError
 
-VARIABLE = "DRMAA_LIBRARY_PATH"
 PLACES = (
     "/usr/lib/gridengine-drmaa/lib/libdrmaa.so*",
     "/usr/lib/slurm-drmaa/lib/libdrmaa.so*",
@@ -52,8 +51,6 @@ MACHINES = {
 }
 NAMES = {"ppc64le": "ppc64", "i686": "i386", "riscv64": "riscv", "armv7l": "arm"}
 
-PACKAGES = "on Debian: apt install gridengine-drmaa1.0; for Slurm: slurm-drmaa"
-
 
 class Library(NamedTuple):
     """A library that can be tried. env: what the process that loads it has besides."""
@@ -69,29 +66,24 @@ def find(own: DrmaaSettings, environment: Mapping[str, str]) -> Library:
     if it is none for this machine, JT234 if Grid Engine's needs SGE_ROOT and nobody knows it.
     """
     if importlib.util.find_spec(PACKAGE) is None:
-        raise no_package()
+        raise problem("JT230")
     path, who = _chosen(own, environment)
     wrong = _wrong(path)
     if wrong:
-        raise _unloadable(path, f"{wrong}; it was named by {who}")
+        raise problem("JT232", path, f"{wrong}; it was named by {who}")
     return Library(path, _grid_engine(own, environment, path))
 
 
 def _chosen(own: DrmaaSettings, environment: Mapping[str, str]) -> tuple[str, str]:
     if own.library:
         return os.path.expanduser(own.library), "drmaa.library of the site file"
-    if environment.get(VARIABLE):
-        return environment[VARIABLE], f"${VARIABLE}"
+    if environment.get(LIBRARY_VARIABLE):
+        return environment[LIBRARY_VARIABLE], f"${LIBRARY_VARIABLE}"
     found = next(_places(own, environment), None)
     if found is None:
-        raise BatchSystemError(
-            "no DRMAA library was found",
-            code="JT231",
-            why=f"looked at: drmaa.library of the site file, ${VARIABLE}, $SGE_ROOT/lib, "
-            f"{', '.join(PLACES[:3])} and what the loader knows",
-            fix=f"install one ({PACKAGES}), or name it: drmaa.library in a site file, "
-            f"or ${VARIABLE}",
-        )
+        places = f"$SGE_ROOT/lib, {', '.join(PLACES[:3])} and what the loader knows"
+        why = f"looked at: drmaa.library of the site file, ${LIBRARY_VARIABLE}, {places}"
+        raise problem("JT231", why=why)
     return found, "nobody: it was found"
 
 
@@ -150,7 +142,8 @@ def _grid_engine(own: DrmaaSettings, environment: Mapping[str, str], path: str) 
     root = own.sge_root or environment.get("SGE_ROOT") or _root_by(path)
     cell = own.sge_cell or environment.get("SGE_CELL") or "default"
     if its_own and not os.path.isfile(f"{root}/{cell}/{KNOWS_MASTER}"):
-        raise no_root(path, f"there is no {root}/{cell}/{KNOWS_MASTER}" if root else "")
+        lacking = f"there is no {root}/{cell}/{KNOWS_MASTER}" if root else "it is not set"
+        raise problem("JT234", path, lacking)
     if root:
         found["SGE_ROOT"] = root
     return found
@@ -189,59 +182,20 @@ STATIC_TLS = re.compile(r"^(\S+): cannot allocate memory in static TLS block", r
 # ---- errors -----------------------------------------------------------------------------------
 
 
-def no_package() -> BatchSystemError:
-    """Return the error that the Python package is missing."""
-    return BatchSystemError(
-        "the batch system drmaa needs the Python package drmaa, which is not installed",
-        code="JT230",
-        fix="pip install 'jobtree[drmaa]', with the Python that runs jobTree",
-    )
-
-
-def _unloadable(path: str, why: str) -> BatchSystemError:
-    return BatchSystemError(
-        "the DRMAA library cannot be loaded",
-        code="JT232",
-        where=path,
-        why=why,
-        fix=f"name one for this machine: drmaa.library in a site file, or ${VARIABLE}; or install "
-        f"one ({PACKAGES})",
-    )
-
-
-def no_root(path: str, words: str) -> BatchSystemError:
-    """Return the error that Grid Engine's library does not know where its cell is."""
-    return BatchSystemError(
-        "Grid Engine's DRMAA library needs SGE_ROOT, the directory of a cell",
-        code="JT234",
-        where=path,
-        why=words or "it is not set",
-        fix="source the cell's settings.sh, or set drmaa.sge_root in a site file",
-    )
+def problem(code: str, where: str = "", why: str = "") -> BatchSystemError:
+    """Return the error of this code, with its cure."""
+    what, fix = PROBLEMS[code]
+    return BatchSystemError(what, code=code, where=where, why=why, fix=fix)
 
 
 def explain(kind: str, words: str, path: str, directory: str) -> BatchSystemError:
     """Return the error that tells why the process that loads a library could not begin."""
     if kind == "package":
-        return no_package()
+        return problem("JT230")
     if STATIC_TLS.search(words) or "static TLS" in words:
-        return BatchSystemError(
-            "the DRMAA library finds no room for its thread-local data",
-            code="JT233",
-            where=path,
-            why=f"{words}; what jobTree sets against it did not help "
-            f"(GLIBC_TUNABLES={TUNABLE}, then LD_PRELOAD)",
-            fix="take the library out that needs it, in a copy of your own:\n"
-            "  patchelf --remove-needed libjemalloc.so.2 COPY_OF_LIBDRMAA\n"
-            "and name the copy by drmaa.library in a site file",
-        )
+        tried = "what jobTree sets against it did not help"
+        why = f"{words}; {tried} (GLIBC_TUNABLES={TUNABLE}, then LD_PRELOAD)"
+        return problem("JT233", path, why)
     if kind == "directory":
-        return BatchSystemError(
-            "the records of DRMAA jobs cannot be kept",
-            where=directory,
-            why=words,
-            fix="make the directory writable by you",
-        )
-    if "SGE_ROOT" in words:
-        return no_root(path, words)
-    return _unloadable(path, words)
+        return problem("JT200", directory, words)
+    return problem("JT234" if "SGE_ROOT" in words else "JT232", path, words)
