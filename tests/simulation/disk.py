@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from jobtree.core.job import Command, Pickle
-from jobtree.mailbox import control, orders
+from jobtree.mailbox import PROTOCOL, control, orders
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import (
@@ -173,7 +173,7 @@ class VirtualMailbox(Mailbox):
     def post(self, terms: orders.Terms, packs: list[list[orders.Assignment]]) -> None:
         self._point("kill only")
         self._disk.remove(f"orders/{terms.submission}")
-        self._disk.create(f"orders/{terms.submission}", (terms, packs))
+        self._disk.create(f"orders/{terms.submission}", (PROTOCOL, terms, packs))
         held = [[(given.job, given.attempt, given.step) for given in pack] for pack in packs]
         self._record("order", submission=terms.submission, packs=held)
         self._point("kill only")

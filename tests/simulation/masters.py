@@ -36,8 +36,9 @@ from tests.simulation.lives import (
     Seen,
     VirtualLeases,
 )
+from tests.simulation.processes import Sleeper
 from tests.simulation.trees import GIB, command_for, plan_tree
-from tests.simulation.worker import Sleeper, Worker
+from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
 LONGEST_RUN_S = 48 * 3600.0

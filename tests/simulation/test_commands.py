@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.checker import check
 from tests.simulation.masters import simulate
-from tests.simulation.planted import COMMAND_FORCED, COMMAND_PLANTS
+from tests.simulation.planted_commands import COMMAND_FORCED, COMMAND_PLANTS
 from tests.simulation.run import replay_command, run_many, run_seed, summary
 from tests.simulation.test_planted import MOST_SEEDS
 from tests.simulation.test_simulation import LEAST_SEEDS_A_FAULT

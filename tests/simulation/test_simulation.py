@@ -24,8 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REPEATED = "0 7 21 33"
 
 FAILED_ONCE = (
-    8002688,  # a note of a claim that was lost while its order was withdrawn stayed
-    8024480,  # the same
+    8024480,  # a note of a claim that was lost while its order was withdrawn stayed
     500140,  # a job that had run out of time was packed with others, and its raised time forgotten
 )
 

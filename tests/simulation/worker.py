@@ -1,7 +1,7 @@
 """The virtual worker: the real one's protocol, as steps between which anything may happen.
 
-Owns the order of a worker's acts, as jobtree/worker/main.py, chain.py, ledger.py and sidecar.py
-have it; a `yield` is time passing. Read next: masters.py.
+Owns the order of a worker's acts, as jobtree/worker/main.py and chain.py have it; a `yield` is
+time passing. test_worker_differential.py holds it against the real one. Read next: masters.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import cast
 
 from batchsystems.interface import JobEnd, Reason
 from jobtree.core.job import Command, Pickle
+from jobtree.mailbox import PROTOCOL
 from jobtree.mailbox.bundles import digest
 from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.orders import Assignment, Terms
@@ -21,16 +22,15 @@ from jobtree.mailbox.results import (
     Failed,
     Hello,
     LogRange,
-    ResultLine,
     Returned,
     Start,
-    Synced,
     Usage,
 )
+from jobtree.worker.main import TIME_MARGIN
 from tests.simulation.cluster import BatchJob, Node
-from tests.simulation.disk import Disk, File, write_line
+from tests.simulation.disk import Disk, File
+from tests.simulation.processes import Died, Life, LivingProcess
 from tests.simulation.trees import NEVER, Step, command_for, step_number
-from tests.simulation.world import World
 
 WORKER_BYTES = 64 * 2**20
 CHILDREN_IN_A_LINE = 3
@@ -41,38 +41,13 @@ SIGNALS = (11, 14, 10, 24)
 
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
-Life = Generator[float, None, int]
+
+class Fenced(Exception):
+    """The worker is to stop."""
 
 
-class Died(Exception):
-    """The process took itself down, or was taken down by what it did."""
-
-    def __init__(self, end: JobEnd) -> None:
-        super().__init__(end.reason.name)
-        self.end = end
-
-
-class Sleeper:
-    """A process of another's job: it does nothing here, and ends by itself."""
-
-    def __init__(self, world: World, lasts_s: float, ended: Callable[[JobEnd], None]) -> None:
-        self._alive, self._ended = True, ended
-        world.after(lasts_s, self._end)
-
-    def _end(self) -> None:
-        if self._alive:
-            self._ended(JobEnd(Reason.OK, exit_status=0))
-
-    def die(self, how: str, node_lost: bool) -> None:
-        """End at once."""
-        self._alive = False
-
-    def stall(self, lasts_s: float) -> None:
-        """Do nothing for a while, as ever."""
-
-
-class Worker:
-    """One process on a node, and its sidecar."""
+class Worker(LivingProcess):
+    """The process of one batch job that runs the pack of an issue."""
 
     def __init__(
         self,
@@ -84,111 +59,11 @@ class Worker:
         lose_node: Callable[[Node], None],
         name: str,
     ) -> None:
-        self.disk, self.world = disk, disk.world
-        self.rng = disk.world.stream("worker")
-        self.steps, self._failed_so_far, self._ended = steps, failed_so_far, ended
-        self.job, self.name, self.issue = job, name, job.issue
-        self.host = job.node.name if job.node is not None else ""
-        self.results: File | None = None
+        self.steps, self._failed_so_far, self._lose_node = steps, failed_so_far, lose_node
         self.claimed = False
         self.waiting: list[Assignment] = []
-        self.heeded = ""
-        self.bundle: File | None = None
-        self._lose_node = lose_node
-        self.alive = True
-        self.sidecar = True
-        self._stalled_until = 0.0
-        self._sync_due = False
-        self._synced_at = 0.0
-        self._life = self._work()
-        self.world.after(self.rng.uniform(0, 0.1), self._go_on)
-
-    # Being a process.
-
-    def _go_on(self) -> None:
-        """Do the next act, unless something befalls this process first."""
-        if not self.alive:
-            return
-        if self.world.now < self._stalled_until:
-            self.world.after(self._stalled_until - self.world.now, self._go_on)
-            return
-        if self.world.strikes("worker killed"):
-            self._end(JobEnd(Reason.FAILED, signal=9, node=self.host), "killed")
-            return
-        if self.world.strikes("worker stalled"):
-            self.stall(self.rng.choice([3.0, 100.0, 700.0, 700.0, 1500.0]))
-        try:
-            delay = next(self._life)
-        except StopIteration as stop:
-            reason = Reason.OK if stop.value == 0 else Reason.FAILED
-            end = JobEnd(reason, exit_status=stop.value, node=self.host)
-            self._end(end, f"left with status {stop.value}")
-        except Died as died:
-            self._end(died.end, died.end.reason.name)
-        else:
-            self.world.after(delay, self._go_on)
-
-    def _end(self, end: JobEnd, how: str) -> None:
-        self.die(how, node_lost=False)
-        self.world.after(self.rng.uniform(0, 1.0), lambda: self._ended(end))
-
-    def die(self, how: str, node_lost: bool) -> None:
-        """End at once; a node that lives on keeps what was written."""
-        if not self.alive:
-            return
-        self.alive = self.sidecar = False
-        for file in (self.bundle, self.results):
-            if file is not None and node_lost:
-                self.disk.lose(file)
-            elif file is not None:
-                self.disk.arrive(file)
-        self.world.record("gone", worker=self.name, issue=self.issue, how=how)
-
-    def stall(self, lasts_s: float) -> None:
-        """Do nothing for a while, the sidecar neither."""
-        self._stalled_until = max(self._stalled_until, self.world.now + lasts_s)
-        self.world.record("stalled", worker=self.name, lasts_s=lasts_s)
-
-    # The sidecar.
-
-    def _beat(self, claim: File, every_s: float) -> None:
-        if self.sidecar and self.alive:
-            if self.world.now >= self._stalled_until:
-                claim.content = cast(int, claim.content) + 1
-            self.world.after(every_s, lambda: self._beat(claim, every_s))
-
-    def _ask_for_sync(self) -> None:
-        if not self._sync_due and self.sidecar:
-            self._sync_due = True
-            wait = max(0.0, self._synced_at + 0.2 - self.world.now)
-            self.world.after(wait + 0.01, self._sidecar_sync)
-
-    def _sidecar_sync(self) -> None:
-        self._sync_due = False
-        if self.sidecar and self.alive and self.world.now >= self._stalled_until:
-            self._sync()
-        elif self.sidecar and self.alive:
-            self._ask_for_sync_later()
-
-    def _ask_for_sync_later(self) -> None:
-        self._sync_due = True
-        self.world.after(self._stalled_until - self.world.now + 0.01, self._sidecar_sync)
-
-    def _sync(self) -> None:
-        assert self.results is not None
-        self._synced_at = self.world.now
-        size = len(self.results.data)
-        if self.bundle is not None:
-            self.disk.arrive(self.bundle)
-        self.disk.arrive(self.results)
-        write_line(self.disk, self.results, self.issue, Synced(size))
-        self._ring()
-
-    def _ring(self) -> None:
-        if not self.world.strikes("doorbell lost"):
-            self.disk.rung[self.issue] = None
-
-    # Being a worker.
+        self.heeded: str | None = None
+        super().__init__(disk, job, ended, name, self._work())
 
     def _pause(self) -> float:
         return self.rng.choice([0.0, 0.01, 0.01, 2.0])
@@ -197,15 +72,32 @@ class Worker:
         if self.job.node is not None and not self.job.node.sees_tree:
             yield self._pause()
             return self.look_in_vain()
-        submission = self.job.spec.name
-        order = self.disk.files.get(f"orders/{submission}")
+        order = self.disk.files.get(f"orders/{self.job.spec.name}")
         if order is None:
             return NOT_OURS
-        terms, packs = cast("tuple[Terms, list[list[Assignment]]]", order.content)
-        pack = packs[self.job.spec.index]
+        protocol, terms, packs = cast("tuple[int, Terms, list[list[Assignment]]]", order.content)
+        if protocol != PROTOCOL:
+            return OWN_FAILURE
+        self.waiting = list(packs[self.job.spec.index])
         yield self._pause()
         if self._fence() == Fence.STOP:
             return NOT_OURS
+        status = yield from self._begin(terms)
+        if status is not None:
+            return status
+        self.terms, self.began = terms, self.world.now
+        yield self._pause()
+        try:
+            yield from self._run_pack()
+        except Fenced:
+            return NOT_OURS
+        yield self._pause()
+        self.write(End(0.0))
+        self.sync()
+        return PUBLISHED
+
+    def _begin(self, terms: Terms) -> Generator[float, None, int | None]:
+        """Claim the issue and begin its results; return the exit status if that cannot be."""
         draft = f"claims/{self.issue}~{self.name}"
         self.disk.create(draft)
         yield self._pause()
@@ -227,26 +119,24 @@ class Worker:
             self.disk.remove(f"results/{self.issue}")
             self.disk.remove(f"claims/{self.issue}")
             return NOT_OURS
-        self.world.after(terms.heartbeat_s, lambda: self._beat(claim, terms.heartbeat_s))
+        self.world.after(terms.heartbeat_s, lambda: self.beat(claim, terms.heartbeat_s))
         if self.world.strikes("sidecar killed"):
             self.world.after(self.rng.uniform(0, 60), self._lose_sidecar)
-        self._write(Hello(self.host, 1, self.name, 0.0, "/nowhere"))
-        yield self._pause()
-        self.waiting = list(pack)
+        self.write(Hello(self.host, 1, self.name, 0.0, "/nowhere"))
+        return None
+
+    def _run_pack(self) -> Generator[float, None, None]:
+        """Run the jobs of the pack in order; hand back those that are not to be started."""
+        longest_s = 0.0
         while self.waiting:
-            fence = self._fence()
-            if fence == Fence.STOP:
-                return NOT_OURS
-            self._heed(fence)
+            self._check_fence()
+            if self._remaining_s() < TIME_MARGIN * longest_s:
+                self._hand_back(0)
             if not self.waiting:
-                break
-            left = yield from self._run_job(terms, self.waiting.pop(0))
-            if left:
-                return NOT_OURS
-        yield self._pause()
-        self._write(End(0.0))
-        self._sync()
-        return PUBLISHED
+                return
+            began = self.world.now
+            yield from self._run_job(self.waiting.pop(0))
+            longest_s = max(longest_s, self.world.now - began)
 
     def look_in_vain(self) -> int:
         """Look for an order where not even the tree is to be seen."""
@@ -264,36 +154,40 @@ class Worker:
     def _lose_sidecar(self) -> None:
         self.sidecar = False
 
-    def _write(self, line: ResultLine) -> int:
-        assert self.results is not None
-        needed = 0 if self.bundle is None else len(self.bundle.data)
-        return write_line(self.disk, self.results, self.issue, line, needed)
-
     def _fence(self) -> str | None:
         if self.claimed and f"claims/{self.issue}" not in self.disk.files:
             return Fence.STOP
         file = self.disk.files.get(f"fences/{self.issue}")
         return None if file is None else cast(str, file.content)
 
-    def _heed(self, fence: str | None) -> None:
-        """Hand back what is recalled, once for each recall."""
-        if fence is None or fence in (self.heeded, Fence.STOP):
-            return
+    def _check_fence(self) -> bool:
+        """Hand back what is recalled, once for each recall; tell whether it is everything."""
+        fence, before = self._fence(), self.heeded
         self.heeded = fence
-        kept = Fence.kept(fence, len(self.waiting))
+        if fence == Fence.STOP:
+            raise Fenced
+        if fence is not None and fence != before:
+            self._hand_back(Fence.kept(fence, len(self.waiting)))
+            self.ask_for_sync()
+        return fence == Fence.RECALL
+
+    def _hand_back(self, kept: int) -> None:
         given = [each.job for each in self.waiting[kept:]]
         self.waiting = self.waiting[:kept]
-        self._write(Returned(given))
+        self.write(Returned(given))
         self.world.record("returned", issue=self.issue, worker=self.name, jobs=given)
-        self._ask_for_sync()
 
-    def _run_job(self, terms: Terms, given: Assignment) -> Generator[float, None, bool]:
-        """Run a job's steps as far as this worker may; True if fenced off meanwhile."""
+    def _remaining_s(self) -> float:
+        granted_s = self.terms.granted.time_s
+        return float("inf") if granted_s is None else granted_s - (self.world.now - self.began)
+
+    def _run_job(self, given: Assignment) -> Generator[float, None, None]:
+        """Run a job's steps as far as this worker may."""
         stack, number, isolated = list(given.stack), given.step, given.isolate
-        while True:
-            if self._fence() == Fence.STOP:
-                return True
-            self._write(Start(given.job, given.attempt, number, 0.0))
+        goes_on = True
+        while goes_on:
+            self._check_fence()
+            self.write(Start(given.job, given.attempt, number, 0.0))
             step = self.steps[step_number(stack[-1])]
             what = {
                 "worker": self.name,
@@ -308,32 +202,20 @@ class Worker:
             has_directory = self._use_directory(step, what)
             yield step.lasts_s / 2
             yield step.lasts_s / 2
-            granted = (terms.granted.memory_bytes or 0) - WORKER_BYTES
-            if step.needs_bytes > granted:
-                self.world.record("finished", ok=False, goes_on=False, own=False, **what)
-                raise Died(JobEnd(Reason.OUT_OF_MEMORY, signal=9, node=self.host))
+            self._end_by_memory(step, what)
             if step.fails == NEVER or self._failed_so_far(step.number) < step.fails:
                 self._fail(step, what, isolated, has_directory)
-                return False
+                return
             stack.pop()
             children, follow_on = self._bear(step)
             if follow_on is not None:
                 stack.append(follow_on)
             if len(children) == 1:
                 stack.append(children[0])
-            goes_on = bool(stack) and len(children) < 2 and not step.publishes
-            self._heed(self._fence())
-            goes_on = goes_on and self._fits(stack[-1], terms) and self._fence() != Fence.STOP
-            at = -1
-            if len(children) > CHILDREN_IN_A_LINE:
-                for start in range(0, len(children), CHILDREN_IN_A_LINE):
-                    part = children[start : start + CHILDREN_IN_A_LINE]
-                    offset = self._write(Children(given.job, part))
-                    at = offset if at < 0 else at
+            goes_on = self._goes_on(step, stack, len(children))
+            at = self._write_children(given.job, children)
             yield self._pause()
-            if self._fence() == Fence.STOP:
-                return True
-            self._write(
+            self.write(
                 Done(
                     given.job,
                     given.attempt,
@@ -353,11 +235,33 @@ class Worker:
             )
             self.world.record("finished", ok=True, goes_on=goes_on, own=True, **what)
             self._maybe_lose_node()
-            self._ask_for_sync()
+            self.ask_for_sync()
             yield self._pause()
-            if not goes_on:
-                return False
             number, isolated = number + 1, False
+
+    def _end_by_memory(self, step: Step, what: dict[str, object]) -> None:
+        """Be killed if the step needs more memory than was granted."""
+        if step.needs_bytes > (self.terms.granted.memory_bytes or 0) - WORKER_BYTES:
+            self.world.record("finished", ok=False, goes_on=False, own=False, **what)
+            raise Died(JobEnd(Reason.OUT_OF_MEMORY, signal=9, node=self.host))
+
+    def _goes_on(self, step: Step, stack: list[Command], children: int) -> bool:
+        """Tell whether this worker runs the job's next step."""
+        if not stack or children > 1 or step.publishes or self._check_fence():
+            return False
+        wanted = stack[-1].requirements.resolve(self.terms.defaults)
+        enough = (wanted.memory_bytes or 0) <= (self.terms.granted.memory_bytes or 0)
+        return enough and (wanted.time_s or 0) <= self._remaining_s()
+
+    def _write_children(self, job: int, children: list[Command]) -> int:
+        """Write children that are too many for their step's line; return where they begin."""
+        at = -1
+        if len(children) > CHILDREN_IN_A_LINE:
+            for start in range(0, len(children), CHILDREN_IN_A_LINE):
+                part = children[start : start + CHILDREN_IN_A_LINE]
+                offset = self.write(Children(job, part))
+                at = offset if at < 0 else at
+        return at
 
     def _maybe_lose_node(self) -> None:
         """Have the node die just now, when there is most to lose."""
@@ -365,33 +269,30 @@ class Worker:
         if node is not None and node.up and self.world.strikes("node died"):
             self.world.after(self.rng.choice([0.001, 0.1]), lambda: self._lose_node(node))
 
-    def _fits(self, command: Command, terms: Terms) -> bool:
-        wanted = command.requirements.resolve(terms.defaults)
-        return (wanted.memory_bytes or 0) <= (terms.granted.memory_bytes or 0)
-
     def _fail(
         self, step: Step, what: dict[str, object], isolated: bool, has_directory: bool
     ) -> None:
         self.world.record("finished", ok=False, goes_on=False, own=True, **what)
-        if step.crashes and not isolated:
-            raise Died(JobEnd(Reason.FAILED, signal=SIGNALS[step.number % 4], node=self.host))
-        self._write(
+        number = SIGNALS[step.number % 4] if step.crashes else None
+        if number is not None and step.is_target and not isolated:
+            raise Died(JobEnd(Reason.FAILED, signal=number, node=self.host))
+        self.write(
             Failed(
                 cast(int, what["job"]),
                 cast(int, what["attempt"]),
                 cast(int, what["step"]),
                 Usage(step.lasts_s, 0.0, None),
-                1,
-                None,
+                None if step.is_target or step.crashes else 1,
+                number,
                 "it was to fail",
                 "",
-                step.crashes,
+                step.crashes and step.is_target,
                 [],
                 False,
                 has_directory,
             )
         )
-        self._ask_for_sync()
+        self.ask_for_sync()
 
     def _check_pickle(self, where: Pickle | None, what: dict[str, object]) -> None:
         if where is None or where.bundle == self.issue:
@@ -429,5 +330,7 @@ class Worker:
             return []
         job, attempt, number = (cast(int, what[key]) for key in ("job", "attempt", "step"))
         source = f"{job}/{attempt}/{number}"
-        self.disk.directories.setdefault(job, {})[source] = (job, attempt, number)
+        directory = self.disk.directories.get(job)
+        if directory is not None:  # else the job is over, and this worker was given up long ago
+            directory[source] = (job, attempt, number)
         return [[source, f"output {step.number}"]]
