@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jobtree.core.job import Colour, Command, Job, Requirements, command_from_wire
 
-encode = json.JSONEncoder(separators=(",", ":")).encode
+encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().raw_decode
 _COLOURS = tuple(Colour)
 
