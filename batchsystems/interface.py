@@ -212,7 +212,7 @@ class BatchSystem(ABC):
 
         By default that table's keys are arguments of the constructor.
         """
-        return cls(**site.fields(section))
+        return cls(**site.table(section))
 
     @abstractmethod
     def issueJob(self, spec: JobSpec) -> int:

@@ -1,7 +1,7 @@
 """Probing: what a cluster reveals of itself, as the site file to begin with.
 
 Owns the draft of a site file, its text, and the asking; must not know a scheduler.
-Read next: slurm/probe.py, the first probe; registry.py, whose PROBES names them all.
+Read next: slurm/probe.py, the first probe; registry.py, whose BUILT_IN names them all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from batchsystems.site.writing import write_value
 from batchsystems.transport.local import Command, CommandResult, Transport
 
 if TYPE_CHECKING:
-    from batchsystems.site.schema import Key
+    from batchsystems.site.fields import Key
 
 WIDTH = 99
 ANSWER_S = 60.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import BatchSystem, Caller
@@ -16,36 +16,59 @@ from batchsystems.site import Site
 
 if TYPE_CHECKING:
     from batchsystems.probe import Probe
-    from batchsystems.site.fields import Section
 
 ENTRY_POINTS = "jobtree.batchsystems"
 """The entry-point group by which an installed package offers a batch system."""
 
+
+class Parts(NamedTuple):
+    """Where a batch system's parts are, as `module:name`.
+
+    adapter: a BatchSystem, or a Dialect of which one is made. settings: the dataclass that
+    declares the table of its name in a site file. probe: what finds out about it for `site init`.
+    """
+
+    adapter: str
+    settings: str = ""
+    probe: str = ""
+
+
 BUILT_IN = {
-    "singleMachine": "batchsystems.singlemachine.adapter:SingleMachine",
-    "acidTest": "batchsystems.singlemachine.acidtest:AcidTest",
-    "slurm": "batchsystems.slurm.dialect:SlurmDialect",
-    "sge": "batchsystems.sge.dialect:SgeDialect",
-    "drmaa": "batchsystems.drmaa.adapter:Drmaa",
+    "slurm": Parts(
+        "batchsystems.slurm.dialect:SlurmDialect",
+        "batchsystems.slurm.settings:SlurmSettings",
+        "batchsystems.slurm.probe:SlurmProbe",
+    ),
+    "sge": Parts(
+        "batchsystems.sge.dialect:SgeDialect",
+        "batchsystems.sge.settings:SgeSettings",
+        "batchsystems.sge.probe:SgeProbe",
+    ),
+    "drmaa": Parts(
+        "batchsystems.drmaa.adapter:Drmaa",
+        "batchsystems.drmaa.settings:DrmaaSettings",
+        "batchsystems.drmaa.probe:DrmaaProbe",
+    ),
+    "singleMachine": Parts(
+        "batchsystems.singlemachine.adapter:SingleMachine",
+        "batchsystems.singlemachine.settings:SingleMachineSettings",
+        "batchsystems.singlemachine.probe:SingleMachineProbe",
+    ),
+    "acidTest": Parts(
+        "batchsystems.singlemachine.acidtest:AcidTest",
+        probe="batchsystems.singlemachine.probe:SingleMachineProbe",
+    ),
 }
+"""Where several are found by their probes, the first wins. A batch system of a third party has a
+table in a site file too: its keys go as they are to the class's from_site()."""
 
-SECTIONS = {
-    "singleMachine": "batchsystems.singlemachine.settings:SingleMachineSection",
-    "slurm": "batchsystems.slurm.settings:SlurmSection",
-    "sge": "batchsystems.sge.settings:SgeSection",
-    "drmaa": "batchsystems.drmaa.settings:DrmaaSection",
-}
-"""The table that each of these has in a site file. A batch system of a third party has one too,
-of its name: its keys go as they are to the class's from_site()."""
-
-PROBES = {
-    "slurm": "batchsystems.slurm.probe:SlurmProbe",
-    "sge": "batchsystems.sge.probe:SgeProbe",
-    "drmaa": "batchsystems.drmaa.probe:DrmaaProbe",
-    "singleMachine": "batchsystems.singlemachine.probe:SingleMachineProbe",
-    "acidTest": "batchsystems.singlemachine.probe:SingleMachineProbe",
-}
-"""What finds out about each of these for `site init`; where several are found, the first wins."""
+SHARED = (
+    "batchsystems.site.sections:TreeSettings",
+    "batchsystems.site.sections:SchedulerSettings",
+    "batchsystems.commandline.pacing:Pace",
+    "batchsystems.commandline.pacing:Timeouts",
+)
+"""What declares the keys of a site file that are the same for all."""
 
 ADAPTERS = "batchsystems.commandline.factory"
 """What makes a batch system of a dialect, for schedulers that are driven by their commands."""
@@ -78,22 +101,15 @@ def load_for(name: str, site: Site, caller: Caller | None = None) -> BatchSystem
     return _make(found, lambda kind: kind.from_site(site, found, caller or Caller()), keys)
 
 
-def sections() -> dict[str, type[Section]]:
-    """Return the tables of a site file that the built-in batch systems have."""
-    found = {}
-    for name, target in SECTIONS.items():
-        module, _, attribute = target.partition(":")
-        found[name] = getattr(importlib.import_module(module), attribute)
-    return found
+def declaring() -> tuple[list[type], dict[str, type]]:
+    """Return the dataclasses of the keys that all batch systems share, and those of each's own."""
+    own = {name: _found(parts.settings) for name, parts in BUILT_IN.items() if parts.settings}
+    return [_found(shared) for shared in SHARED], own
 
 
 def probes() -> dict[str, Probe]:
     """Return what finds out about the built-in batch systems."""
-    found = {}
-    for name, target in PROBES.items():
-        module, _, attribute = target.partition(":")
-        found[name] = getattr(importlib.import_module(module), attribute)()
-    return found
+    return {name: _found(parts.probe)() for name, parts in BUILT_IN.items() if parts.probe}
 
 
 def is_here(name: str) -> bool:
@@ -130,7 +146,17 @@ def _known() -> dict[str, str]:
     from importlib.metadata import entry_points  # slow, and needed only here
 
     offered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
-    return offered | BUILT_IN
+    return offered | {name: parts.adapter for name, parts in BUILT_IN.items()}
+
+
+def _target(name: str) -> str:
+    return BUILT_IN[name].adapter if name in BUILT_IN else _known()[name]
+
+
+def _found(target: str) -> Any:
+    """Return what `module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _class_of(name: str) -> Any:
@@ -138,10 +164,9 @@ def _class_of(name: str) -> Any:
 
     Raises BatchSystemError (JT202) if it cannot be loaded.
     """
-    target = BUILT_IN.get(name) or _known()[name]
-    module, _, attribute = target.partition(":")
+    target = _target(name)
     try:
-        kind = getattr(importlib.import_module(module), attribute)
+        kind = _found(target)
     except (ImportError, AttributeError) as error:
         raise BatchSystemError(
             f"the batch system {name} cannot be loaded",
@@ -167,7 +192,7 @@ def _make(name: str, make: Callable[[Any], BatchSystem], given: str) -> BatchSys
             f"the batch system {name} does not take these options",
             code="JT203",
             why=f"{error}; options given: {given or 'none'}",
-            fix=f"see help({BUILT_IN.get(name) or _known()[name]})".replace(":", "."),
+            fix=f"see help({_target(name)})".replace(":", "."),
         ) from error
 
 

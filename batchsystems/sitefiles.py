@@ -1,7 +1,7 @@
 """Site files: where site files are looked for, and the one way from there to a Site.
 
-Owns the order of places and the reading of files; imports the validator only once there is a
-file to read. Read next: site/reading.py.
+Owns the order of places and the reading of files; imports the schema only once there is a file to
+read. Read next: site/reading.py.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def schema() -> Schema:
     from batchsystems import registry
     from batchsystems.site.schema import Schema
 
-    return Schema(registry.sections())
+    return Schema(*registry.declaring())
 
 
 def _is_other(name: str) -> bool:

@@ -3,7 +3,7 @@
 
 Owns docs/options.md, transitions.md, errors.md and site.md, and the JSON Schema of site files; run
 by `make docs`. A test fails when one is not what this prints. Read next: jobtree/options.py,
-jobtree/core/, jobtree/cli/explain.py, batchsystems/site/sections.py.
+jobtree/core/, jobtree/cli/explain.py, batchsystems/site/fields.py.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from batchsystems.errors import SiteError
 from batchsystems.site import Site
+from batchsystems.site.fields import keys_of
+from batchsystems.site.sections import HEARTBEAT_S, TreeSettings
 from jobtree.core.job import Requirements
 from jobtree.core.rescue import Policy
 from jobtree.errors import UsageError
@@ -84,6 +86,21 @@ _LIMITS = "how much at once"
 _RESCUE = "failures and rescue"
 _LOGS = "logs and figures"
 
+_SITE = {key.name: key for key in keys_of(TreeSettings)}
+_PARSE: Mapping[str, Callable[[str], Any]] = {
+    "time": parse_time, "size": parse_size, "text": str,
+    "number": _count, "number, at least 1": _positive,
+}  # fmt: skip
+
+
+def _as_site(name: str, key: str, metavar: str, group: str) -> Option:
+    """Return the option that is a key of the site file: its default, its values, its meaning."""
+    about = _SITE[key]
+    unlimited = float(UNLIMITED) if about.kind == "time" else UNLIMITED
+    default = unlimited if about.default is None else about.default
+    return Option(name, default, _PARSE[about.kind], metavar, about.meaning, group, key=key)
+
+
 OPTIONS: tuple[Option, ...] = (
     Option("jobTree", None, str, "DIR", "directory of the job tree, on a file system that all "
            "nodes share; an existing tree is continued", _TREE, kept=False),
@@ -91,34 +108,23 @@ OPTIONS: tuple[Option, ...] = (
            "acidTest, or the name of an installed adapter", _TREE, key="batch_system"),
     Option("site", "", _path, "FILE", "a site file that goes before those of $JOBTREE_SITE, of "
            "yourself and of the system (docs/site.md)", _TREE),
-    Option("defaultMemory", 2**31, parse_size, "SIZE", "memory of a job that names none "
-           "(2G, 512M)", _JOBS, key="jobs.default_memory"),
-    Option("defaultCpu", 1, _positive, "N", "processors of a job that names none", _JOBS,
-           key="jobs.default_cpus"),
-    Option("defaultTime", 86400.0, parse_time, "TIME", "time limit estimate of a job that names "
-           "none (90m, 1-00:00:00)", _JOBS, key="jobs.default_time"),
-    Option("jobTime", 30.0, parse_time, "TIME", "how long a batch job should last at least: "
-           "short jobs are packed up to this", _JOBS, key="jobs.job_time"),
-    Option("scratch", "", str, "DIR", "where local temp directories are made on a node; $VARS "
-           "are the node's (default: its TMPDIR or TMP, else /tmp)", _JOBS, key="worker.scratch"),
-    Option("maxJobs", UNLIMITED, _positive, "N", "batch jobs issued at any one time", _LIMITS,
-           key="limits.max_jobs"),
-    Option("maxCpus", UNLIMITED, _positive, "N", "processors asked for at any one time", _LIMITS,
-           key="limits.max_cpus"),
-    Option("maxMemory", UNLIMITED, parse_size, "SIZE", "memory asked for at any one time",
-           _LIMITS, key="limits.max_memory"),
-    Option("retryCount", 0, _count, "N", "tries again after a job failed by its own doing; "
-           "refilled by every step that succeeds", _RESCUE, key="retry.retry_count"),
-    Option("rescueCount", 20, _count, "N", "tries again after a job was lost to something else: "
-           "a dead node, a kill, too little memory or time", _RESCUE, key="retry.rescue_count"),
+    _as_site("defaultMemory", "jobs.default_memory", "SIZE", _JOBS),
+    _as_site("defaultCpu", "jobs.default_cpus", "N", _JOBS),
+    _as_site("defaultTime", "jobs.default_time", "TIME", _JOBS),
+    _as_site("jobTime", "jobs.job_time", "TIME", _JOBS),
+    _as_site("scratch", "worker.scratch", "DIR", _JOBS),
+    _as_site("maxJobs", "limits.max_jobs", "N", _LIMITS),
+    _as_site("maxCpus", "limits.max_cpus", "N", _LIMITS),
+    _as_site("maxMemory", "limits.max_memory", "SIZE", _LIMITS),
+    _as_site("retryCount", "retry.retry_count", "N", _RESCUE),
+    _as_site("rescueCount", "retry.rescue_count", "N", _RESCUE),
     Option("rescueJobsFrequency", 60.0, parse_time, "TIME", "between two looks for missing, "
-           "over-long and silent jobs", _RESCUE, key="rescue.interval"),
-    Option("maxJobDuration", float(UNLIMITED), parse_time, "TIME", "a step running for longer is "
-           "killed and issued again", _RESCUE, key="rescue.max_job_duration"),
+           "over-long and silent jobs", _RESCUE),
+    _as_site("maxJobDuration", "rescue.max_job_duration", "TIME", _RESCUE),
     Option("waitDuration", 0.0, parse_time, "TIME", "least time between two polls of the batch "
            "system", _RESCUE),
     Option("maxLogFileSize", 50120, parse_size, "SIZE", "kept of what one step prints, from its "
-           "head and its tail", _LOGS, key="jobs.max_log_size"),
+           "head and its tail", _LOGS),
     Option("stats", False, bool, "", "print where time and memory went when the run ends", _LOGS,
            flag=True, kept=False),
     Option("logLevel", "INFO", _level, "LEVEL", "CRITICAL, ERROR, WARNING, INFO or DEBUG; "
@@ -151,18 +157,18 @@ class Settings(NamedTuple):
     """when waiting is over, and what a rescued attempt gets more of"""
     slots: int = 1000
     """one-cpu issues out at once where the batch system does not tell what it can run"""
-    time_margin: float = 3.0
-    least_time_s: float = 600.0
+    time_margin: float = TreeSettings.time_margin
+    least_time_s: float = TreeSettings.least_time_s
     """an issue asks for its jobs' estimates times the margin, and for so much at least"""
     worker_memory_bytes: int = 64 * 2**20
     """what a worker needs beside its step: asked for on top, never granted to the step"""
-    python: str = ""
+    python: str = TreeSettings.python
     """the interpreter of workers; "" for this process's own"""
-    local_logs: bool = False
+    local_logs: bool = TreeSettings.local_logs
     """a running step prints into scratch, not on the shared file system"""
-    heartbeat_s: float = 30.0
+    heartbeat_s: float = HEARTBEAT_S
     """between two signs of life of a worker"""
-    sweep_s: float = 1.0
+    sweep_s: float = TreeSettings.sweep_s
     """between two looks at the workers' results files"""
     swept_at_once: int = 1000
     """so many of those files are looked at, at most, in one such look"""
@@ -237,9 +243,8 @@ def settings_in_force(
     kept = {**(json.loads(saved) if saved else {}), **given_now}
     value = {option.name: _value(option, kept, given_now, site) for option in OPTIONS}
     to_save = {name: each for name, each in kept.items() if name in BY_NAME and BY_NAME[name].kept}
-    settings = site.make(
-        Settings,
-        *("limits", "jobs", "worker", "filesystem"),
+    own = site.make(TreeSettings)
+    settings = Settings(
         batch_system=value["batchSystem"],
         defaults=Requirements(
             int(value["defaultMemory"]), int(value["defaultCpu"]), 0, float(value["defaultTime"])
@@ -257,9 +262,20 @@ def settings_in_force(
         max_log_bytes=value["maxLogFileSize"],
         stats=value["stats"],
         log_level=value["logLevel"],
-        policy=site.make(Policy, "retry", "rescue"),
+        policy=_policy(own),
+        time_margin=own.time_margin,
+        least_time_s=own.least_time_s,
+        python=own.python,
+        local_logs=own.local_logs,
+        sweep_s=own.sweep_s,
     )
     return settings, json.dumps(to_save)
+
+
+def _policy(own: TreeSettings) -> Policy:
+    limits = ("longest_step_s", "largest_memory_bytes", "largest_time_s")
+    found = {name: getattr(own, name) for name in limits if getattr(own, name) is not None}
+    return Policy(silent_s=own.silent_s, publish_s=own.publish_s, **found)
 
 
 def site_named(given_now: Mapping[str, Any], saved: str | None = None) -> str:

@@ -22,11 +22,6 @@ from batchsystems.transport.local import Transport
 log = logging.getLogger("jobtree.batchsystems")
 
 
-def pacing_of(site: Site) -> tuple[Pace, Timeouts]:
-    """Return how often a site wants its scheduler troubled, and how long it is waited for."""
-    return site.make(Pace, "pacing"), site.make(Timeouts, "pacing", "timeouts", "grace")
-
-
 @dataclass(frozen=True)
 class AdapterOf:
     """Makes the batch system that speaks a dialect: what is registered calls it as a class."""
@@ -55,8 +50,8 @@ class AdapterOf:
 
     def from_site(self, site: Site, section: str, caller: Caller) -> CommandLine:
         """Make one by its table of a site file, and by those that are for every scheduler."""
-        own = site.make(self.dialect.settings_class, "worker", **site.fields(section))
-        return self(own, *pacing_of(site))
+        own = site.make(self.dialect.settings_class, section)
+        return self(own, site.make(Pace), site.make(Timeouts))
 
 
 def adapter_of(kind: object) -> AdapterOf | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchsystems.interface import Resources
+from batchsystems.site.fields import COUNT, NAME, PERIOD, REQUIRED, SOME, SPACE, TRUTH
 
 LITTLE = Resources()
 """What every machine has."""
@@ -21,15 +22,13 @@ FOREVER_S = float("inf")
 class Queue:
     """A queue or partition, and the most that one job may ask for in it (None: not known)."""
 
-    name: str
-    cpus: int | None = None
-    memory_bytes: int | None = None
-    gpus: int | None = None
-    time_s: float | None = None
-    preferred: bool = False
-    """A job that names no queue goes here if it fits."""
-    preemptible: bool = False
-    """Others end its jobs."""
+    name: str = NAME(REQUIRED, "as the scheduler calls it")
+    cpus: int | None = SOME(None, "the most processors of a node", "max_cpus")
+    memory_bytes: int | None = SPACE(None, "the most memory of a node", "max_memory")
+    gpus: int | None = COUNT(None, "the most gpus of a node; 0: it has none", "max_gpus")
+    time_s: float | None = PERIOD(None, "the longest time limit", "max_time")
+    preferred: bool = TRUTH(False, "taken first by every job that fits")
+    preemptible: bool = TRUTH(False, "taken last, and preempted jobs are reissued")
     pushes: bool = False
     """Its jobs end others'."""
     tier: int = 0

@@ -8,78 +8,84 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchsystems.site.fields import PERIOD, RATE, Declared
+
 MARGIN = 1.2
 """By how much longer jobs are expected to take than at the pace at which others have ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How much load a site allows.
+class Pace(Declared):
+    """How much load a site allows."""
 
-    submits_per_s: submissions and kills, queries_per_minute: all that only looks,
-    commands_per_minute: everything together (None: no further limit). poll_s: the longest time
-    between two looks at the queue while jobs are out, poll_min_s: the shortest.
-    poll_backoff_s: the longest while the scheduler gives no answer.
-    """
-
-    submits_per_s: float = 5.0
-    queries_per_minute: float = 30.0
-    commands_per_minute: float | None = None
-    poll_s: float = 30.0
-    poll_min_s: float = 3.0
-    poll_backoff_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        for name in ("submits_per_s", "queries_per_minute", "commands_per_minute", "poll_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be more than 0, not {value!r}")
+    submits_per_s: float = RATE(
+        5.0, "submissions and kills, in a second", "pacing.submits_per_second"
+    )
+    queries_per_minute: float = RATE(
+        30.0, "commands that only look, in a minute", "pacing.queries_per_minute"
+    )
+    commands_per_minute: float | None = RATE(
+        None,
+        "all commands together in a minute, if that is limited too",
+        "pacing.commands_per_minute",
+    )
+    poll_s: float = PERIOD(
+        30.0,
+        "the longest time between two looks at the queue while jobs are out; the shortest is a "
+        "tenth of it, and ten times as long the longest while the scheduler gives no answer",
+        "pacing.poll_interval",
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long to wait before something is believed, and how much is asked at once.
+class Timeouts(Declared):
+    """How long to wait before something is believed, and how much is asked at once."""
 
-    submit_s, query_s, kill_s: time-outs of single commands. query_tries: how often one query is
-    made in a row. visibility_s: a submission without a clear answer may still appear for this
-    long; two_looks_s: the least time between the two looks that must both not find it.
-    absence_s: a job is gone if it is not in the queue for this long (and not in the history);
-    history_s: how long to wait for a history that gives no answer, or says that the job still
-    runs; history_pause_s: between two askings of it, growing to a minute. hold_s: pause after a
-    submission that must wait, doubled up to hold_most_s. held_s: a job that is stuck for this
-    long is ended. stale_s: without a complete answer for this long nothing is said of jobs.
-    kill_again_s: a kill without effect is repeated. clock_slack_s: by how much the scheduler's
-    clock may differ before that is told. reason_s: a submission that waits for this long is
-    asked about, and again after twice as long, up to reason_most_s. adopt_s: how long adopt()
-    waits for answers. flush_s: how long close() waits until all that was taken is submitted,
-    close_s: how long it then waits for kills that were asked for. tries: how often a submission
-    is made that is refused in words nobody knows, and a kill that the scheduler will not do.
-    """
-
+    query_s: float = PERIOD(
+        120.0, "the longest a look at queue or history may take", "timeouts.query"
+    )
+    absence_s: float = PERIOD(
+        60.0, "a job not in the queue, nor in the history, for this long is gone", "grace.absence"
+    )
+    held_s: float = PERIOD(120.0, "a job that can never start is ended after this", "grace.stuck")
     submit_s: float = 120.0
-    query_s: float = 120.0
     kill_s: float = 120.0
+    """The longest that one of these commands may take."""
     query_tries: int = 2
+    """How often one query is made in a row."""
     visibility_s: float = 120.0
+    """A submission without a clear answer may still appear for this long."""
     two_looks_s: float = 60.0
-    absence_s: float = 60.0
+    """The least time between the two looks that must both not find it."""
     history_s: float = 600.0
+    """How long to wait for a history that gives no answer, or says that the job still runs."""
     history_pause_s: float = 5.0
+    """Between two askings of it, growing to a minute."""
     hold_s: float = 5.0
     hold_most_s: float = 300.0
-    held_s: float = 120.0
+    """Pause after a submission that must wait, doubled each time; the longest."""
     stale_s: float = 120.0
+    """Without a complete answer for this long nothing is said of jobs."""
     kill_again_s: float = 60.0
+    """A kill without effect is repeated after this."""
     clock_slack_s: float = 300.0
+    """By how much the scheduler's clock may differ before that is told."""
     reason_s: float = 30.0
     reason_most_s: float = 1800.0
+    """A submission that waits for this long is asked about; the longest time until asked again."""
     adopt_s: float = 60.0
+    """How long adopt() waits for answers."""
     flush_s: float = 60.0
+    """How long close() waits until all that was taken is submitted."""
     close_s: float = 10.0
+    """How long it then waits for kills that were asked for."""
     tries: int = 5
+    """Of a submission refused in words nobody knows, and of a kill that is not done."""
     kill_chunk: int = 500
     history_chunk: int = 1000
+    """The most ids in one such command."""
     tasks: int = 1000
+    """In one array, where the scheduler does not say."""
 
     def timeout_s(self, verb: str) -> float:
         """Return the time-out of a command for this purpose."""
@@ -135,9 +141,9 @@ class PollSchedule:
 
     def __init__(self, pace: Pace) -> None:
         share_s = 0.0 if pace.commands_per_minute is None else 120.0 / pace.commands_per_minute
-        self._least_s = max(pace.poll_min_s, 60.0 / pace.queries_per_minute, share_s)
+        self._least_s = max(pace.poll_s / 10, 60.0 / pace.queries_per_minute, share_s)
         self._most_s = max(pace.poll_s, self._least_s)
-        self._backoff_s = max(pace.poll_backoff_s, self._most_s)
+        self._backoff_s = 10 * self._most_s
         self._interval_s = self._least_s
         self._last = float("-inf")
         self.due = float("inf")

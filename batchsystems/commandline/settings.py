@@ -1,43 +1,52 @@
-"""Section: a queue as a site file describes it, for the tables of all command-line schedulers.
+"""Settings: what those of all command-line schedulers share.
 
-Owns that one shape; loads pydantic, so only tables of adapters may import it. Read next:
-../site/fields.py; dialect.py, whose Queue is made of it.
+Owns the keys of queues and arrays; a scheduler's own are declared in its folder. Read next:
+../site/fields.py, the kinds of values; limits.py.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from batchsystems.commandline.limits import Queue
-from batchsystems.site.fields import Count, Period, Section, Some, Space, Truth, Word, key
+from batchsystems.site.fields import SOME, tables
+from batchsystems.site.sections import SchedulerSettings
+
+QUEUES = tables(Queue)
 
 
-class QueueTable(Section):
-    """A queue or partition, and the most that one job may ask for in it."""
-
-    name: Word = Field(alias="name", min_length=1, description="as the scheduler calls it")
-    time_s: Period | None = key("max_time", None, "the longest time limit")
-    memory_bytes: Space | None = key("max_memory", None, "the most memory of a node")
-    cpus: Some | None = key("max_cpus", None, "the most processors of a node")
-    gpus: Count | None = key("max_gpus", None, "the most gpus of a node; 0: it has none")
-    preferred: Truth = key("preferred", False, "taken first by every job that fits")
-    preemptible: Truth = key("preemptible", False, "taken last, and preempted jobs are reissued")
-
-
-def _plain(tables: tuple[QueueTable, ...]) -> tuple[Queue, ...]:
-    names = [table.name for table in tables]
+def _each_once(queues: tuple[Queue, ...]) -> None:
+    names = [queue.name for queue in queues]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise PydanticCustomError("twice", "the queue {name} stands there twice", {"name": twice})
-    return tuple(Queue(**table.model_dump()) for table in tables)
+        raise ValueError(f"the queue {twice} stands there twice")
 
 
-def _listed(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings(SchedulerSettings):
+    """What a site says of a scheduler with queues and arrays."""
 
+    chosen: ClassVar[str] = "queue"
+    """The key that names the queues to use."""
 
-Queues = Annotated[tuple[QueueTable, ...], BeforeValidator(_listed), AfterValidator(_plain)]
-"""Tables of queues, read as a tuple of dialect.Queue."""
+    tasks: int | None = SOME(
+        None, "the most tasks in one array (default: the scheduler is asked)", "array_size"
+    )
+    queues: tuple[Queue, ...] = QUEUES(
+        (),
+        "a table for each queue that jobTree is to choose from (default: the scheduler is asked, "
+        "or chooses itself)",
+        "queue",
+        _each_once,
+    )
+
+    @classmethod
+    def conflicts(cls, section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the key, and what is wrong, of queues that are chosen and not described."""
+        described = [queue.name for queue in values.get(f"{section}.queue", ())]
+        key = f"{section}.{cls.chosen}"
+        for name in (values.get(key) or "").split(","):
+            if described and name and name not in described:
+                yield key, f"no [[{section}.queue]] describes {name!r}"

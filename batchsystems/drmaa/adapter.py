@@ -13,20 +13,21 @@ from typing import Self
 
 from batchsystems.commandline.adapter import Clock, CommandLine
 from batchsystems.commandline.dialect import Wishes
-from batchsystems.commandline.factory import pacing_of, tell_wishes
+from batchsystems.commandline.factory import tell_wishes
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files
 from batchsystems.drmaa.dialect import DrmaaDialect
 from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.journal import JOURNAL
 from batchsystems.drmaa.session.library import find
-from batchsystems.drmaa.tables import DrmaaSettings, family_of
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.drmaa.tables import family_of
 from batchsystems.interface import Caller
 from batchsystems.sge import defaults as sge_defaults
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.site import Site
 from batchsystems.slurm import defaults as slurm_defaults
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 
 DIRECTORY = "drmaa"
 """In the caller's directory: the journal, and the scripts of jobs."""
@@ -80,10 +81,11 @@ class Drmaa(CommandLine):
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
         """Make one by the table [drmaa], and by [sge] or [slurm] for the cluster behind it."""
         return cls(
-            site.make(DrmaaSettings, section, "worker"),
+            site.make(DrmaaSettings, section),
             site.make(SgeSettings, "sge"),
             site.make(SlurmSettings, "slurm"),
-            *pacing_of(site),
+            site.make(Pace),
+            site.make(Timeouts),
             state_dir=caller.state_dir,
         )
 

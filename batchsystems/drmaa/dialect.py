@@ -21,10 +21,12 @@ from batchsystems.drmaa.jobscript import job_script
 from batchsystems.drmaa.parse import read_kill, read_poll, read_submission
 from batchsystems.drmaa.resources import native_specification
 from batchsystems.drmaa.session.journal import submission_of
-from batchsystems.drmaa.tables import REMEDIES, DrmaaSettings, Family
-from batchsystems.sge.tables import LEFT_BY_A_JOB, NODE_S_OWN, SgeSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.drmaa.tables import REMEDIES, Family
+from batchsystems.sge.settings import SgeSettings
+from batchsystems.sge.tables import LEFT_BY_A_JOB, NODE_S_OWN
 from batchsystems.slurm import defaults as slurm_defaults
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult
 
 _NATIVE = re.compile(r"[^\s+]{1,200}(\+[1-9]\d{0,8})?")

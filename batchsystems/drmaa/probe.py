@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from batchsystems.drmaa.dialect import DrmaaDialect
 from batchsystems.drmaa.session.client import HOME
 from batchsystems.drmaa.session.library import find
-from batchsystems.drmaa.tables import DrmaaSettings, family_of
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.drmaa.tables import family_of
 from batchsystems.errors import BatchSystemError, Unobtainable
 from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge.probe import SgeProbe

@@ -11,12 +11,13 @@ from math import ceil
 
 from batchsystems.commandline.dialect import Request, Validation
 from batchsystems.commandline.limits import Limits
-from batchsystems.drmaa.tables import AMOUNT, DrmaaSettings, Family
+from batchsystems.drmaa.settings import AMOUNT, DrmaaSettings
+from batchsystems.drmaa.tables import Family
 from batchsystems.interface import Resources
 from batchsystems.sge import resources as sge_resources
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.slurm import resources as slurm_resources
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 
 
 def native_specification(

@@ -1,73 +1,15 @@
-"""What is said to a DRMAA library and what it says: an adapter's settings, and tables.
+"""What a DRMAA library says: tables.
 
-Owns the kinds of clusters behind such libraries, words for states, and what errors mean; must
-hold no logic but the checking of settings. Read next: dialect.py.
+Owns the kinds of clusters behind such libraries, words for states, and what errors mean; must hold
+no logic. Read next: dialect.py.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from batchsystems.commandline.answers import Phase, Rejection
-from batchsystems.errors import BatchSystemError
-
-SHELL = "/bin/sh"
-
-
-@dataclass(frozen=True, slots=True)
-class DrmaaSettings:
-    """What a site or a user says of its DRMAA library; "" has a thing looked for.
-
-    library: the file. contact: where the cluster is, for libraries that can reach several.
-    sge_root, sge_cell: of Grid Engine, instead of those in the environment. native: further native
-    specifications; {cpus}, {memory_mib}, {gpus} and {time_s} become what a job asks for.
-    task_variables: the variable in which a task of an array finds its number, from 1. arrays:
-    False submits each job by itself. statuses: how many single jobs are asked about in one look.
-    setup: lines of shell run before each job.
-    """
-
-    library: str = ""
-    contact: str = ""
-    sge_root: str = ""
-    sge_cell: str = ""
-    native: tuple[str, ...] = ()
-    task_variables: tuple[str, ...] = ()
-    arrays: bool = True
-    statuses: int = 200
-    setup: tuple[str, ...] = ()
-    shell: str = SHELL
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            for text in value if isinstance(value, tuple) else (value,):
-                if isinstance(text, str) and any(each in text for each in "\n\r\0"):
-                    raise _bad(f"{field.name} contains a line break: {text!r}", "write it as one")
-        for name in self.task_variables:
-            if not VARIABLE.fullmatch(name):
-                raise _bad(f"{name!r} is no variable's name", "write SGE_TASK_ID, or the like")
-        for text in self.native:
-            if unknown := unknown_amounts(text):
-                raise _bad(f"the native specification {text!r} has {unknown}", AMOUNTS)
-        if self.statuses < 1:
-            raise _bad(f"statuses is {self.statuses}", "use 1 or more")
-
-
-def _bad(what: str, fix: str) -> BatchSystemError:
-    return BatchSystemError(f"the settings of DRMAA are wrong: {what}", code="JT203", fix=fix)
-
-
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-AMOUNT = re.compile(r"\{([^{}]*)\}")
-KNOWN_AMOUNTS = ("cpus", "memory_mib", "gpus", "time_s", "time_min")
-AMOUNTS = f"in braces may stand: {', '.join(KNOWN_AMOUNTS)}"
-
-
-def unknown_amounts(text: str) -> str:
-    """Return what stands in braces and is no amount, "" if there is nothing of the kind."""
-    return ", ".join(f"{{{each}}}" for each in AMOUNT.findall(text) if each not in KNOWN_AMOUNTS)
 
 
 class Family(NamedTuple):

@@ -14,6 +14,7 @@ from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.commandline.dialect import AccountingRecords, RecordKey
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sge.accounting_lines import cut, key_cells
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.sge.tables import (
     BY_SIGNAL,
     FAILURES,
@@ -21,7 +22,6 @@ from batchsystems.sge.tables import (
     RERUN,
     RERUN_STATUS,
     RESCHEDULE_STATUS,
-    SgeSettings,
 )
 
 

@@ -16,7 +16,7 @@ from batchsystems.commandline.dialect import ClusterQueries
 from batchsystems.commandline.limits import LITTLE, Bound, Limits
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.interface import Resources
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.transport.local import Command, CommandResult
 
 QUESTIONS = (

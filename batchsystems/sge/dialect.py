@@ -32,13 +32,8 @@ from batchsystems.sge.cluster import SgeCluster, environment_of
 from batchsystems.sge.parse import IDS, read_kill, read_queue, read_submission
 from batchsystems.sge.pending import SgePending
 from batchsystems.sge.resources import asking, environment_lines, guard_lines
-from batchsystems.sge.tables import (
-    LEFT_BY_A_JOB,
-    NEVER,
-    NODE_S_OWN,
-    REMEDIES,
-    SgeSettings,
-)
+from batchsystems.sge.settings import SgeSettings
+from batchsystems.sge.tables import LEFT_BY_A_JOB, NEVER, NODE_S_OWN, REMEDIES
 from batchsystems.transport.local import Command, CommandResult, Private
 
 CHECKS = {Validation.ON: "e", Validation.WHY: "v", Validation.OFF: "n"}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from batchsystems.errors import Unobtainable
 from batchsystems.probe import PACKED, Draft, Line, Probe, Table
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import RESOURCE
+from batchsystems.sge.settings import RESOURCE
 from batchsystems.site.writing import write_value
 from batchsystems.transport.local import CommandResult
 

@@ -12,6 +12,7 @@ from math import ceil
 
 from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.limits import Limits
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.sge.tables import (
     ALLOCATED,
     KILL_NOTED,
@@ -19,7 +20,6 @@ from batchsystems.sge.tables import (
     NOT_INHERITED,
     RERUN_STATUS,
     SHELL_S_OWN,
-    SgeSettings,
 )
 
 

@@ -1,96 +1,85 @@
-"""Section: the table [sge] of a site file.
+"""Settings: what a site or a user says of its Grid Engine, each declared once.
 
-Owns its keys; each field is one of SgeSettings. Loads pydantic: only the reading of a site
-file imports it. Read next: tables.py.
+Owns the keys of the table [sge]. Read next: ../site/fields.py, the kinds of values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+import re
+import shlex
+from dataclasses import dataclass
+from typing import ClassVar
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+from batchsystems.commandline.settings import QueueSettings
+from batchsystems.site.fields import JOINED, NAMES, SOME, TRUTH, WORD, WORDS, one_of
 
-from batchsystems.commandline.settings import Queues
-from batchsystems.sge.tables import DIRECTIVES, RESOURCE, may_be_given
-from batchsystems.site.fields import Names, Section, Some, Truth, Word, Words, key
+RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+_OWNED = frozenset(
+    f"-{name}"
+    for name in (
+        *("@", "b", "c", "C", "ckpt", "clear", "cwd", "e", "h", "help", "hold_jid", "hold_jid_ad"),
+        *("i", "inherit", "j", "N", "now", "o", "r", "S", "shell", "sync", "t", "tc", "terse"),
+        *("V", "verify", "w", "wd", "xml"),
+    )
+)
 
 
-def _joined(names: tuple[str, ...]) -> str:
+def _check_resource(*names: str) -> None:
     for name in names:
-        if not name or "," in name:
-            raise PydanticCustomError("name", 'write one queue, or a list: ["a.q", "b.q"]')
-    return ",".join(names)
+        if not RESOURCE.fullmatch(name):
+            raise ValueError(f"{name!r} is no resource: qconf -sc lists them")
 
 
-def _resources(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        _resource(name)
-    return names
-
-
-def _resource(name: str) -> str:
-    if not RESOURCE.fullmatch(name):
-        said = {"name": repr(name)}
-        raise PydanticCustomError("resource", "{name} is no resource: qconf -sc lists them", said)
-    return name
-
-
-def _checked(directives: tuple[str, ...]) -> tuple[str, ...]:
+def _check_directives(directives: tuple[str, ...]) -> None:
     for each in directives:
-        if not may_be_given(each):
-            raise PydanticCustomError("directive", "{why}", {"why": f"not {each!r}: {DIRECTIVES}"})
-    return directives
+        try:
+            words = shlex.split(each)
+        except ValueError:  # a quotation is not closed
+            words = []
+        if not words or not words[0].startswith("-") or not _OWNED.isdisjoint(words):
+            raise ValueError(
+                f"not {each!r}: give options of qsub, such as -l exclusive=true; jobTree itself "
+                "sets the job's name, tasks, output, directory, shell, environment and whether it "
+                "is run again"
+            )
 
 
-class SgeSection(Section):
+@dataclass(frozen=True, slots=True)
+class SgeSettings(QueueSettings):
     """Grid Engine: Sun's, Son of, Univa's, Altair's."""
 
-    queue: Annotated[Names, AfterValidator(_joined)] = key(
-        "use_queue",
+    chosen: ClassVar[str] = "use_queue"
+
+    queue: str = JOINED(
         "",
         "the only queue to use, or a list of those to choose from (default: any that fits)",
+        "use_queue",
     )
-    project: Word = key("project", "", "as qsub -P")
-    pe: Word = key(
-        "pe",
+    project: str = WORD("", "as qsub -P")
+    pe: str = WORD(
         "",
         "the parallel environment of jobs of several processors (default: one whose "
         "allocation_rule is $pe_slots is looked for)",
     )
-    memory: Annotated[Names, AfterValidator(_resources)] = key(
-        "memory",
+    memory: tuple[str, ...] = NAMES(
         ("h_vmem",),
         "the resource to ask for memory, or a list: h_vmem, mem_free, m_mem_free; [] for none",
+        check=lambda names: _check_resource(*names),
     )
-    memory_per: Literal["slot", "job"] = key(
-        "memory_per", "slot", "what these are counted by: the slot, or the whole job"
+    memory_per: str = one_of("slot", "job")(
+        "slot", "what these are counted by: the slot, or the whole job"
     )
-    gpu: Annotated[Word, AfterValidator(_resource)] = key("gpu", "gpu", "the resource of gpus")
-    concurrent: Some | None = key(
-        "concurrent_tasks", None, "how many tasks of one array run at once (default: all that can)"
+    gpu: str = WORD("gpu", "the resource of gpus", check=_check_resource)
+    concurrent: int | None = SOME(
+        None, "how many tasks of one array run at once (default: all that can)", "concurrent_tasks"
     )
-    check: Truth = key(
-        "check", True, "have Grid Engine refuse what none of its queues could ever run (-w e)"
+    check: bool = TRUTH(
+        True, "have Grid Engine refuse what none of its queues could ever run (-w e)"
     )
-    directives: Annotated[Words, AfterValidator(_checked)] = key(
-        "directives", (), 'further options of qsub: ["-l exclusive=true"]'
+    directives: tuple[str, ...] = WORDS(
+        (), 'further options of qsub: ["-l exclusive=true"]', check=_check_directives
     )
-    tasks: Some | None = key(
-        "array_size", None, "the most tasks in one array (default: max_aj_tasks, which is asked)"
+    accounting: str = WORD(
+        "", 'the accounting file (default: the cell\'s); "none" where there is none'
     )
-    accounting: Word = key(
-        "accounting", "", 'the accounting file (default: the cell\'s); "none" where there is none'
-    )
-    queues: Queues = key(
-        "queue", (), "one [[sge.queue]] for each queue that jobTree is to choose from itself"
-    )
-
-    @classmethod
-    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Find queues that are chosen, but not among those described."""
-        described = [queue.name for queue in values.get("sge.queue", ())]
-        for name in (values.get("sge.use_queue") or "").split(","):
-            if described and name and name not in described:
-                yield "sge.use_queue", f"no [[sge.queue]] describes the queue {name!r}"

@@ -1,98 +1,15 @@
-"""What is said to Grid Engine and what it says: an adapter's settings, and tables of its words.
+"""What Grid Engine says: tables of its words.
 
 Owns states, refusals, the causes of failure in accounting and reasons for waiting, with their
-meanings; must hold no logic but the checking of settings. Read next: dialect.py.
+meanings; must hold no logic. Read next: dialect.py.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from dataclasses import dataclass, fields
 
 from batchsystems.commandline.answers import Rejection
-from batchsystems.commandline.limits import Queue
-from batchsystems.errors import BatchSystemError
 from batchsystems.interface import Reason
-
-
-@dataclass(frozen=True, slots=True)
-class SgeSettings:
-    """What a site or a user says of its Grid Engine; "" leaves a thing to Grid Engine.
-
-    queue: one or several by commas. pe: the parallel environment for jobs of several cpus ("":
-    one that keeps a job on one host is looked for). memory: the resources that are asked for
-    memory, such as h_vmem, mem_free or m_mem_free (none: memory is not asked for); memory_per:
-    whether such a resource is counted per "slot" or per "job". gpu: the resource of gpus.
-    concurrent: how many tasks of an array may run at once (None: all). check: have Grid Engine
-    refuse what none of its queues could ever run. directives: further options of qsub. setup:
-    lines of shell run before each job. tasks: the most in one array (None: it is asked).
-    queues: queues and their limits. accounting: the accounting file ("": the cell's own, "none"
-    where it cannot be read).
-    """
-
-    queue: str = ""
-    project: str = ""
-    pe: str = ""
-    memory: tuple[str, ...] = ("h_vmem",)
-    memory_per: str = "slot"
-    gpu: str = "gpu"
-    concurrent: int | None = None
-    check: bool = True
-    directives: tuple[str, ...] = ()
-    setup: tuple[str, ...] = ()
-    shell: str = "/bin/sh"
-    tasks: int | None = None
-    queues: tuple[Queue, ...] = ()
-    accounting: str = ""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            for text in value if isinstance(value, tuple) else (value,):
-                if isinstance(text, str) and any(each in text for each in "\n\r\0"):
-                    raise _bad(f"{field.name} contains a line break: {text!r}", "write it as one")
-        if self.memory_per not in ("slot", "job"):
-            raise _bad(f"memory_per is {self.memory_per!r}", "use slot or job")
-        for name in (*self.memory, self.gpu):
-            if not RESOURCE.fullmatch(name):
-                raise _bad(f"{name!r} is no resource's name", "qconf -sc lists the resources")
-        if self.concurrent is not None and self.concurrent < 1:
-            raise _bad(f"concurrent is {self.concurrent}", "use 1 or more, or leave it out")
-        for directive in self.directives:
-            if not may_be_given(directive):
-                raise _bad(f"the directive {directive!r} cannot be given", DIRECTIVES)
-
-
-RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
-
-DIRECTIVES = (
-    "give options of qsub, such as -l exclusive=true; jobTree itself sets the job's name, tasks, "
-    "output, directory, shell, environment and whether it is run again"
-)
-
-
-def may_be_given(directive: str) -> bool:
-    """Tell whether these are options of qsub, and none that jobTree sets itself."""
-    try:
-        words = shlex.split(directive)
-    except ValueError:  # a quotation is not closed
-        return False
-    return bool(words) and words[0].startswith("-") and OWNED.isdisjoint(words)
-
-
-def _bad(what: str, fix: str) -> BatchSystemError:
-    return BatchSystemError(f"Grid Engine's settings are wrong: {what}", code="JT203", fix=fix)
-
-
-OWNED = frozenset(
-    f"-{name}"
-    for name in (
-        *("@", "b", "c", "C", "ckpt", "clear", "cwd", "e", "h", "help", "hold_jid", "hold_jid_ad"),
-        *("i", "inherit", "j", "N", "now", "o", "r", "S", "shell", "sync", "t", "tc", "terse"),
-        *("V", "verify", "w", "wd", "xml"),
-    )
-)
 
 # ---- the environment -------------------------------------------------------------------------
 

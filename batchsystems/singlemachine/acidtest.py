@@ -6,7 +6,7 @@ Owns nothing but the rng; the launcher does the killing. Read next: singlemachin
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from typing import Any
 
 from batchsystems.interface import JobSpec
 from batchsystems.singlemachine.adapter import SingleMachine
@@ -23,19 +23,13 @@ class AcidTest(SingleMachine):
 
     def __init__(
         self,
-        state_dir: str | None = None,
-        max_cpus: int | None = None,
-        max_memory_bytes: int | None = None,
-        max_gpus: int | None = None,
-        grace_s: float = 5.0,
-        setup: Sequence[str] = (),
-        shell: str = "/bin/sh",
-        *,
+        *args: Any,
         kill_probability: float = 0.5,
         max_delay_s: float = 1.0,
         seed: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(state_dir, max_cpus, max_memory_bytes, max_gpus, grace_s, setup, shell)
+        super().__init__(*args, **options)
         self._kill_probability, self._max_delay_s = kill_probability, max_delay_s
         self._rng = random.Random(seed)  # noqa: S311 - rng, not keys
 

@@ -42,6 +42,7 @@ from batchsystems.singlemachine.processes import Identity, boot_id, kill_survivo
 from batchsystems.singlemachine.running_job import RunningJob, environment, unrecorded_end
 from batchsystems.singlemachine.sampling import MemorySampler
 from batchsystems.singlemachine.scheduler import Devices, JobQueue, amounts, in_words
+from batchsystems.singlemachine.settings import SingleMachineSettings
 from batchsystems.singlemachine.spawn import setup_argv, start_launcher
 from batchsystems.singlemachine.watching import ProcessWatch
 from batchsystems.site import Site
@@ -52,7 +53,6 @@ LONGEST_WAIT_S = 1.0
 SHOWN = 5
 """So many jobs are named."""
 
-_AROUND = ("setup", "shell")
 _TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
@@ -74,11 +74,10 @@ class SingleMachine(BatchSystem):
     @classmethod
     def from_site(cls, site: Site, section: str, caller: Caller) -> Self:
         """Make one by the table [singleMachine]; fewer cpus, or more, if the caller says so."""
-        options = site.fields("singleMachine") | {"state_dir": caller.state_dir}
+        options = site.options(SingleMachineSettings, "singleMachine")
         if caller.max_cpus is not None and site.lock_of("singleMachine.max_cpus") is None:
             options["max_cpus"] = caller.max_cpus
-        around = {name: v for name, v in site.fields("worker").items() if name in _AROUND}
-        return cls(**options, **around)
+        return cls(caller.state_dir, **options)
 
     def __init__(
         self,

@@ -1,22 +1,25 @@
-"""Section: the table [singleMachine] of a site file.
+"""Settings: what a site says of this machine, for singleMachine and acidTest.
 
-Owns its keys; each field is an option of SingleMachine. Loads pydantic: only the reading of a
-site file imports it. Read next: ../site/fields.py.
+Owns the keys of the table [singleMachine]; each field is an option of SingleMachine. Read next:
+../site/fields.py.
 """
 
 from __future__ import annotations
 
-from batchsystems.site.fields import Count, Period, Section, Some, Space, key
+from dataclasses import dataclass
+
+from batchsystems.site.fields import COUNT, SOME, SPACE
+from batchsystems.site.sections import SchedulerSettings
 
 
-class SingleMachineSection(Section):
+@dataclass(frozen=True, slots=True)
+class SingleMachineSettings(SchedulerSettings):
     """This machine alone, for singleMachine and acidTest."""
 
-    max_cpus: Some | None = key(
-        "max_cpus", None, "processors to use (default: those this process may; --maxCpus wins)"
+    max_cpus: int | None = SOME(
+        None, "processors to use (default: those this process may; --maxCpus wins)"
     )
-    max_memory_bytes: Space | None = key(
-        "max_memory", None, "memory to use, at most what the machine has (default: all)"
+    max_memory_bytes: int | None = SPACE(
+        None, "memory to use, at most what the machine has (default: all)", "max_memory"
     )
-    max_gpus: Count | None = key("max_gpus", None, "gpus to use (default: all)")
-    grace_s: Period = key("grace", 5.0, "between asking a job to end and killing it")
+    max_gpus: int | None = COUNT(None, "gpus to use (default: all)")

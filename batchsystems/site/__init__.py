@@ -1,10 +1,10 @@
 """Site: what an administrator says of a cluster, as plain data for the rest of the program.
 
 Owns the data and where each value came from; reads nothing, and must not import anything heavy.
-Read next: ../sitefiles.py, which finds site files; sections.py, what may stand in one.
+Read next: ../sitefiles.py, which finds site files; fields.py, how keys are declared.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -25,10 +25,9 @@ class Origin(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """One value. key: as in the file (`pacing.poll_interval`); field: as in code (`poll_s`)."""
+    """One value. key: its full name, such as `pacing.poll_interval`."""
 
     key: str
-    field: str
     value: Any
     origin: Origin
     written: str = ""
@@ -57,16 +56,31 @@ class Site:
         """Return who locked a key, or its section; None if it is free."""
         return self.locks.get(key) or self.locks.get(key.partition(".")[0])
 
-    def fields(self, *sections: str) -> dict[str, Any]:
-        """Return what these sections set, by the names that code uses."""
+    def table(self, section: str) -> dict[str, Any]:
+        """Return what stands in a section, by the names of its keys."""
         return {
-            setting.field: setting.value
+            key.partition(".")[2]: setting.value
             for key, setting in self.settings.items()
-            if key.partition(".")[0] in sections
+            if key.startswith(f"{section}.")
         }
 
-    def make(self, kind: Callable[..., T], *sections: str, **more: Any) -> T:
-        """Return a dataclass or named tuple of what these sections set among its fields."""
-        names: Collection[str] = getattr(kind, "_fields", getattr(kind, "__dataclass_fields__", ()))
-        found = {name: value for name, value in self.fields(*sections).items() if name in names}
-        return kind(**(found | more))
+    def options(self, declaring: type, section: str = "") -> dict[str, Any]:
+        """Return field -> value of what is set among the keys that a dataclass declares.
+
+        section: the table of those that name none. Raises TypeError for another key in it.
+        """
+        from batchsystems.site.fields import keys_of
+
+        own, found = self.table(section), {}
+        for key in keys_of(declaring):
+            if key.name in own:
+                found[key.field] = own.pop(key.name)
+            elif key.name in self.settings:
+                found[key.field] = self.settings[key.name].value
+        if own:
+            raise TypeError(f"unknown keys in [{section}]: {', '.join(own)}")
+        return found
+
+    def make(self, declaring: type[T], section: str = "") -> T:
+        """Return such a dataclass, with its defaults for what is not set."""
+        return declaring(**self.options(declaring, section))

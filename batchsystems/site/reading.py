@@ -9,17 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-from pydantic import ValidationError
 
 from batchsystems.site import Origin, Setting, Site
 from batchsystems.site.positions import Path, find_positions
 from batchsystems.site.problems import Problem
-from batchsystems.site.schema import VERSION, Finding, Schema
+from batchsystems.site.schema import Finding, Schema
 from batchsystems.site.writing import write_value
 
 MOST_SHOWN = 100
@@ -108,26 +105,19 @@ def read_site(
     reading.keys = [*_names(table), *_names(others)]
     for name, part in others.items():
         _take_as_it_is(reading, name, part)
-    try:
-        found = schema.settings(table)
-    except ValidationError as error:
-        found = {}
-        findings = _telling(schema.findings(error))
-        for each in findings:
-            reading.complain(each.code, each.what, reading.origin(each.path), each.hint)
-        table = {"schema": VERSION} | _without(table, {each.path[:2] for each in findings})
-        with suppress(ValidationError):  # without what is wrong the rest can be read
-            found = schema.settings(table)
-    for key, (name, value) in found.items():
-        _take(reading, key, name, value, table)
-    _take_locks(reading, table, schema, is_other)
+    values, findings = schema.read(table)
+    for each in _telling(findings):
+        reading.complain(each.code, each.what, reading.origin(each.path), each.hint)
+    locked = values.pop("locked.keys", ())
+    for key, value in values.items():
+        _take(reading, key, value, table)
+    _take_locks(reading, locked, schema, is_other)
     return reading
 
 
-def _telling(findings: Iterable[Finding]) -> list[Finding]:
+def _telling(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings worth telling: in a file for a newer jobTree, that it is one."""
-    found = list(findings)
-    return [each for each in found if each.path == ("schema",)] or found
+    return [each for each in findings if each.path == ("schema",)] or list(findings)
 
 
 def _is_foreign(name: str, schema: Schema, is_other: Callable[[str], bool]) -> bool:
@@ -145,22 +135,11 @@ def _names(table: Mapping[str, Any]) -> Iterator[str]:
             yield name
 
 
-def _without(table: Mapping[str, Any], wrong: set[Path]) -> dict[str, Any]:
-    """Return the table without these keys, and without what is no table where one should be."""
-    kept: dict[str, Any] = {}
-    for name, part in table.items():
-        if (name,) in wrong:
-            continue
-        inside = isinstance(part, dict)
-        kept[name] = {k: v for k, v in part.items() if (name, k) not in wrong} if inside else part
-    return kept
-
-
-def _take(reading: Reading, key: str, name: str, value: Any, table: Mapping[str, Any]) -> None:
+def _take(reading: Reading, key: str, value: Any, table: Mapping[str, Any]) -> None:
     first, _, second = key.partition(".")
     path: Path = (first, second) if second else (first,)
     raw = table[first][second] if second else table[first]
-    reading.settings[key] = Setting(key, name, value, reading.origin(path), write_value(raw))
+    reading.settings[key] = Setting(key, value, reading.origin(path), write_value(raw))
 
 
 def _take_as_it_is(reading: Reading, name: str, part: object) -> None:
@@ -172,16 +151,12 @@ def _take_as_it_is(reading: Reading, name: str, part: object) -> None:
         )
         return
     for key, value in part.items():
-        _take(reading, f"{name}.{key}", key, value, {name: part})
+        _take(reading, f"{name}.{key}", value, {name: part})
 
 
 def _take_locks(
-    reading: Reading,
-    table: Mapping[str, Any],
-    schema: Schema,
-    is_other: Callable[[str], bool],
+    reading: Reading, keys: Sequence[str], schema: Schema, is_other: Callable[[str], bool]
 ) -> None:
-    keys = table.get("locked", {}).get("keys", [])
     for index, name in enumerate(keys):
         origin = reading.origin(("locked", "keys", index))
         hint = "" if _is_foreign(name.partition(".")[0], schema, is_other) else schema.about(name)
@@ -224,4 +199,6 @@ def _check_together(
     by_file = {reading.source.file: reading for reading in readings}
     for key, what in schema.conflicts(values):
         origin = settings[key].origin
-        by_file[origin.file].complain("JT123", what, origin, "raise one, or lower the other")
+        by_file[origin.file].complain(
+            "JT123", what, origin, "describe it, too, or name one that is described"
+        )

@@ -17,7 +17,7 @@ from batchsystems.commandline.limits import LITTLE, Bound, Limits, Queue
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.commandline.reading import pairs, seconds
 from batchsystems.interface import Resources
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult
 
 QOS_LIMITS = (

@@ -15,7 +15,7 @@ from typing import Any
 from batchsystems.commandline.dialect import UserDefaults, Wishes
 from batchsystems.common.default_files import Defaults
 from batchsystems.errors import BatchSystemError
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 
 LOCATION = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
 """Where Slurm is, and who asks: kept for every command."""

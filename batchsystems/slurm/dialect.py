@@ -26,7 +26,8 @@ from batchsystems.slurm.parse import (
     read_submission,
 )
 from batchsystems.slurm.resources import asking
-from batchsystems.slurm.tables import HOPELESS, REMEDIES, SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
+from batchsystems.slurm.tables import HOPELESS, REMEDIES
 from batchsystems.transport.local import Command, CommandResult
 
 ZONES_S = 26 * 3600.0

@@ -11,7 +11,7 @@ from math import ceil
 
 from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.limits import Limits
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 
 
 def asking(own: SlurmSettings, request: Request, limits: Limits, mebibytes: str) -> list[str]:

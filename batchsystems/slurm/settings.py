@@ -1,69 +1,53 @@
-"""Section: the table [slurm] of a site file.
+"""Settings: what a site or a user says of its Slurm, each declared once.
 
-Owns its keys; each field is one of SlurmSettings. Loads pydantic: only the reading of a site
-file imports it. Read next: tables.py.
+Owns the keys of the table [slurm]. Read next: ../site/fields.py, the kinds of values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+import re
+from dataclasses import dataclass
+from typing import ClassVar
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+from batchsystems.commandline.settings import QueueSettings
+from batchsystems.site.fields import JOINED, TRUTH, WORD, WORDS, one_of
 
-from batchsystems.commandline.settings import Queues
-from batchsystems.site.fields import Names, Section, Some, Truth, Word, Words, key
-from batchsystems.slurm.tables import DIRECTIVES, may_be_given
-
-
-def _joined(names: tuple[str, ...]) -> str:
-    for name in names:
-        if not name or "," in name:
-            raise PydanticCustomError("name", 'write one partition, or a list: ["a", "b"]')
-    return ",".join(names)
+_OWNED = re.compile(
+    r"--(parsable|wrap|wait|test-only|array|job-name|no-requeue|requeue|output|error|input"
+    r"|open-mode|chdir|export|export-file|clusters|quiet|hold|dependency)\b|-[aJoeiDMWQHd]"
+)
 
 
-def _checked(directives: tuple[str, ...]) -> tuple[str, ...]:
+def _check_directives(directives: tuple[str, ...]) -> None:
     for each in directives:
-        if not may_be_given(each):
-            raise PydanticCustomError("directive", "{why}", {"why": f"not {each!r}: {DIRECTIVES}"})
-    return directives
+        if not each.startswith("-") or _OWNED.match(each):
+            raise ValueError(
+                f"not {each!r}: give options of sbatch as --option=value; jobTree itself sets the "
+                "job's name, array, output, directory, environment and requeueing"
+            )
 
 
-class SlurmSection(Section):
+@dataclass(frozen=True, slots=True)
+class SlurmSettings(QueueSettings):
     """Slurm."""
 
-    partition: Annotated[Names, AfterValidator(_joined)] = key(
-        "partition",
+    chosen: ClassVar[str] = "partition"
+
+    partition: str = JOINED(
         "",
         "the only partition to use, or a list of those to choose from (default: Slurm's own, or "
         "another where that cannot hold a job)",
     )
-    account: Word = key("account", "", "as sbatch --account")
-    qos: Word = key("qos", "", "as sbatch --qos")
-    constraint: Word = key("constraint", "", "as sbatch --constraint")
-    reservation: Word = key("reservation", "", "as sbatch --reservation")
-    cluster: Word = key("cluster", "", "as sbatch --clusters: another cluster of a federation")
-    gres: Word = key("gres", "gpu", "what a gpu is called: gpu, or gpu:a100")
-    memory: Literal["job", "cpu", "none"] = key(
-        "memory", "job", "asked for by job (--mem), by cpu, or not at all where nodes are whole"
+    account: str = WORD("", "as sbatch --account")
+    qos: str = WORD("", "as sbatch --qos")
+    constraint: str = WORD("", "as sbatch --constraint")
+    reservation: str = WORD("", "as sbatch --reservation")
+    cluster: str = WORD("", "as sbatch --clusters: another cluster of a federation")
+    gres: str = WORD("gpu", "what a gpu is called: gpu, or gpu:a100")
+    memory: str = one_of("job", "cpu", "none")(
+        "job", "asked for by job (--mem), by cpu, or not at all where nodes are whole"
     )
-    directives: Annotated[Words, AfterValidator(_checked)] = key(
-        "directives", (), 'further options of sbatch: ["--licenses=matlab:1"]'
+    directives: tuple[str, ...] = WORDS(
+        (), 'further options of sbatch: ["--licenses=matlab:1"]', check=_check_directives
     )
-    tasks: Some | None = key(
-        "array_size", None, "the most tasks in one array (default: MaxArraySize, which is asked)"
-    )
-    accounting: Truth = key("accounting", True, "false where there is no sacct")
-    queues: Queues = key(
-        "queue", (), "one [[slurm.queue]] for each partition (default: Slurm is asked)"
-    )
-
-    @classmethod
-    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Find partitions that are chosen, but not among those described."""
-        described = [queue.name for queue in values.get("slurm.queue", ())]
-        for name in (values.get("slurm.partition") or "").split(","):
-            if described and name and name not in described:
-                yield "slurm.partition", f"no [[slurm.queue]] describes the partition {name!r}"
+    accounting: bool = TRUTH(True, "false where there is no sacct")

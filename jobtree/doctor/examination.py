@@ -51,7 +51,6 @@ def examine(
     directory cannot be written. complain: is given what could not be cleaned up.
     """
     name = registry.canonical(settings.batch_system)
-    slack_s = JudgingContext._field_defaults["clock_slack_s"]
     with own_directory(options.directory) as (directory, token):
         context = JudgingContext(
             name,
@@ -62,7 +61,6 @@ def examine(
             python=settings.python or sys.executable,
             scratch=settings.scratch,
             asks_memory=site.get(f"{name}.memory") not in ("none", ()),
-            clock_slack_s=site.get("grace.clock_slack", slack_s),
             published_s=settings.policy.publish_s,
         )
         with closing(registry.load_for(name, site, Caller())) as system:

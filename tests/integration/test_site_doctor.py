@@ -29,7 +29,6 @@ QUICK = """
 submits_per_second = 100
 queries_per_minute = 6000
 poll_interval = 0.5
-poll_interval_min = 0.05
 """
 LONGEST_S = 240
 

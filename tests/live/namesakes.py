@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from tests.live.trees import Master, Tree, calls, fake_client
+from tests.live.trees import TIMEOUTS, Master, Tree, calls, fake_client
 from tests.live.waiting import eventually
 from tests.live.workflows import assert_all_once, write_gated
 
 NAME = "tree"
 
-GIVES_UP_SOON = {"visibility": 4, "second_look": 2}
+GIVES_UP_SOON = {TIMEOUTS: {"visibility_s": 4.0, "two_looks_s": 2.0}}
 """Graces by which a submission without a clear answer is soon given up."""
 
 ROOT_BODY = """

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from tests.integration.flows import HEAD, ROOT, TAIL
@@ -29,16 +30,36 @@ BRISK: Mapping[str, Mapping[str, Any]] = {
     "pacing": {
         "submits_per_second": 20,
         "queries_per_minute": 600,
-        "poll_interval": 2,
-        "poll_interval_min": 0.5,
-        "poll_backoff": 4,
-        "hold": 1,
-        "hold_max": 2,
-        "reason": 2,
+        "poll_interval": 1,
     },
-    "grace": {"absence": 5, "history_pause": 1, "stuck": 5},
+    "grace": {"absence": 5, "stuck": 5},
 }
 """A site whose scheduler may be asked often, and is waited for briefly."""
+
+TIMEOUTS = "batchsystems.commandline.pacing:Timeouts"
+POLICY = "jobtree.core.rescue:Policy"
+HEARTBEAT = "batchsystems.site.sections:HEARTBEAT_S"
+
+HASTY = {"hold_s": 1.0, "hold_most_s": 2.0, "reason_s": 2.0, "history_pause_s": 1.0}
+"""Of TIMEOUTS, which no site may set: for a master that cannot wait."""
+
+BENT = """
+import importlib, sys
+def bend(home, values):
+    module, _, name = home.partition(":")
+    module = importlib.import_module(module)
+    if not isinstance(values, dict):
+        return setattr(module, name, values)
+    kind = getattr(module, name)
+    make = kind.__new__ if issubclass(kind, tuple) else kind.__init__
+    names = make.__code__.co_varnames[: make.__code__.co_argcount]
+    old = dict(zip(names[-len(make.__defaults__) :], make.__defaults__))
+    make.__defaults__ = tuple((old | values).values())
+if not any("/jobtree/worker/" in word for word in sys.orig_argv):
+    for home, values in CONSTANTS.items():
+        bend(home, values)
+"""
+"""A master's sitecustomize: it bends defaults before anything else is imported."""
 
 LONGEST_S = 400.0
 
@@ -147,9 +168,10 @@ def as_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
 class Tree(ABC, Generic[E, R]):
     """A workflow's script, its tree, and all its batch jobs.
 
-    brisk: its site is that of BRISK; settings: tables of its site file, added to that. user: who
-    runs it. cwd: where. bin: a directory before all others on PATH. added: what each script
-    begins with. running, waiting: the queue's words for that.
+    brisk: its site is that of BRISK; settings: tables of its site file, added to that. constants:
+    what is no key, by its home, beside HASTY; HEARTBEAT first. user: who runs it. cwd: where. bin:
+    a directory before all others on PATH. added: what each script begins with. running, waiting:
+    the queue's words for that.
     """
 
     system: str
@@ -163,6 +185,7 @@ class Tree(ABC, Generic[E, R]):
         home: Path,
         user: str | None = None,
         brisk: bool = True,
+        constants: Mapping[str, Any] = MappingProxyType({}),
         **settings: Mapping[str, Any],
     ) -> None:
         self.lab, self.home, self.user = lab, home, user
@@ -170,6 +193,11 @@ class Tree(ABC, Generic[E, R]):
         base: Mapping[str, Mapping[str, Any]] = BRISK if brisk else {}
         tables = {name: {**base.get(name, {}), **table} for name, table in settings.items()}
         self.site.write_text(as_toml({**base, **tables}))
+        timeouts = {**(HASTY if brisk else {}), **constants.get(TIMEOUTS, {})}
+        (home / "bent").mkdir()
+        (home / "bent/sitecustomize.py").write_text(
+            f"CONSTANTS = {dict(constants) | {TIMEOUTS: timeouts}!r}\n{BENT}"
+        )
         self.bin: Path | None = None
         self.name = f"t{os.getpid()}x{next(_numbers)}"
         self.directory, self.script = home / self.name, home / "flow.py"
@@ -186,7 +214,8 @@ class Tree(ABC, Generic[E, R]):
     @property
     def environment(self) -> Mapping[str, str]:
         """What masters run in."""
-        env = dict(self.lab.env) | {"PYTHONPATH": self.path, "PYTHONDONTWRITEBYTECODE": "1"}
+        path = f"{self.home}/bent:{self.path}"
+        env = dict(self.lab.env) | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         env["JOBTREE_SITE"] = str(self.site)
         if self.bin is not None:
             env["PATH"] = f"{self.bin}:{env['PATH']}"

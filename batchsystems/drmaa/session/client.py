@@ -22,7 +22,8 @@ from typing import IO, Any
 
 from batchsystems.drmaa.session.library import STATIC_TLS, Library, explain, with_tunable
 from batchsystems.drmaa.session.server import EXIT_S
-from batchsystems.drmaa.tables import BEFORE, LIBRARY_VARIABLE, OUTAGE, DrmaaSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.drmaa.tables import BEFORE, LIBRARY_VARIABLE, OUTAGE
 from batchsystems.errors import BatchSystemError
 from batchsystems.transport.local import OUTPUT_CAP_BYTES, Command, CommandResult, Local
 

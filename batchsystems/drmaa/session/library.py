@@ -17,7 +17,8 @@ from ctypes.util import find_library
 from typing import NamedTuple
 
 from batchsystems.drmaa.session.server import PACKAGE
-from batchsystems.drmaa.tables import LIBRARY_VARIABLE, PROBLEMS, DrmaaSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.drmaa.tables import LIBRARY_VARIABLE, PROBLEMS
 from batchsystems.errors import BatchSystemError
 
 PLACES = (

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchsystems.commandline.pacing import Pace, TokenBucket
+from batchsystems.errors import BatchSystemError
 from batchsystems.transport.local import Command, Local
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
@@ -120,7 +121,7 @@ def test_a_bucket_lets_through_its_rate_and_a_burst():
 
 @pytest.mark.parametrize("name", ["submits_per_s", "queries_per_minute", "commands_per_minute"])
 def test_a_pace_of_nothing_is_refused(name: str):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(BatchSystemError, match=name):
         Pace(**{name: 0})
 
 

@@ -47,7 +47,9 @@ def test_an_old_spelling_of_an_adapter_that_is_not_there_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(
-        registry, "BUILT_IN", {"acidTest": "batchsystems.singlemachine.acidtest:AcidTest"}
+        registry,
+        "BUILT_IN",
+        {"acidTest": registry.Parts("batchsystems.singlemachine.acidtest:AcidTest")},
     )
     with pytest.raises(BatchSystemError, match="JT201") as caught:
         load("gridengine")
@@ -56,7 +58,9 @@ def test_an_old_spelling_of_an_adapter_that_is_not_there_is_unknown(
 
 def test_old_spellings_of_grid_engine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        registry, "BUILT_IN", {"sge": "batchsystems.singlemachine.acidtest:AcidTest"}
+        registry,
+        "BUILT_IN",
+        {"sge": registry.Parts("batchsystems.singlemachine.acidtest:AcidTest")},
     )
     for name in ("gridengine", "gridEngine", "grid_engine", "SGE", "uge"):
         load(name).close()

@@ -46,7 +46,6 @@ QUICK = """
 submits_per_second = 100
 queries_per_minute = 6000
 poll_interval = 0.5
-poll_interval_min = 0.05
 """
 
 
@@ -263,7 +262,7 @@ def test_a_scheduler_that_does_not_answer_is_said_to_be_out_of_reach(
 ) -> None:
     words = "sbatch: error: Unable to contact slurm controller (connect failure)"
     slurm.fault("sbatch", "error", times=99, stderr=words)
-    text = f"batch_system = 'slurm'\n{QUICK}hold = 0.1\nhold_max = 0.2\n"
+    text = f"batch_system = 'slurm'\n{QUICK}"
     with pytest.raises(Unobtainable, match="took no job within") as caught:
         report(tmp_path, site(tmp_path, text), FAST._replace(accept_s=5.0, files_s=15.0))
     assert "connect failure" in caught.value.why

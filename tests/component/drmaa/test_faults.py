@@ -23,7 +23,7 @@ from batchsystems import (
     Resources,
 )
 from batchsystems.conformance import Watcher, end_all, gated, sh
-from batchsystems.drmaa.tables import DrmaaSettings
+from batchsystems.drmaa.settings import DrmaaSettings
 from tests.unit.commandline.commandfaults import kinds, refusal
 from tests.unit.commandline.fakecluster import BRIEF
 from tests.unit.drmaa.fake import SLOW, FakeDrmaa, use

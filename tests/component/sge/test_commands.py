@@ -16,7 +16,8 @@ from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, Resources
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import NEVER, REFUSALS, REMEDIES, RERUN_STATUS, SgeSettings
+from batchsystems.sge.settings import SgeSettings
+from batchsystems.sge.tables import NEVER, REFUSALS, REMEDIES, RERUN_STATUS
 from tests.unit.sge.fake import use
 
 GIB = 2**30

@@ -15,7 +15,8 @@ from batchsystems.commandline.output import is_doubtful, reread
 from batchsystems.errors import BatchSystemError
 from batchsystems.interface import INDEX, JobEnd, Reason, Resources
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import NEVER, SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
+from batchsystems.slurm.tables import NEVER
 
 GIB = 2**30
 

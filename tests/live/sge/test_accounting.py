@@ -19,12 +19,12 @@ from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.sge import defaults
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.transport.local import FileState, Local
 from tests.live.sge.lab import Lab
 from tests.live.waiting import LIMIT_S
 
-QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3)
+QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0)
 BRIEF = replace(Timeouts(), absence_s=60.0, history_pause_s=1.0)
 
 

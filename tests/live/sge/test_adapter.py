@@ -28,12 +28,12 @@ from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 from tests.unit.commandline.commandfaults import kinds, refusal
 
-QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3)
+QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=2.0)
 BRIEF = replace(
     Timeouts(),
     absence_s=8.0,

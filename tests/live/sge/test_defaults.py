@@ -209,7 +209,7 @@ DRMAA = """
 import json, os, pathlib, subprocess
 from batchsystems.drmaa.adapter import Drmaa
 from batchsystems.errors import ReportableError
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.conformance import Watcher, sh
 from tests.live.sge.test_adapter import BRIEF, QUICK
 

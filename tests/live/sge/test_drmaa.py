@@ -33,16 +33,14 @@ from batchsystems.conformance import Conformance, Watcher, end_all, gated, sh
 from batchsystems.drmaa.adapter import Drmaa
 from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.library import Library
-from batchsystems.drmaa.tables import DrmaaSettings
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.integration.flows import ROOT
 from tests.live.sge.lab import Lab
 from tests.live.waiting import eventually
 from tests.unit.commandline.commandfaults import kinds, refusal
 
-QUICK = Pace(
-    submits_per_s=20, queries_per_minute=600, poll_s=1.0, poll_min_s=0.2, poll_backoff_s=3.0
-)
+QUICK = Pace(submits_per_s=20, queries_per_minute=600, poll_s=1.0)
 BRIEF = replace(
     Timeouts(),
     absence_s=5.0,

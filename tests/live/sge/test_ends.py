@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
+from tests.live.trees import POLICY
 from tests.live.workflows import assert_ends_were_told, write_ends
 
 Plant = Callable[..., Tree]
@@ -99,7 +100,7 @@ def test_a_missing_output_or_working_directory_is_named_and_its_jobs_tried_again
     machines: Lab, system: str, plant: Plant
 ) -> None:
     """Two trees at once: one loses the directory of its logs, hosts that of the other's start."""
-    trees = [plant(grace={"stuck": 2}, rescue={"launch_hold_max": 1}) for _ in range(2)]
+    trees = [plant(grace={"stuck": 2}, constants={POLICY: {"hold_most_s": 1.0}}) for _ in range(2)]
     masters = []
     for tree in trees:
         tree.cwd = tree.home / "mounted" / "cwd"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
-from tests.live.trees import planting
+from tests.live.trees import POLICY, planting
 from tests.live.workflows import kill_while_the_scheduler_is_away, kill_with_and_without_a_master
 
 COUNT = 20
@@ -28,7 +28,7 @@ def test_kill_without_a_qmaster_says_what_is_open_and_finishes_when_it_is_back(
 ) -> None:
     """Not by DRMAA: of such jobs Grid Engine then holds back the ends."""
     with planting(partial(Tree, "sge"), sge, open_tmp_path) as plant:
-        tree = plant(rescue={"kill": 12})
+        tree = plant(constants={POLICY: {"kill_s": 12.0}})
         stop, start = (partial(sge.fault, f"{verb}-master") for verb in ("kill", "start"))
         at_once = len(sge.hosts) * sge.slots
         kill_while_the_scheduler_is_away(tree, COUNT, at_once, stop, start)

@@ -35,7 +35,7 @@ def planted(sge: Lab, open_tmp_path: Path) -> Iterator[Plant]:
 
 
 def test_an_unclear_submission_and_a_kill_leave_a_namesakes_job_alone(planted: Plant) -> None:
-    theirs, ours = planted(), planted(grace=GIVES_UP_SOON)
+    theirs, ours = planted(), planted(constants=GIVES_UP_SOON)
     no_job_of_a_namesake_is_taken_or_killed(theirs, ours, "qsub", TIMED_OUT)
 
 

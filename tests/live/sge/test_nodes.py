@@ -18,6 +18,7 @@ from tests.live.errands import do_at_once, wanted
 from tests.live.sge.conftest import SYSTEMS, on_its_own, require_machines
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
+from tests.live.trees import HEARTBEAT, POLICY
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]
@@ -91,8 +92,8 @@ def lost(cell: Lab, plant: Plant) -> None:
     daemonless, cut, dead = cell.hosts
     count = cell.slots * len(cell.hosts)
     tree = plant(
-        rescue={"silence": 20, "kill": 5, "published": 3},
-        worker={"heartbeat": 1},
+        rescue={"silence": 20, "published": 3},
+        constants={HEARTBEAT: 1.0, POLICY: {"kill_s": 5.0}},
     )
     tree.write(f"COUNT = {count}\n{BODY}")
     cell.fault("configure", "reschedule_unknown=00:00:05")
@@ -136,8 +137,8 @@ def erring(cell: Lab, plant: Plant) -> None:
     require_machines(cell)
     failing, dead, good = cell.hosts
     only_queue_in_error = {"use_queue": "all.q"}  # there is another, of the same hosts
-    rescue = {"silence": 10, "kill": 3}
-    tree = plant(sge=only_queue_in_error, rescue=rescue, worker={"heartbeat": 1})
+    constants = {HEARTBEAT: 1.0, POLICY: {"kill_s": 3.0}}
+    tree = plant(sge=only_queue_in_error, rescue={"silence": 10}, constants=constants)
     count = cell.slots + 2
     tree.write(f"COUNT = {count}\n{BODY}")
     for number in range(count):

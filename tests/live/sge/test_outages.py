@@ -18,6 +18,7 @@ from tests.live.errands import do_at_once, wanted
 from tests.live.sge.conftest import SYSTEMS, on_its_own, require_machines
 from tests.live.sge.lab import Lab
 from tests.live.sge.trees import Tree
+from tests.live.trees import POLICY, TIMEOUTS
 from tests.live.waiting import eventually
 from tests.live.workflows import assert_all_once, write_gated
 
@@ -34,9 +35,10 @@ def away(cell: Lab, plant: Plant) -> None:
     What ends while the master is away is recorded only half a minute after it is back; of jobs
     that came by DRMAA only ten minutes after, unless their hosts' daemons are started again.
     """
-    timeouts = {"submit": 8, "query": 8}
-    tree = plant(timeouts=timeouts, grace={"visibility": 10, "second_look": 2})
-    late = plant(timeouts=timeouts, grace={"absence": 60})
+    timeouts, submits = {"query": 8}, {"submit_s": 8.0}
+    looks = {"visibility_s": 10.0, "two_looks_s": 2.0}
+    tree = plant(timeouts=timeouts, constants={TIMEOUTS: submits | looks})
+    late = plant(timeouts=timeouts, grace={"absence": 60}, constants={TIMEOUTS: submits})
     slots = cell.slots * len(cell.hosts)
     write_gated(tree, 4)
     tree.open("gate")
@@ -94,7 +96,7 @@ def removed(cell: Lab, plant: Plant) -> None:
 
     A step runs for too long, and jobs are deleted by hand: one that runs, one that waits.
     """
-    tree = plant(rescue={"missing": 3, "published": 3})
+    tree = plant(rescue={"published": 3}, constants={POLICY: {"missing_s": 3.0}})
     count = cell.slots * len(cell.hosts) + 2
     tree.write(f"COUNT = {count}\n{LONG_BODY}")
     cell.fault("hide-accounting")

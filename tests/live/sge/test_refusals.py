@@ -15,7 +15,7 @@ from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.live.sge.conftest import temporary_cell
 from tests.live.sge.lab import Lab
 from tests.live.sge.test_adapter import BRIEF, QUICK

@@ -30,12 +30,12 @@ from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Conformance, Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.thousand import MANY, assert_few_commands
 from tests.live.waiting import eventually
 
-QUICK = Pace(20, queries_per_minute=600, poll_s=2.0, poll_min_s=0.3, poll_backoff_s=4.0)
+QUICK = Pace(20, queries_per_minute=600, poll_s=2.0)
 BRIEF = replace(Timeouts(), absence_s=5.0, history_pause_s=1.0, hold_s=1.0, hold_most_s=2.0)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from batchsystems.commandline.factory import AdapterOf
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.waiting import eventually
 

@@ -24,7 +24,7 @@ from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.interface import Resources
 from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult, Local
 from tests.live.engines import open_directory
 from tests.live.homes import require_namespaces, run_at_home

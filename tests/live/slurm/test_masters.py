@@ -12,6 +12,7 @@ from functools import partial
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
+from tests.live.trees import POLICY
 from tests.live.workflows import (
     kill_a_master_and_restart,
     kill_while_the_scheduler_is_away,
@@ -37,6 +38,6 @@ def test_kill_leaves_none_in_the_queue_whether_a_master_lives_or_not(plant: Plan
 def test_kill_without_a_controller_says_what_is_open_and_finishes_when_it_is_back(
     slurm: Lab, plant: Plant
 ) -> None:
-    tree = plant(rescue={"kill": 12})
+    tree = plant(constants={POLICY: {"kill_s": 12.0}})
     stop, start = (partial(slurm.fault, f"{verb}-controller") for verb in ("stop", "start"))
     kill_while_the_scheduler_is_away(tree, 60, AT_ONCE, stop, start)

@@ -25,7 +25,7 @@ TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on sen
 
 
 def test_an_unclear_submission_and_a_kill_leave_a_namesakes_job_alone(plant: Plant) -> None:
-    theirs, ours = plant(), plant(grace=GIVES_UP_SOON)
+    theirs, ours = plant(), plant(constants=GIVES_UP_SOON)
     no_job_of_a_namesake_is_taken_or_killed(theirs, ours, "sbatch", TIMED_OUT)
 
 

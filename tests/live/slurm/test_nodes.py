@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
+from tests.live.trees import HEARTBEAT
 from tests.live.waiting import eventually, is_running
 
 Plant = Callable[..., Tree]
@@ -108,7 +109,7 @@ class Leaf(Target):
 def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
     slurm: Lab, plant: Plant
 ) -> None:
-    tree = plant(rescue={"published": 3, "silence": SILENCE_S}, worker={"heartbeat": 1})
+    tree = plant(rescue={"published": 3, "silence": SILENCE_S}, constants={HEARTBEAT: 1.0})
     tree.write(STEPD_BODY)
     master = tree.start("--rescueJobsFrequency", "1")
     (spared,) = tree.wait_for_lines("spared-began", 1)
@@ -136,7 +137,9 @@ def test_without_its_step_daemon_a_worker_counts_and_a_silent_one_is_rescued(
 
 def test_a_job_that_runs_and_never_begins_is_rescued(plant: Plant, open_tmp_path: Path) -> None:
     hangs_once = f"if mkdir {open_tmp_path}/hung 2>/dev/null; then exec sleep 300; fi"
-    tree = plant(rescue={"silence": SILENCE_S}, worker={"setup": hangs_once, "heartbeat": 1})
+    tree = plant(
+        rescue={"silence": SILENCE_S}, worker={"setup": hangs_once}, constants={HEARTBEAT: 1.0}
+    )
     tree.write("class Root(Target):\n    def run(self):\n        note('ran', 'x')\n")
     ended = tree.start("--rescueJobsFrequency", "1").end()
     tree.assert_done(ended)

@@ -23,7 +23,7 @@ from tests.live.errands import do_at_once, wanted
 from tests.live.slurm.conftest import temporary_cluster, usual_cluster
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
-from tests.live.trees import fake_client, planting
+from tests.live.trees import TIMEOUTS, fake_client, planting
 from tests.live.waiting import eventually
 from tests.live.workflows import assert_all_once, write_gated
 
@@ -156,7 +156,7 @@ def test_an_outage_harms_nothing(errand: str, done: Mapping[str, Future[None]]) 
 def test_a_lost_job_whose_id_is_anothers_now_is_not_taken_for_ours(
     slurm: Lab, plant: Plant, another_user: struct_passwd, tmp_path: Path
 ) -> None:
-    tree = plant(grace={"history": 8})
+    tree = plant(constants={TIMEOUTS: {"history_s": 8.0}})
     tree.write("class Root(Target):\n    def run(self):\n        note('ran', batch_id())\n")
     for node in slurm.nodes:
         slurm.fault("drain", node)

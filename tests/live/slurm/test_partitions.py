@@ -14,7 +14,7 @@ from batchsystems import Resources
 from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from tests.live.slurm.conftest import temporary_cluster
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK

@@ -16,7 +16,7 @@ from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
 from tests.live.waiting import eventually

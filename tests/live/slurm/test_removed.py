@@ -16,6 +16,7 @@ import pytest
 from tests.integration.flows import ROOT
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.trees import Tree
+from tests.live.trees import POLICY
 from tests.live.waiting import eventually
 
 Plant = Callable[..., Tree]
@@ -142,7 +143,7 @@ class Leaf(Target):
 def test_over_long_and_removed_jobs_are_issued_again_by_any_adapter(
     slurm: Lab, plant: Plant, system: str
 ) -> None:
-    tree = plant(rescue={"missing": 3, "published": 3})
+    tree = plant(rescue={"published": 3}, constants={POLICY: {"missing_s": 3.0}})
     tree.write(LONG_BODY)
     tree.system = system
     tree.path = f"{ROOT}:{installed(tree.home)}"

@@ -46,7 +46,7 @@ def test_show_tells_every_key_its_value_and_origin(
     assert lines["pacing.poll_interval"].endswith(
         f'"1m"                 # {mine}:5 ($JOBTREE_SITE)'
     )
-    assert lines["pacing.poll_backoff"].endswith('"5m"                 # default')
+    assert lines["grace.stuck"].endswith('"2m"                 # default')
     assert lines["retry.retry_count"].endswith(f"# default, locked by {later}:3")
     assert all(len(line) <= 120 + len(str(tmp_path)) for line in lines.values())
 
@@ -78,11 +78,10 @@ def test_the_meaning_of_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     made = json.loads(said(capsys, "show", "--schema", "--json")[0])
     assert made["properties"]["schema"]["const"] == 1
     assert made["required"] == ["schema"]
-    assert made["properties"]["slurm"]["$ref"] == "#/$defs/SlurmSection"
-    slurm = made["$defs"]["SlurmSection"]
+    slurm = made["properties"]["slurm"]
     assert slurm["additionalProperties"] is False
     assert slurm["properties"]["memory"]["enum"] == ["job", "cpu", "none"]
-    assert slurm["properties"]["queue"]["items"] == {"$ref": "#/$defs/QueueTable"}
+    assert slurm["properties"]["queue"]["items"]["required"] == ["name"]
     assert '"null"' not in json.dumps(made)
 
 

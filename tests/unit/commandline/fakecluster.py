@@ -18,7 +18,7 @@ from batchsystems.commandline.pacing import Pace, Timeouts
 
 FAKEBIN = Path(__file__).parents[2] / "fakebin"
 
-QUICK = Pace(submits_per_s=100, queries_per_minute=6000, poll_s=0.5, poll_min_s=0.05)
+QUICK = Pace(submits_per_s=100, queries_per_minute=6000, poll_s=0.5)
 """A pace for tests that should not take long."""
 
 BRIEF = Timeouts(

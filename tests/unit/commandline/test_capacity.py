@@ -13,10 +13,10 @@ from batchsystems.commandline.limits import Bound, Limits, Queue
 from batchsystems.interface import Resources
 from batchsystems.sge.cluster import SgeCluster
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from batchsystems.slurm.cluster import SlurmCluster
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.transport.local import Command, CommandResult
 
 PARTITIONS = (

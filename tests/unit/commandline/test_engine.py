@@ -18,7 +18,7 @@ from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
 from batchsystems.transport.local import Command, CommandResult, FileState
 from tests.unit.commandline.toyscheduler import Toy, World
 
-QUICK = Pace(submits_per_s=1000, queries_per_minute=60000, poll_s=0.1, poll_min_s=0.02)
+QUICK = Pace(submits_per_s=1000, queries_per_minute=60000, poll_s=0.1)
 
 
 class InMemory:

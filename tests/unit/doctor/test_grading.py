@@ -27,7 +27,7 @@ from jobtree.doctor.model import (
 )
 from jobtree.doctor.node_script import UNANSWERED
 
-SCHEMA = Schema(registry.sections())
+SCHEMA = Schema(*registry.declaring())
 KEYS = [key for key in SCHEMA.keys if key.startswith("slurm.")]
 OK = JobEnd(Reason.OK, 0, node="n1")
 T = 1_800_000_000.0
@@ -296,7 +296,7 @@ def test_clocks_may_differ_by_what_the_site_allows() -> None:
     assert results(ahead)[jobs.CLOCK].grade is Grade.PASSED
     found = results(ahead, about={"clock_slack_s": 30.0})
     assert bad(found) == {jobs.CLOCK: Grade.FAILED}
-    assert found[jobs.CLOCK].keys == ("grace.clock_slack",)
+    assert "set the clocks" in found[jobs.CLOCK].remedy
     assert "40.00 s, give or take 0.10 s" in found[jobs.CLOCK].seen
     doubtful = results(
         ahead._replace(pong_at=T + 11.4 + 50), about={"clock_slack_s": 30.0}

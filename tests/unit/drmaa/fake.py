@@ -14,8 +14,8 @@ import pytest
 
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.drmaa.adapter import Drmaa
-from batchsystems.drmaa.tables import DrmaaSettings
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.unit.commandline.fakecluster import BRIEF, FAKEBIN, QUICK, FakeCluster
 
 SLOW = replace(BRIEF, submit_s=1.5, query_s=1.5, visibility_s=1.0)

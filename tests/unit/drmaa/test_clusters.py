@@ -11,8 +11,8 @@ import pytest
 
 from batchsystems import INDEX, BatchSystemError, JobSpec, Resources
 from batchsystems.conformance import Watcher, sh
-from batchsystems.drmaa.tables import DrmaaSettings
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.unit.drmaa.fake import FakeDrmaa, use
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")

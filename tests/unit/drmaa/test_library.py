@@ -11,7 +11,7 @@ import pytest
 from batchsystems import BatchSystemError, load
 from batchsystems.drmaa.session.client import Client
 from batchsystems.drmaa.session.library import TUNABLE, Library, explain, find, with_tunable
-from batchsystems.drmaa.tables import DrmaaSettings
+from batchsystems.drmaa.settings import DrmaaSettings
 from batchsystems.transport.local import Command
 from tests.unit.drmaa.fake import use
 

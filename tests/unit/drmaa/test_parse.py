@@ -15,9 +15,10 @@ from batchsystems.commandline.answers import Phase, QueryResult, Rejected, Rejec
 from batchsystems.drmaa.dialect import DrmaaDialect
 from batchsystems.drmaa.parse import read_end, read_poll, read_submission
 from batchsystems.drmaa.session.journal import keys_of, submission_of
-from batchsystems.drmaa.tables import DrmaaSettings, family_of
-from batchsystems.sge.tables import SgeSettings
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.drmaa.settings import DrmaaSettings
+from batchsystems.drmaa.tables import family_of
+from batchsystems.sge.settings import SgeSettings
+from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.transport.local import CommandResult
 
 USED = {"start_time": "1000.0000", "end_time": "1010.0000", "cpu": "2.5", "maxvmem": "1048576.0"}

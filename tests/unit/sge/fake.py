@@ -13,7 +13,7 @@ from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.unit.commandline.fakecluster import BRIEF, QUICK, FakeCluster, on_path
 
 HEADER = "# Version: 8.1.9\n# \n# DO NOT MODIFY THIS FILE MANUALLY!\n# \n"

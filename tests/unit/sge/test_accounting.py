@@ -12,7 +12,8 @@ from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.interface import JobEnd, Reason
 from batchsystems.sge.accounting import SgeRecords
 from batchsystems.sge.accounting_lines import cut
-from batchsystems.sge.tables import FAILURES, RERUN, SgeSettings
+from batchsystems.sge.settings import SgeSettings
+from batchsystems.sge.tables import FAILURES, RERUN
 from tests.unit.core.mutations import mutated
 
 ACCOUNTING = (Path(__file__).parents[2] / "data" / "sge" / "accounting").read_text()

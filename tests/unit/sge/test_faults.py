@@ -14,7 +14,7 @@ from batchsystems import Accepted, BatchSystem, JobEnd, JobSpec, Reason, Resourc
 from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, sh
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.tables import SgeSettings
+from batchsystems.sge.settings import SgeSettings
 from tests.unit.commandline.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.commandline.fakecluster import BRIEF
 from tests.unit.sge.fake import FakeSge, quick, use

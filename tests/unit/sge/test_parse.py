@@ -27,7 +27,8 @@ from batchsystems.sge.parse import (
     read_submission,
 )
 from batchsystems.sge.pending import read_checks, read_details
-from batchsystems.sge.tables import NEVER, SgeSettings
+from batchsystems.sge.settings import SgeSettings
+from batchsystems.sge.tables import NEVER
 from batchsystems.transport.local import Command, CommandResult
 from tests.unit.core.mutations import mutated
 

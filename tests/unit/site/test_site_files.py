@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from batchsystems.commandline.adapter import CommandLine
 from batchsystems.errors import SiteError
 from batchsystems.interface import Caller, Update
 from batchsystems.site import Origin, Setting, Site
+from batchsystems.site.fields import NAMES, PERIOD
+from batchsystems.site.sections import SchedulerSettings
 from batchsystems.sitefiles import SYSTEM, Place, check_places, load_site, places, site_at
 from tests.unit.sge.fake import use as use_sge
 from tests.unit.slurm.fake import use
@@ -49,7 +52,7 @@ def test_files_are_merged_from_all_places(tmp_path: Path) -> None:
     variable = write(tmp_path / "var.toml", "[slurm]\nconstraint = 'v'")
     environment = {"XDG_CONFIG_HOME": str(tmp_path / "conf"), "JOBTREE_SITE": str(variable)}
     site = load_site(str(named), environment)
-    assert site.fields("slurm") == {"qos": "n", "constraint": "v", "account": "mine"}
+    assert site.table("slurm") == {"qos": "n", "constraint": "v", "account": "mine"}
     assert site.settings["slurm.constraint"].origin == Origin(str(variable), 3, "$JOBTREE_SITE")
     assert site.files[:3] == (str(named), str(variable), str(mine))
 
@@ -89,10 +92,10 @@ def test_an_unknown_batch_system_is_told_with_its_line(tmp_path: Path) -> None:
     assert "did you mean slurm?" in caught.value.fix
 
 
-def test_without_a_site_file_the_validator_is_not_loaded(tmp_path: Path) -> None:
+def test_without_a_site_file_the_schema_is_not_loaded(tmp_path: Path) -> None:
     program = (
         "import sys; from batchsystems.sitefiles import load_site; load_site(); "
-        "import jobtree.workflow; print('pydantic' in sys.modules)"
+        "import jobtree.workflow; print('batchsystems.site.schema' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -105,12 +108,7 @@ def test_without_a_site_file_the_validator_is_not_loaded(tmp_path: Path) -> None
 
 def site_of(**values: object) -> Site:
     named = {name.replace("__", "."): value for name, value in values.items()}
-    return Site(
-        {
-            key: Setting(key, key.rpartition(".")[2], value, Origin("x", 1))
-            for key, value in named.items()
-        }
-    )
+    return Site({key: Setting(key, value, Origin("x", 1)) for key, value in named.items()})
 
 
 class Plain(BatchSystem):
@@ -159,6 +157,25 @@ def test_one_without_options_needs_no_table_and_refuses_an_unknown_key(plain: st
     with pytest.raises(BatchSystemError, match=r"myCluster\.port") as caught:
         registry.load_for(plain, site_of(myCluster__port=3))
     assert caught.value.code == "JT203"
+
+
+@dataclass(frozen=True)
+class HostSettings(SchedulerSettings):
+    """A third party's."""
+
+    hosts: tuple[str, ...] = NAMES((), "where jobs run")
+    longest_s: float = PERIOD(60.0, "the longest a job may run", "longest")
+
+
+def test_a_third_party_may_declare_its_settings_and_have_them_read_and_checked() -> None:
+    site = site_of(myCluster__hosts="far", myCluster__longest="2h", worker__setup=("true",))
+    found = site.make(HostSettings, "myCluster")
+    assert found == HostSettings(hosts=("far",), longest_s=7200.0, setup=("true",))
+    with pytest.raises(BatchSystemError, match="longest_s cannot be 'soon'") as caught:
+        site_of(myCluster__longest="soon").make(HostSettings, "myCluster")
+    assert "2-00:00:00" in caught.value.fix
+    with pytest.raises(TypeError, match=r"unknown keys in .*: port"):
+        site_of(myCluster__port=3).make(HostSettings, "myCluster")
 
 
 def test_the_single_machine_takes_its_table_and_the_caller_s_cpus(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsystems.commandline.factory import pacing_of
+from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.site.problems import refuse
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.site.writing import write_value
 from batchsystems.sitefiles import schema
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from jobtree.cli.explain import CODES
 from jobtree.core.rescue import Policy
 from jobtree.options import settings_in_force
@@ -65,8 +65,9 @@ def test_any_files_are_read_or_explained(contents: list[str]) -> None:
         {}, None, site
     )  # what was found good makes all that is made of it
     assert isinstance(settings.policy, Policy)
-    pacing_of(site)
-    site.make(SlurmSettings, "slurm", "worker")
+    assert site.make(Pace).poll_s > 0
+    assert site.make(Timeouts).query_s > 0
+    site.make(SlurmSettings, "slurm")
 
 
 @given(VALUES)

@@ -13,7 +13,7 @@ from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.factory import AdapterOf
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from tests.unit.commandline.fakecluster import BRIEF, QUICK, FakeCluster, on_path
 
 

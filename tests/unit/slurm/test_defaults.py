@@ -15,7 +15,7 @@ from batchsystems.interface import Resources
 from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.defaults import defaults_of, require_harmless, wishes, with_wishes
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 
 PAGE = Path(__file__).parents[3] / "docs" / "defaults.md"
 ALL = {

@@ -12,7 +12,7 @@ from batchsystems import Accepted, BatchSystem, JobEnd, Reason
 from batchsystems.commandline.factory import AdapterOf
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.tables import SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
 from tests.unit.commandline.commandfaults import CommandFaults, Quick, kinds, refusal
 from tests.unit.commandline.fakecluster import BRIEF
 from tests.unit.slurm.fake import FakeSlurm, quick, use

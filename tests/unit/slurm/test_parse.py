@@ -23,7 +23,8 @@ from batchsystems.slurm.parse import (
     read_queue,
     read_submission,
 )
-from batchsystems.slurm.tables import ENDS, STATES, SlurmSettings
+from batchsystems.slurm.settings import SlurmSettings
+from batchsystems.slurm.tables import ENDS, STATES
 from batchsystems.transport.local import Command, CommandResult
 from tests.unit.core.mutations import mutated
 
