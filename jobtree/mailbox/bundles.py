@@ -1,8 +1,8 @@
 """Bundles: the pickled Targets that one worker made, appended to one file.
 
-Owns where pickles lie and whether they may be loaded; never loads one itself.
-Read next: doorbell.py. A pickle is executed by who loads it: so it must lie in a file of this
-user's own, and have the digest that the tree recorded.
+Owns where pickles lie and whether they may be loaded; never loads one itself. Read next:
+doorbell.py. Loading a pickle executes it: so it must lie in a file that only this user can write,
+and have the digest that the tree recorded.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BundleWriter:
         return where
 
     def look_again(self) -> None:
-        """Note that another process may have appended: the next pickle goes after that."""
+        """Have the next pickle go behind what another process may have appended."""
         if self.repair() and self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

@@ -1,9 +1,9 @@
-"""Claims and fences: of any twins of an issue one worker runs, and it can be told to stop.
+"""Claims and fences: only one of several copies of an issue runs, and it can be told to stop.
 
 Owns the hard-link protocol; knows no colours. Read next: results.py.
 
 A worker writes a file of its own and links it to the claim's name; it holds the claim if its
-own file then has two links. The return code of link() is not asked: over NFS a reply can be
+own file then has two links. The result of link() itself does not count: over NFS the reply can be
 lost after success. The claim file is also the heartbeat: its first line is overwritten.
 """
 
@@ -27,20 +27,20 @@ BEAT_BYTES = 17
 
 
 class Claim(NamedTuple):
-    """Who runs an issue. started: epoch seconds, by that host's clock. beat: heartbeats so far."""
+    """Who runs an issue."""
 
     host: str
     pid: int
     nonce: str
-    started: float
-    beat: int
+    started: float  # epoch seconds, by that host's clock
+    beat: int  # heartbeats so far
 
 
 def take_claim(tree: str, issue: str, claim: Claim) -> int | None:
-    """Try to claim an issue; return the descriptor of the claim file, or None if it is taken.
+    """Try to claim an issue; return the descriptor of the claim file, None if it is taken.
 
     The loser leaves a note beside the claim, so that a requeued copy of a dead first run is
-    recognised. Raises OSError when the claim can be neither taken nor found taken.
+    recognised. Raises OSError if the claim can be neither taken nor found taken.
     """
     path = claim_path(tree, issue)
     own = f"{path}~{claim.host}.{claim.pid}.{claim.nonce}"
@@ -70,7 +70,7 @@ def take_claim(tree: str, issue: str, claim: Claim) -> int | None:
 
 
 def remove_note(tree: str, issue: str, nonce: str) -> None:
-    """Remove the note that take_claim() left, of an issue that nobody looks after any more."""
+    """Remove the note that take_claim() left, for an issue that nobody cares for any more."""
     remove_file(_note_path(tree, issue, nonce))
 
 
@@ -84,9 +84,9 @@ def write_beat(fd: int, beat: int) -> None:
 
 
 def read_claim(tree: str, issue: str) -> Claim | None:
-    """Return who holds an issue and how often it has beaten; None if nobody is seen to.
+    """Return who holds an issue and its heartbeats; None if nobody is seen to.
 
-    A claim that is empty or torn, as after a crash of its node, is held by somebody unknown.
+    A claim that is empty or torn, as after a crash of its node, has an unknown holder.
     """
     try:
         content = read_file(claim_path(tree, issue))
@@ -117,18 +117,21 @@ class Fence:
     """What a fence says to the worker behind it."""
 
     STOP = "stop"
-    """your work is void: run nothing more, publish nothing more"""
+    """Your work is void: run no further step."""
     RECALL = "recall"
-    """finish the job you are at, hand back those not started: all, or as recall() says"""
+    """End the present step and hand back what was not started: all, or as recall() says."""
 
     @staticmethod
     def recall(parts: int, serial: int) -> str:
-        """Return what recalls all but one of so many parts (0: all); of equal ones one counts."""
+        """Return the word that recalls all but 1/`parts` of the jobs not started (0: all).
+
+        serial: makes two recalls of the same size different, so that each counts.
+        """
         return f"{Fence.RECALL} {parts} {serial}"
 
     @staticmethod
     def kept(word: str | None, waiting: int) -> int:
-        """Return how many of so many jobs not started their worker keeps, told this."""
+        """Return how many of `waiting` jobs not started a worker keeps that is told `word`."""
         first, *more = (word or "").split() or [""]
         if first != Fence.RECALL:
             return waiting
@@ -136,7 +139,7 @@ class Fence:
 
 
 def count_kept(parts: int, waiting: int) -> int:
-    """Return how many of so many jobs are one of so many parts; 0 parts: none."""
+    """Return how many of `waiting` jobs are one of `parts` parts, rounded up; 0 parts: none."""
     return -(-waiting // parts) if parts else 0
 
 
@@ -148,7 +151,7 @@ def write_fence(tree: str, issue: str, word: str) -> None:
 def read_fence(tree: str, issue: str) -> str | None:
     """Return what the fence of an issue says; None if there is none.
 
-    One that is empty or torn stops: it was raised, and to stop is never wrong, only dearer.
+    An empty or torn one means STOP: that is never wrong, it only costs more.
     """
     try:
         said = read_file(fence_path(tree, issue))
@@ -161,9 +164,9 @@ def read_fence(tree: str, issue: str) -> str | None:
 def check_fence(tree: str, issue: str) -> str | None:
     """Return what the holder of a claim is told.
 
-    A claim that is gone means STOP: its issue is settled, and all its files were removed, the
-    fence too. So a worker whose node was given up for dead stops when it wakes up. Raises
-    StoreError (JT354) if it is the whole tree that is gone from this node.
+    A missing claim means STOP: the issue is over and all its files were removed, the fence too.
+    So a worker whose node was given up for dead stops when it wakes up. Raises StoreError (JT354)
+    if this node does not see the tree at all.
     """
     if not exists_after_listing(claim_path(tree, issue)):
         from jobtree.mailbox.visibility import require_tree

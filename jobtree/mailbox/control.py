@@ -20,15 +20,15 @@ LOOK_S = 0.5
 
 
 class ControlRequest(NamedTuple):
-    """One question to the master. name: of its file; arguments: as the verb wants them."""
+    """One question to the master."""
 
-    name: str
+    name: str  # of its file
     verb: str
-    arguments: dict[str, Any]
+    arguments: dict[str, Any]  # as the verb wants them
 
 
 def write_bell(tree: str, address: tuple[str, int, str] | None) -> None:
-    """Say where the master can be rung."""
+    """Write where the doorbell of the master is."""
     write_file(f"{tree}/{CONTROL}/bell", json.dumps(address).encode(), sync=False)
 
 
@@ -56,7 +56,7 @@ def ask(
     look, over = time.monotonic() + LOOK_S, False
     while True:
         if os.path.exists(answer):
-            return _taken(answer)
+            return _take_answer(answer)
         now = time.monotonic()
         if over or now > end:
             remove_file(request)
@@ -68,7 +68,7 @@ def ask(
 
 
 def _bell(tree: str) -> tuple[str, int, str] | None:
-    """Return where the master can be rung; without that it looks for requests by itself."""
+    """Return where the master's doorbell is; without one it looks for requests by itself."""
     try:
         host, port, key = json.loads(read_file(f"{tree}/{CONTROL}/bell"))
     except (OSError, ValueError, TypeError):
@@ -76,8 +76,8 @@ def _bell(tree: str) -> tuple[str, int, str] | None:
     return (host, port, key) if isinstance(host, str) and isinstance(port, int) else None
 
 
-def _taken(path: str) -> dict[str, Any] | None:
-    """Return an answer and remove it; None if it is damaged: it may be asked for again."""
+def _take_answer(path: str) -> dict[str, Any] | None:
+    """Return an answer and remove it; None if it is damaged: the request can be made again."""
     try:
         said = json.loads(read_file(path))
     except ValueError:

@@ -1,8 +1,8 @@
-"""Descriptors of our own, kept where no Target hits them by chance, and known again.
+"""The worker's own file descriptors: kept out of the way of Targets, and checked after each.
 
-Owns the numbers and the telling of what one leads to; must not know what is written where.
-Read next: worker_side.py, ../worker/steplog.py. What runs in our process may close any of
-them, or have a file of its own under the same number: then nothing of ours may go there.
+Owns their numbers and what each leads to; must not know what is written there. Read next:
+worker_side.py, ../worker/steplog.py. A Target in this process may close any of them, or open a
+file of its own under the same number: then nothing of ours may be written there.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class DescriptorOwner(Protocol):
 
 
 class Descriptors:
-    """All descriptors that are to survive a step. lost: one had to be opened again.
+    """All descriptors that must survive a step.
 
-    The order of the owners counts: the first to be mended are the standard ones, as a file opened
-    while one of those is closed gets its number.
+    The order of the owners matters: the standard streams are repaired first, as a file opened
+    while one of them is closed would get its number.
     """
 
     def __init__(self, owners: Sequence[DescriptorOwner]) -> None:
         self.owners = list(owners)
-        self.lost = False
+        self.lost = False  # one had to be opened again
 
     def repair(self) -> None:
         """Open again what a step has closed or replaced. Raises OSError if that cannot be."""
@@ -53,7 +53,7 @@ class StandardInput:
         self._lead()
 
     def repair(self) -> bool:
-        """Lead it to /dev/null again; that it was closed harms nobody."""
+        """Lead it to /dev/null again. Always True: that it was closed harms nobody."""
         if not leads_to(0, self._identity):
             self._lead()
         return True

@@ -1,7 +1,7 @@
 """The doorbell: a datagram by which a worker tells the master to look at its results.
 
-Owns the socket and the token; it is a hint, never the truth: lost ones are made up for by
-sweeps, forged ones cost a look at a file. Read next: control.py.
+Owns the socket and the token. It is a hint, never the truth: sweeps make up for lost ones, and
+a forged one only costs a look at a file. Read next: control.py.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def ring(address: tuple[str, int, str], issue: str) -> None:
 
 
 class Doorbell:
-    """The master's side: which issues have rung. address: what workers are told, or None."""
+    """The master's side: which issues have rung."""
 
     def __init__(self, host: str | None) -> None:
-        """Listen on `host`; None, or a host that cannot be bound, leaves sweeps alone."""
-        self.address: tuple[str, int, str] | None = None
+        """Listen on `host`; with None, or a host that cannot be bound, there is no doorbell."""
+        self.address: tuple[str, int, str] | None = None  # what workers are told
         self._socket: socket.socket | None = None
         if host is None:
             return

@@ -218,15 +218,11 @@ def _removed(remove: Callable[..., None], name: str, fd: int, depth: int) -> boo
 
 
 def read_private_range(path: str, offset: int, length: int) -> bytes:
-    """Return a range of a file that only its owner, this user, can have written.
+    """Return a range of a file that only this user can have written.
 
     Raises StoreError (JT330) if others can have, OSError if it cannot be read.
     """
-    fd = open_own(path)
-    try:
-        return _read_range(fd, offset, length)
-    finally:
-        os.close(fd)
+    return read_file(path, offset, length, own=True)
 
 
 def open_own(path: str) -> int:

@@ -1,7 +1,7 @@
-"""Pieces: how what may take long lets its master renew the lease meanwhile.
+"""Keep-alive: how long work lets its master renew the lease meanwhile.
 
-Owns what is done between two pieces of work, and during one that cannot be divided. Read next:
-master_side.py; ../store/lease.py, whose keep() is what masters do there.
+Owns what is called between two pieces of work, and during one that cannot be divided. Read next:
+master_side.py; ../store/lease.py, whose keep() is what masters call.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def nothing() -> None:
 
 
 def keep_alive_during(call: Callable[[], Result], keep_alive: KeepAlive) -> Result:
-    """Return what a call that nothing can interrupt returns; `keep_alive` is called until it does.
+    """Return what `call`, which cannot be interrupted, returns; call `keep_alive` until then.
 
-    The call is made in another thread. Raises what either raises; if that is `keep_alive`, the call
-    goes on, and nobody hears of it.
+    `call` runs in another thread. Raises what either raises; if `keep_alive` does, `call` goes on
+    and its result is lost.
     """
     import threading
 

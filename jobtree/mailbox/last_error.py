@@ -1,7 +1,6 @@
-"""Last words: what a worker prints that ends by a failure of its own, and how they are found again.
+"""The error line that a worker prints when it ends by a failure of its own, and how it is found.
 
-Owns their form; must not judge them. Read next: ../worker/main.py, which says them;
-../core/rescue.py.
+Owns its form; must not judge it. Read next: ../worker/main.py, which prints it; ../core/rescue.py.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ _LINE = re.compile(rf"^{re.escape(PREFIX)}(?:task (\d+): )?(.*)$", re.M)
 
 
 def format_error(index: int, error: BaseException, expected: bool) -> str:
-    """Return what the worker of a task of an order says, for its error; of the first line."""
+    """Return the line that the worker of a task prints for its error."""
     said = str(error) if expected else f"{UNEXPECTED}{type(error).__name__}: {error}"
     return f"{PREFIX}task {index}: {said}\n"
 
 
 def last_error(printed: str, index: int) -> str:
-    """Return the first line of what the worker of a task said as it gave up, "" if nothing."""
+    """Return the error that the worker of a task printed last, "" if none."""
     mine = [said for task, said in _LINE.findall(printed) if not task or int(task) == index]
     return mine[-1].strip() if mine else ""

@@ -36,17 +36,8 @@ RESULTS, BUNDLES, LOGS, DIRECTORIES = "results", "bundles", "logs", "directories
 FAILED_LOGS = "logs/failed"
 
 SUBDIRECTORIES = (
-    LEASES,
-    CONTROL,
-    BATCH,
-    ORDERS,
-    CLAIMS,
-    FENCES,
-    RESULTS,
-    BUNDLES,
-    LOGS,
-    FAILED_LOGS,
-    DIRECTORIES,
+    *(LEASES, CONTROL, BATCH, ORDERS, CLAIMS, FENCES),
+    *(RESULTS, BUNDLES, LOGS, FAILED_LOGS, DIRECTORIES),
 )
 
 TRUSTED = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobtree.core.job import Command, Pickle
 from jobtree.errors import StoreError
-from jobtree.mailbox import claims, control, orders
+from jobtree.mailbox import claims, control, layout, orders
 from jobtree.mailbox.bundles import read_pickle
 from jobtree.mailbox.doorbell import Doorbell
 from jobtree.mailbox.files import (
@@ -24,32 +24,17 @@ from jobtree.mailbox.files import (
     sync_file,
 )
 from jobtree.mailbox.keepalive import KeepAlive, keep_alive_during, nothing
-from jobtree.mailbox.layout import (
-    BUNDLES,
-    CLAIMS,
-    CONTROL,
-    DIRECTORIES,
-    ENVIRONMENT,
-    FENCES,
-    MARKER,
-    ORDERS,
-    RESULTS,
-    SETUP_ENVIRONMENT,
-    STATUS,
-    bundle_path,
-    failed_log_path,
-    fence_path,
-    job_directory,
-    log_path,
-    order_path,
-    output_path,
-    result_path,
-)
 from jobtree.mailbox.results import Done, Hello, ResultLine, ResultReader, Start, read_children
 
 TAIL_BYTES = 4096
 
-WRITTEN_BY_MASTERS = (ENVIRONMENT, SETUP_ENVIRONMENT, MARKER, STATUS, "bell")
+WRITTEN_BY_MASTERS = (
+    layout.ENVIRONMENT,
+    layout.SETUP_ENVIRONMENT,
+    layout.MARKER,
+    layout.STATUS,
+    "bell",
+)
 """Files of which a master that was killed may have left a draft."""
 
 TIDIED_AT_ONCE = 1000
@@ -58,16 +43,17 @@ PIECE_BYTES = 64 * 2**20
 
 
 class Mailbox:
-    """Orders out, results in.
-
-    here: all workers run on this machine. If it crashes they are gone too, so their orders need
-    not survive it; their jobs are then issued again, under new names. keep_alive: called between
-    the pieces of whatever may take long, so that the lease is renewed; it may raise.
-    """
+    """Orders out, results in."""
 
     keep_alive: KeepAlive = staticmethod(nothing)
+    """Called between the pieces of whatever may take long, to renew the lease; it may raise."""
 
     def __init__(self, tree: str, bell_host: str | None, here: bool = False) -> None:
+        """Open the mailbox of a tree.
+
+        here: all workers run on this machine. If it crashes they are gone too, so their orders
+        need not survive it; their jobs are then issued again, under new names.
+        """
         self._tree, self._here = tree, here
         self._readers: dict[str, ResultReader] = {}
         self._tidied: set[str] = set()
@@ -82,20 +68,20 @@ class Mailbox:
             raise StoreError(
                 f"an order cannot be written: {error.strerror}",
                 code="JT316",
-                where=order_path(self._tree, terms.submission),
+                where=layout.order_path(self._tree, terms.submission),
                 why="all that was committed is safe",
                 fix="free some space (or quota), then restart the tree",
             ) from error
 
     def is_of_another(self, submission: str, program: str) -> bool:
         """Tell whether a submission was made for workers of another program, an older jobTree."""
-        return orders.is_of_another(order_path(self._tree, submission), program)
+        return orders.is_of_another(layout.order_path(self._tree, submission), program)
 
     def read(self, issue: str, final: bool = False) -> list[ResultLine]:
-        """Return what is new and safe in an issue's results; all there is, if `final`.
+        """Return the new lines of an issue that are known to be on disk; with `final`, all.
 
-        What its worker had no time to make durable is made so first; a step whose children
-        cannot be read back whole, and all after it, is not believed.
+        final: makes durable first what the worker had no time for. A step whose children cannot be
+        read back whole is not believed, nor is anything after it.
         """
         reader = self._reader(issue)
         if not final:
@@ -111,7 +97,7 @@ class Mailbox:
         return lines
 
     def running(self, issue: str) -> Start | None:
-        """Return the step an issue's worker was last seen to have begun and not ended."""
+        """Return the step that an issue's worker is seen to have begun and not ended."""
         return self._reader(issue).running
 
     def hello(self, issue: str) -> Hello | None:
@@ -123,11 +109,11 @@ class Mailbox:
         return self._reader(issue).damage
 
     def children(self, issue: str, offset: int, job: int, count: int) -> Iterator[Command]:
-        """Yield the children that were too many for their step's line."""
-        return read_children(result_path(self._tree, issue), offset, job, count)
+        """Yield children that were too many for the line of their step."""
+        return read_children(layout.result_path(self._tree, issue), offset, job, count)
 
     def beat(self, issue: str) -> int | None:
-        """Return how often the issue's worker has beaten; None if it has not claimed it."""
+        """Return the heartbeats of an issue's worker; None if none has claimed it."""
         claim = claims.read_claim(self._tree, issue)
         return None if claim is None else claim.beat
 
@@ -136,26 +122,26 @@ class Mailbox:
         claims.write_fence(self._tree, issue, word)
 
     def tidy(self, submission: str, issues: Iterable[str]) -> None:
-        """Remove all files of a submission, none of which can start or counts any more.
+        """Remove all files of a submission that can no longer start and whose results are read.
 
-        The order goes first: a late copy without it runs nothing.
+        The order goes first: a copy that starts late runs nothing without it.
         """
         names = set(issues)
-        remove_file(order_path(self._tree, submission))
+        remove_file(layout.order_path(self._tree, submission))
         for issue in names:
             self.keep_alive()
             claims.remove_claim(self._tree, issue)
             self._readers.pop(issue, None)
-            remove_file(result_path(self._tree, issue))
-            remove_file(fence_path(self._tree, issue))
-            _remove_if_empty(log_path(self._tree, issue))
-        _remove_if_empty(output_path(self._tree, submission))
+            remove_file(layout.result_path(self._tree, issue))
+            remove_file(layout.fence_path(self._tree, issue))
+            _remove_if_empty(layout.log_path(self._tree, issue))
+        _remove_if_empty(layout.output_path(self._tree, submission))
         self._tidied |= names
         if len(self._tidied) >= TIDIED_AT_ONCE:
             self._remove_notes()
 
     def _remove_notes(self) -> None:
-        """Remove what those who lost a claim left; finding it takes a listing, so do many."""
+        """Remove the notes of lost claims, of many issues at once: it takes a listing."""
         if self._tidied:
             claims.remove_claims(self._tree, self._tidied)
             self._tidied.clear()
@@ -164,36 +150,36 @@ class Mailbox:
         """Remove bundles no living job needs."""
         for name in names:
             self.keep_alive()
-            remove_file(bundle_path(self._tree, name))
+            remove_file(layout.bundle_path(self._tree, name))
 
     def sweep(
         self, submissions: set[str], bundles: set[str], is_live: Callable[[int], bool]
     ) -> None:
-        """Remove what a lost master had given up and not yet removed.
+        """Remove what an earlier master should have removed.
 
         submissions, bundles: those still needed; is_live: whether a job is unfinished.
-        Orders go first, as everywhere: a late copy without one runs nothing.
+        Orders go first, as in tidy().
         """
-        for folder in (ORDERS, CLAIMS, FENCES, RESULTS):
+        for folder in (layout.ORDERS, layout.CLAIMS, layout.FENCES, layout.RESULTS):
             for name in os.listdir(f"{self._tree}/{folder}"):
                 self.keep_alive()
                 issue = name.partition("~")[0]
-                submission = issue if folder == ORDERS else issue.rpartition(".")[0]
+                submission = issue if folder == layout.ORDERS else issue.rpartition(".")[0]
                 if submission not in submissions:
                     remove_file(f"{self._tree}/{folder}/{name}")
         self._sweep_drafts()
-        for name in os.listdir(f"{self._tree}/{BUNDLES}"):
+        for name in os.listdir(f"{self._tree}/{layout.BUNDLES}"):
             self.keep_alive()
             if name not in bundles and name.rpartition(".")[0] not in submissions:
-                remove_file(f"{self._tree}/{BUNDLES}/{name}")
-        for group in os.listdir(f"{self._tree}/{DIRECTORIES}"):
-            for job in os.listdir(f"{self._tree}/{DIRECTORIES}/{group}"):
+                remove_file(f"{self._tree}/{layout.BUNDLES}/{name}")
+        for group in os.listdir(f"{self._tree}/{layout.DIRECTORIES}"):
+            for job in os.listdir(f"{self._tree}/{layout.DIRECTORIES}/{group}"):
                 if not is_live(int(job)):
-                    remove_tree(f"{self._tree}/{DIRECTORIES}/{group}/{job}", self.keep_alive)
+                    remove_tree(f"{self._tree}/{layout.DIRECTORIES}/{group}/{job}", self.keep_alive)
 
     def _sweep_drafts(self) -> None:
         """Remove what a master was writing when it was killed."""
-        for folder in (self._tree, f"{self._tree}/{CONTROL}"):
+        for folder in (self._tree, f"{self._tree}/{layout.CONTROL}"):
             for name in os.listdir(folder):
                 whole, draft, _ = name.partition("~")
                 if draft and (whole in WRITTEN_BY_MASTERS or whole.endswith(".answer")):
@@ -201,7 +187,7 @@ class Mailbox:
 
     def remove_job_directory(self, job: int) -> None:
         """Remove what a finished job had on the shared file system."""
-        remove_tree(job_directory(self._tree, job), self.keep_alive)
+        remove_tree(layout.job_directory(self._tree, job), self.keep_alive)
 
     def move(self, source: str, destination: str) -> None:
         """Move a published output into place."""
@@ -232,15 +218,15 @@ class Mailbox:
 
     def failure_tail(self, job: int, step: int, attempt: int) -> str:
         """Return the end of what a failed step printed."""
-        return _tail(failed_log_path(self._tree, job, step, attempt))
+        return _tail(layout.failed_log_path(self._tree, job, step, attempt))
 
     def worker_tail(self, issue: str) -> str:
         """Return the end of a worker's log."""
-        return _tail(log_path(self._tree, issue))
+        return _tail(layout.log_path(self._tree, issue))
 
     def launch_tail(self, submission: str) -> str:
         """Return the end of what a submission's tasks printed before their workers took over."""
-        return _tail(output_path(self._tree, submission))
+        return _tail(layout.output_path(self._tree, submission))
 
     def close(self) -> None:
         """Stop listening, and leave nothing that is over."""
@@ -248,8 +234,8 @@ class Mailbox:
         self._remove_notes()
 
     def _prepare_last_read(self, issue: str) -> None:
-        exists_after_listing(result_path(self._tree, issue))
-        sync_file(bundle_path(self._tree, issue))
+        exists_after_listing(layout.result_path(self._tree, issue))
+        sync_file(layout.bundle_path(self._tree, issue))
 
     def _holds(self, where: Pickle) -> bool:
         try:
@@ -269,7 +255,7 @@ class Mailbox:
     def _reader(self, issue: str) -> ResultReader:
         reader = self._readers.get(issue)
         if reader is None:
-            reader = self._readers[issue] = ResultReader(result_path(self._tree, issue))
+            reader = self._readers[issue] = ResultReader(layout.result_path(self._tree, issue))
         return reader
 
 

@@ -22,43 +22,32 @@ HEADER_GUESS = 64 * 1024
 
 
 class Assignment(NamedTuple):
-    """One job of a pack.
-
-    stack: the top of the job's stack, the last runs next. depth: the depth of stack[0].
-    isolate: run the first step in a process of its own.
-    """
+    """One job of a pack."""
 
     job: int
     attempt: int
     step: int
-    depth: int
-    isolate: bool
-    stack: tuple[Command, ...]
+    depth: int  # of stack[0]
+    isolate: bool  # run the first step in a process of its own
+    stack: tuple[Command, ...]  # the top of the job's stack; the last one runs next
 
 
 class Terms(NamedTuple):
-    """What all tasks of a submission share.
-
-    granted: the resources each was given, time_s the limit. defaults: for unset requirements.
-    doorbell: (host, port, token) of the master, or None. heartbeat_s: between two beats.
-    max_log_bytes: kept of each step's output. scratch: where local temp dirs are made.
-    environment: the digests of environment.json on record, between blanks. local_logs: a running
-    step prints into scratch. program: what the workers are run by, the Python and the file.
-    """
+    """What all tasks of a submission share."""
 
     submission: str
     epoch: int
-    granted: Requirements
-    defaults: Requirements
-    doorbell: tuple[str, int, str] | None
-    heartbeat_s: float
-    max_log_bytes: int
+    granted: Requirements  # what each task was given; time_s is its limit
+    defaults: Requirements  # for what a step does not ask for
+    doorbell: tuple[str, int, str] | None  # host, port and token of the master
+    heartbeat_s: float  # between two beats
+    max_log_bytes: int  # kept of each step's output
     log_level: str
     job_time_s: float
-    scratch: str
-    environment: str = ""
-    local_logs: bool = False
-    program: str = ""
+    scratch: str  # where local temp dirs are made
+    environment: str = ""  # digests of environment.json on record, separated by spaces
+    local_logs: bool = False  # a running step prints into scratch
+    program: str = ""  # what workers are started with: the Python and the file
 
 
 def write_order(tree: str, terms: Terms, packs: list[list[Assignment]], sync: bool = True) -> None:

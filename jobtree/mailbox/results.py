@@ -1,20 +1,19 @@
-"""Results: what a worker says of its steps, one append-only, checksummed file per worker.
+"""Results: what a worker reports of its steps, in one append-only, checksummed file per worker.
 
 Owns the lines and how far they may be believed; knows no colours. Read next: bundles.py.
 
-A line is a CRC32 and a JSON array. It is written before the next step starts, so the death of the
-process costs one step at most; it counts for the master once a Synced line behind it says it
-has reached the disk, or once the worker is known to have ended. A torn last line is no error.
+A line is a CRC32 and a JSON array. It is written before the next step starts, so that the death of
+the process costs one step at most. The master believes a line once a later Synced line says that
+it is on disk, or once the worker is known to have ended. A torn last line is not an error.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from jobtree.core.job import Command, command_from_wire
-from jobtree.mailbox.files import open_own, read_file, write_all
+from jobtree.mailbox.files import open_own, read_private_range, write_all
 
 CHILDREN_PER_LINE = 256
 """A step with more children writes them in lines of this many, before its Done line."""
@@ -24,22 +23,22 @@ CHUNK_BYTES = 4 * 2**20
 
 
 class Hello(NamedTuple):
-    """First line. started: epoch seconds on that host. local: its local temp dir."""
+    """The first line: who runs the issue."""
 
     host: str
     pid: int
-    nonce: str
-    started: float
-    local: str
+    nonce: str  # as in the claim
+    started: float  # epoch seconds, by that host's clock
+    local: str  # the worker's local temp dir
 
 
 class Start(NamedTuple):
-    """A step begins. at_s: seconds since Hello."""
+    """A step begins."""
 
     job: int
     attempt: int
     step: int
-    at_s: float
+    at_s: float  # seconds since the worker began
 
 
 class Children(NamedTuple):
@@ -50,65 +49,55 @@ class Children(NamedTuple):
 
 
 class LogRange(NamedTuple):
-    """Where a step's output lies in the worker's log, after cutting."""
+    """Where a step's output lies in the worker's log, after it was shortened."""
 
     offset: int
     length: int
 
 
 class Usage(NamedTuple):
-    """What a step used. cpu_s: user and system; memory_bytes: peak, None if unknown."""
+    """What a step used."""
 
     wall_s: float
-    cpu_s: float
-    memory_bytes: int | None
+    cpu_s: float  # user and system
+    memory_bytes: int | None  # the peak; None if unknown
 
 
 class Done(NamedTuple):
-    """A step succeeded.
-
-    children: all of them, unless children_at >= 0: then that is the file offset of the first
-    Children line. goes_on: this worker runs the job's next step. publish: (source, destination)
-    pairs to move when this step is adopted. said: what the command wrote as its stats.
-    """
+    """A step succeeded."""
 
     job: int
     attempt: int
     step: int
     usage: Usage
     child_count: int
-    children: list[Command]
-    children_at: int
+    children: list[Command]  # all of them, or none if children_at says where they are
+    children_at: int  # the offset of the first Children line, -1 if there are none
     follow_on: Command | None
-    goes_on: bool
-    messages: list[str]
-    publish: list[list[str]]
+    goes_on: bool  # this worker runs the job's next step too
+    messages: list[str]  # for the master's log
+    publish: list[list[str]]  # [source, destination] to move when this step is adopted
     log: LogRange
-    has_directory: bool
-    said: str
+    has_directory: bool  # the job has a directory on the shared file system
+    said: str  # the stats that the command wrote, "" for none
 
 
 class Failed(NamedTuple):
-    """A step failed by its own doing.
-
-    why: one line; detail: for the log; crashed: it took down the process it ran in, so the
-    next try gets a process of its own. out_of_memory: the kernel killed something of it for
-    want of memory, while the worker lived on.
-    """
+    """A step failed, and the worker lives on."""
 
     job: int
     attempt: int
     step: int
     usage: Usage
-    exit_status: int | None
-    signal: int | None
-    why: str
-    detail: str
-    crashed: bool
-    messages: list[str]
-    log_kept: bool
-    has_directory: bool
-    out_of_memory: bool = False
+    exit_status: int | None  # None if it did not end by one
+    signal: int | None  # the one that killed it
+    why: str  # one line
+    detail: str  # more lines, for the log
+    crashed: bool  # it took down its process, so the next try gets one of its own
+    messages: list[str]  # for the master's log
+    log_kept: bool  # there is a copy of what it printed
+    has_directory: bool  # the job has a directory on the shared file system
+    out_of_memory: bool = False  # the kernel killed a process of it for want of memory
 
 
 class Returned(NamedTuple):
@@ -132,14 +121,8 @@ class End(NamedTuple):
 ResultLine = Hello | Start | Children | Done | Failed | Returned | Synced | End
 
 _KINDS: dict[str, type[Any]] = {
-    "hello": Hello,
-    "start": Start,
-    "children": Children,
-    "done": Done,
-    "failed": Failed,
-    "returned": Returned,
-    "synced": Synced,
-    "end": End,
+    kind.__name__.lower(): kind
+    for kind in (Hello, Start, Children, Done, Failed, Returned, Synced, End)
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -188,36 +171,30 @@ def append_line(fd: int, line: ResultLine) -> None:
     write_all(fd, encode_line(line))
 
 
-def read_own(path: str, offset: int, limit: int) -> bytes:
-    """Return a range of a file that nobody but this user can have written."""
-    return read_file(path, offset, limit, own=True)
+ReadRange = Callable[[str, int, int], bytes]
+"""Returns a range of a file: its path, the offset, the length."""
 
 
 class ResultReader:
-    """Reads one worker's results as they grow, and hands out what may be believed.
+    """Reads one worker's results as they grow, and returns what may be believed."""
 
-    running: the step last started and not yet ended, whether synced or not. ended: its End
-    line was handed out. damage: why the rest of the file is not believed, "" if it is.
-    doubtful: how many of the lines handed out last are not known to be on disk.
-    """
-
-    def __init__(self, path: str, read: Callable[[str, int, int], bytes] = read_own) -> None:
+    def __init__(self, path: str, read: ReadRange = read_private_range) -> None:
         self.path = path
         self._read_file = read
-        self.running: Start | None = None
+        self.running: Start | None = None  # the step begun and not ended, synced or not
         self.hello: Hello | None = None
-        self.ended = False
-        self.damage = ""
-        self.doubtful = 0
+        self.ended = False  # the End line was returned
+        self.damage = ""  # why the rest of the file is not believed
+        self.doubtful = 0  # so many of the lines returned last may not be on disk
         self._read_to = 0
         self._synced = 0
         self._held: list[tuple[int, ResultLine]] = []
 
     def read(self, final: bool = False) -> list[ResultLine]:
-        """Return the lines now known to be safe; with `final`, every whole line.
+        """Return the new lines that are known to be on disk; with `final`, all whole lines.
 
-        `final` is for workers known to have ended: nothing more will be written, and what can
-        be read is all there is. A file not there yet has no lines.
+        final: the worker is known to have ended, so nothing more will be written. A file that is
+        not there yet has no lines.
         """
         self._synced = max(self._synced, self._parse())
         synced = self._read_to if final else self._synced
@@ -229,7 +206,7 @@ class ResultReader:
         return safe
 
     def _parse(self) -> int:
-        """Take in what was appended; return how far it is known to be on disk."""
+        """Read what was appended; return how far it is known to be on disk."""
         synced, size = 0, CHUNK_BYTES
         while not self.damage:
             try:
@@ -282,8 +259,3 @@ def read_children(path: str, offset: int, job: int, count: int) -> Iterator[Comm
             if isinstance(line, Children) and line.job == job:
                 count -= len(line.children)
                 yield from line.children
-
-
-def file_size(fd: int) -> int:
-    """Return how long the file behind a descriptor is now."""
-    return os.fstat(fd).st_size

@@ -1,6 +1,6 @@
-"""Sight: whether this node sees the tree at all, or merely not the file that is looked for.
+"""Visibility: whether this node sees the tree at all, once a file in it was not found.
 
-Owns that question; must not be asked before a file was missed. Read next: orders.py, claims.py.
+Owns that question alone. Read next: orders.py, claims.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LOOK_EVERY_S = 0.2
 
 
 def require_tree(tree: str) -> None:
-    """Return if the tree is there, so that what was missed in it was taken away by its master.
+    """Return if the tree is there: then its master has removed the file that was not found.
 
-    Else it is the node that is at fault: raises StoreError (JT354), or OSError where the file
-    system does not answer.
+    Else the node is at fault: raises StoreError (JT354), or OSError if the file system does not
+    answer.
     """
     for look in range(LOOKS):
         if look:

@@ -1,7 +1,7 @@
-"""The worker's own end of its results file.
+"""The worker's side of its results file.
 
-Owns the open file and that every line gets into it, whatever a Target does to descriptors;
-must not know what lines mean. Read next: mailbox/results.py for the lines.
+Owns the open file, and that every line gets into it whatever a Target does to descriptors; must
+not know what lines mean. Read next: results.py for the lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobtree.mailbox.results import CHILDREN_PER_LINE, Children, ResultLine, Syn
 
 
 class ResultWriter:
-    """Appends to results/ISSUE, which must not exist: a worker writes one file once."""
+    """Appends to results/ISSUE, which must not exist yet: a worker writes one file once."""
 
     def __init__(self, tree: str, issue: str) -> None:
         self._path = result_path(tree, issue)
@@ -29,9 +29,9 @@ class ResultWriter:
         return move_high(os.open(self._path, flags | more, 0o600))
 
     def repair(self) -> bool:
-        """Open the results file again if the descriptor is not it any more; tell whether it is.
+        """Open the file again if the descriptor no longer leads there; tell whether it did.
 
-        Raises OSError if what is there now is another file: nothing may be told in it.
+        Raises OSError if another file is there now: nothing may be written into it.
         """
         if leads_to(self._fd, self._identity):
             return True
@@ -47,7 +47,7 @@ class ResultWriter:
     def append_children(self, job: int, children: list[Command]) -> int:
         """Append many children in several lines; return the offset of the first one.
 
-        The sidecar appends too, so only the write itself tells where a line has gone.
+        The sidecar appends too, so only the position after the write tells where a line went.
         """
         first = encode_line(Children(job, children[:CHILDREN_PER_LINE]))
         write_all(self._fd, first)

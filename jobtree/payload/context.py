@@ -1,7 +1,7 @@
-"""What a running step may ask for and what it leaves behind, besides its output.
+"""What a running step may ask for, and what it leaves behind besides its output.
 
-Owns the step's directories, messages and moves to publish; must not run anything.
-Read next: ../worker/steps.py, which makes one for each step. A StepContext is never pickled.
+Owns the step's directories, messages and files to publish; must not run anything.
+Read next: ../worker/chain.py, which makes one for each step. A StepContext is never pickled.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ MOST_MESSAGE_BYTES = 64 * 1024
 
 
 class ThisProcess:
-    """What kind of process this is. in_worker: a worker, where no workflow may be started.
+    """What kind of process this is."""
 
-    used: a Target has run in it, and may have left anything.
-    """
-
-    in_worker = used = False
+    in_worker = False
+    """It is a worker, where no workflow may be started."""
+    used = False
+    """A Target has run in it, and may have left anything."""
 
 
 def scratch_on_node(wanted: str) -> str:
-    """Return where local directories are made on this node; `wanted` may name its variables."""
+    """Return where local directories are made on this node; `wanted` may contain $VARIABLES."""
     found = os.path.expandvars(wanted) if wanted else ""
     if not found or "$" in found:
         found = os.environ.get("TMPDIR") or os.environ.get("TMP") or "/tmp"  # noqa: S108 - a private one is made in it
@@ -34,24 +34,23 @@ def scratch_on_node(wanted: str) -> str:
 
 
 class LocalDirectory:
-    """A worker's private directory on the node: named at once, made when first asked for.
+    """A worker's private directory on the node, made when it is first asked for.
 
     Each step that asks gets an empty directory of its own in it.
     """
 
     def __init__(self, path: str, steps: int = 0) -> None:
-        """Take the path, and how many steps were before."""
         self.path = path
-        self.steps = steps
-        self._now = ""
+        self.steps = steps  # how many steps were before
+        self._now = ""  # the present step's directory, "" if it has none
 
     def look_again(self) -> None:
-        """Note that another process, which ran the present step, may have made its directory."""
+        """Look for the present step's directory: another process that ran it may have made it."""
         if os.path.isdir(f"{self.path}/{self.steps}"):
             self._now = f"{self.path}/{self.steps}"
 
     def ask(self) -> str:
-        """Return the directory of the present step, made if it has none yet."""
+        """Return the directory of the present step; make it if there is none yet."""
         if not self._now:
             self._now = f"{self.path}/{self.steps}"
         if not os.path.isdir(self._now):
@@ -60,7 +59,7 @@ class LocalDirectory:
         return self._now
 
     def claim(self) -> str:
-        """Make the directory itself, for what all steps share, and return it."""
+        """Make the directory itself, for files that all steps share, and return it."""
         make_private(self.path)
         return self.path
 
@@ -69,7 +68,7 @@ class LocalDirectory:
         return os.path.realpath(path).startswith(os.path.realpath(self.path) + "/")
 
     def next_step(self) -> None:
-        """Remove the present step's directory and all in it; the next one gets another."""
+        """Remove the present step's directory; the next step gets another."""
         if self._now:
             remove_directory(self._now)
         self._now = ""
@@ -82,20 +81,6 @@ class LocalDirectory:
 
 class StepContext:
     """One attempt at one step, seen from inside."""
-
-    __slots__ = (
-        "_message_bytes",
-        "attempt",
-        "depth",
-        "granted",
-        "has_directory",
-        "job",
-        "local",
-        "messages",
-        "publish",
-        "step",
-        "tree",
-    )
 
     def __init__(
         self,
@@ -123,15 +108,15 @@ class StepContext:
             self.messages.append(_DROPPED)
 
     def global_directory(self) -> str:
-        """Return the directory this step shares with its follow-on, made if need be."""
+        """Return the directory that this step shares with its follow-on; make it if need be."""
         return self._own(global_directory(self.tree, self.job, self.depth))
 
     def attempt_directory(self) -> str:
-        """Return the directory no other attempt at this job ever sees, made if need be."""
+        """Return the directory that only this attempt at the job sees; make it if need be."""
         return self._own(attempt_directory(self.tree, self.job, self.attempt))
 
     def drop_deeper_directory(self) -> None:
-        """Remove what the steps one level down shared: they are over when this level runs."""
+        """Remove the directory of the steps one level down: they are over when this one runs."""
         if self.step:
             remove_directory(global_directory(self.tree, self.job, self.depth + 1))
 
@@ -181,7 +166,7 @@ _DROPPED = f"(more messages were dropped: a step may send {MOST_MESSAGE_BYTES //
 
 
 def make_private(path: str) -> None:
-    """Make a directory for this user alone; one that is there already must be this user's."""
+    """Make a directory for this user alone; an existing one must be this user's own."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -193,7 +178,7 @@ def make_private(path: str) -> None:
 
 
 def remove_directory(path: str) -> None:
-    """Remove a directory and all in it; quick for one that is empty or gone."""
+    """Remove a directory and all in it; fast if it is empty or gone."""
     try:
         os.rmdir(path)
     except FileNotFoundError:

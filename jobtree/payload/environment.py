@@ -20,22 +20,17 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 class Environment(NamedTuple):
-    """What the master's process had when it started.
-
-    main_path: the script, "" if there is none (interactive, python -c). main_module: its
-    dotted name if it was run with `python -m`, else "". python: the interpreter. prefix: its
-    sys.prefix. site_code: what site ran at its start; None in trees that do not tell.
-    """
+    """What the master's process had when it started."""
 
     environ: dict[str, str]
     directory: str
     umask: int
     sys_path: list[str]
-    main_path: str
-    main_module: str
-    python: str
-    prefix: str = ""
-    site_code: list[str] | None = None
+    main_path: str  # the script, "" if there is none (interactive, python -c)
+    main_module: str  # its dotted name if it was run with `python -m`, else ""
+    python: str  # the interpreter
+    prefix: str = ""  # its sys.prefix
+    site_code: list[str] | None = None  # what `site` ran at its start; None if not on record
 
     def encode(self) -> bytes:
         """Return the content of environment.json."""
@@ -68,9 +63,9 @@ def capture() -> Environment:
 
 
 def _as_utf8(text: str) -> str:
-    """Return what the system calls by this text here, as a worker reads it: workers take UTF-8.
+    """Return a text of the system's (a path, a variable) decoded anew, as workers do: as UTF-8.
 
-    In a locale of ISO-8859-1 or ASCII the bytes of a name are other characters.
+    A master in a locale of ISO-8859-1 or ASCII has decoded the same bytes to other characters.
     """
     if text.isascii():
         return text
@@ -80,7 +75,7 @@ def _as_utf8(text: str) -> str:
 def main_script() -> tuple[str, str]:
     """Return the path of the running script, and its module name if run with `python -m`.
 
-    That of a zip application is in the archive: app.pyz/__main__.py.
+    The path for a zip application lies in the archive: app.pyz/__main__.py.
     """
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
@@ -94,14 +89,14 @@ def main_script() -> tuple[str, str]:
 
 
 def save(tree: str, environment: Environment) -> str:
-    """Write environment.json, for this user's eyes only; return its digest. Raises OSError."""
+    """Write environment.json, readable by this user alone; return its digest. Raises OSError."""
     write_setup(tree, environment)
     write_file(f"{tree}/{ENVIRONMENT}", environment.encode())
     return environment.digest()
 
 
 def write_setup(tree: str, environment: Environment) -> None:
-    """Write environment.sh, with which the site's setup of a job starts. Raises OSError."""
+    """Write environment.sh, which the site's setup of a job reads first. Raises OSError."""
     write_file(f"{tree}/{SETUP_ENVIRONMENT}", _setup(environment))
 
 
@@ -111,10 +106,10 @@ def _setup(environment: Environment) -> bytes:
 
 
 def keep_setup(tree: str, digests: str = "") -> None:
-    """Write environment.sh anew where it is not what environment.json makes it.
+    """Write environment.sh again unless it agrees with environment.json.
 
-    A tree that an earlier version made has none; a loss of power may have emptied it. Raises what
-    load() does, OSError.
+    A tree of an earlier version has none; a loss of power may have emptied it. Raises what load()
+    does, OSError.
     """
     try:
         saved = load(tree, digests)
@@ -129,7 +124,7 @@ def keep_setup(tree: str, digests: str = "") -> None:
 
 
 def recorded(tree: str, digests: str) -> str:
-    """Return the digest of environment.json as it is, if it is one of those on record, else ""."""
+    """Return the digest of environment.json if it is one of those on record, else ""."""
     try:
         found = digest(read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES))
     except FileNotFoundError:
@@ -161,7 +156,7 @@ def _damaged(tree: str) -> StoreError:
 
 
 def load(tree: str, digests: str = "") -> Environment:
-    """Return what save() wrote. digests: one of them is its, if any are on record.
+    """Return what save() wrote. digests: those on record, if any; it must have one of them.
 
     Raises StoreError (JT330 if others could have written it, JT332 if it is not what was
     written), OSError, ValueError if damaged.
@@ -176,7 +171,7 @@ def load(tree: str, digests: str = "") -> Environment:
 
 
 def keep_earlier(tree: str, known: str) -> None:
-    """Keep what is to be replaced, for batch jobs in the queue that were submitted with it.
+    """Keep a copy of environment.json for batch jobs in the queue that were submitted with it.
 
     known: its digest. Raises OSError.
     """
@@ -186,7 +181,7 @@ def keep_earlier(tree: str, known: str) -> None:
 
 
 def drop_earlier(tree: str) -> None:
-    """Remove what was kept, as no batch job is left that may need it."""
+    """Remove the copies of keep_earlier(): no batch job is left that needs them."""
     for name in os.listdir(tree):
         if name.startswith(f"{ENVIRONMENT}."):
             remove_file(f"{tree}/{name}")
@@ -217,17 +212,8 @@ NODE_NAMES = frozenset(
 """Variables that tell where a process runs and what it was given there."""
 
 NODE_PREFIXES = (
-    "SLURM_",
-    "SLURMD_",
-    "SGE_",
-    "PBS_",
-    "LSB_",
-    "LS_",
-    "LSF_",
-    "COBALT_",
-    "FLUX_",
-    "_CONDOR_",
-    "PMIX_",
+    *("SLURM_", "SLURMD_", "SGE_", "PBS_", "LSB_", "LS_", "LSF_", "COBALT_", "FLUX_"),
+    *("_CONDOR_", "PMIX_"),
 )
 
 
@@ -237,10 +223,10 @@ def belongs_to_node(name: str) -> bool:
 
 
 def step_environ(saved: Mapping[str, str], node: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a step: the saved one, and the node's own where it wins.
+    """Return the environment of a step: the saved one, with the node's own variables.
 
-    Where the site's setup of jobs has run it began with the saved one: what it made of that wins.
-    Raises ValueError if it began with a part of it.
+    If the site's setup of jobs has run, it started from the saved environment, and its result wins.
+    Raises ValueError if it started from a part of it.
     """
     if node.get(SETUP_MARK, "whole") != "whole":
         raise ValueError(f"{SETUP_ENVIRONMENT} is damaged: the setup of jobs had not all of it")

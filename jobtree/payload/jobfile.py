@@ -19,7 +19,7 @@ from jobtree.payload.context import StepContext
 from jobtree.units import parse_requirements
 
 JOB_FILE = "JOB_FILE"
-"""The word that the path takes the place of, and the variable that has it too."""
+"""The word that is replaced by the path, and the variable that holds it too."""
 
 _MENTIONED = re.compile(r"(?<!\w)JOB_FILE(?!\w)", re.ASCII)
 _REPLACED = re.compile(r"(?<![\w$])(?<!\$\{)JOB_FILE(?!\w)", re.ASCII)
@@ -110,10 +110,10 @@ def speaks_protocol(text: str) -> bool:
 
 
 def with_job_file(text: str, path: str) -> str:
-    """Return the command with the path in the place of each word JOB_FILE, quoted for the shell.
+    """Return the command with each word JOB_FILE replaced by the path, quoted for the shell.
 
-    Where the word stands within quotes of the command's own, these go on around the path.
-    `$JOB_FILE` and names that only contain the word stay as they are.
+    Inside quotes of the command's own, the path is escaped to fit in them. `$JOB_FILE` and names
+    that only contain the word stay as they are.
     """
     if _NEEDS_NO_QUOTES.fullmatch(path):
         return _REPLACED.sub(lambda _: path, text)
@@ -127,7 +127,7 @@ def with_job_file(text: str, path: str) -> str:
 
 
 def _open_quote(text: str, quote: str) -> str:
-    """Return which quote is open behind a piece of shell text that began within `quote`."""
+    """Return the quote that is open at the end of shell text that began inside `quote`."""
     escaped = False
     for character in text:
         if escaped:
@@ -142,7 +142,7 @@ def _open_quote(text: str, quote: str) -> str:
 
 
 def _quoted(path: str, quote: str) -> str:
-    """Return a path for the shell, to stand where `quote` is open, or none is."""
+    """Return a path quoted for the shell, for a place where `quote` is open ("": none)."""
     if quote == '"':
         return re.sub(r'([\\"$`])', r"\\\1", path)
     inner = path.replace("'", "'\\''")
@@ -153,7 +153,7 @@ def _quoted(path: str, quote: str) -> str:
 
 
 class Growth(NamedTuple):
-    """What a command wants to come after it."""
+    """What a command added to the tree."""
 
     children: list[Command]
     follow_on: Command | None
@@ -163,7 +163,7 @@ def read_growth(path: str) -> Growth:
     """Return what a command wrote into its JOB_FILE.
 
     Raises JobTreeError (JT431 to JT434) saying what is wrong with the file: then the step has
-    failed, and nothing of it is born.
+    failed, and adds nothing to the tree.
     """
     parser = _Parser()
     try:

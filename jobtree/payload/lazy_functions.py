@@ -1,6 +1,6 @@
-"""Refuses what does nothing when called: generators and coroutines where work is expected.
+"""Refuses functions that do nothing when called: generators and coroutines.
 
-Owns the telling of them; must not know what a Target is. Read next: target.py.
+Owns the recognition of them; must not know what a Target is. Read next: ../target.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AWAIT = "run it inside run():  def run(self): asyncio.run(self.work())"
 
 
 def refuse_lazy(function: object) -> None:
-    """Refuse a function of whose body no line runs when it is called (JT460)."""
+    """Refuse a function whose body does not run when it is called (JT460)."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     flags = getattr(code, "co_flags", 0) & _ANY
     if not flags:
@@ -37,7 +37,7 @@ def refuse_lazy(function: object) -> None:
 
 
 def refuse_unrun(returned: object, function: object) -> None:
-    """Refuse that a step returns work that has not begun, and that nobody will do (JT461)."""
+    """Refuse a step that returns work not begun, which nobody would ever do (JT461)."""
     if returned is None:
         return
     kind = type(returned)

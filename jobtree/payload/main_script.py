@@ -1,11 +1,11 @@
 """The script a workflow was started from, as a worker has it: its `__main__`.
 
-Owns the loading of that script, at most once and not its guarded part; must not know pickles.
+Owns the loading of that script, once and without its guarded part; must not know pickles.
 Read next: pickling.py.
 
-Users, pickle and multiprocessing all find the script as `__main__`, where it was when its
-workflow was started. While it is run here its `__name__` is another, so what stands under
-`if __name__ == "__main__":` is left out; after that module, classes and functions get the name.
+Users, pickle and multiprocessing all find the script as `__main__`, as in the process that started
+the workflow. While it is loaded here its `__name__` is another, so that what stands under
+`if __name__ == "__main__":` does not run; then the module, its classes and functions get the name.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from jobtree.errors import JobTreeError
 
 MAIN = "__main__"
 LOADING = "__jobtree_main__"
-"""What the script is called while it is run: its classes went by this name in older trees."""
+"""The script's name while it is loaded; older trees name its classes by it."""
 
 
 class Script:
-    """The script of a workflow, run here when something in it is first asked for."""
+    """The script of a workflow, loaded when something in it is first asked for."""
 
     def __init__(self, path: str, module: str = "") -> None:
-        """Take the script's path, and its dotted name if it was started with `python -m`."""
+        """Take the path, and the dotted name if it was started with `python -m`; load nothing."""
         self._path, self._name = path, module
         self._module = _Main(self)
         self._loaded = self._loading = False
@@ -36,14 +36,14 @@ class Script:
             vars(self._module)["__file__"] = path
 
     def install(self) -> None:
-        """Be this process's `__main__`, without being run yet."""
+        """Become this process's `__main__`, without being loaded yet."""
         if self._name:
             with suppress(ImportError, ValueError):  # told when the script is asked for
                 self._set_spec()
         sys.modules[MAIN] = self._module
 
     def module(self) -> ModuleType:
-        """Return the script, run. Raises JobTreeError (JT404, JT410, JT411) if it cannot be."""
+        """Return the script, loaded. Raises JobTreeError (JT404, JT410, JT411) if it cannot be."""
         if self._failure is not None:
             raise self._failure
         if not self._loaded:
@@ -55,7 +55,7 @@ class Script:
         return self._module
 
     def has_begun(self) -> bool:
-        """Tell whether it is being run, or was."""
+        """Tell whether it is being loaded, or was."""
         return self._loading or self._loaded
 
     def _load(self) -> None:
@@ -84,7 +84,7 @@ class Script:
     def _code(self) -> CodeType:
         """Return the script compiled, whatever its suffix.
 
-        Not from a .pyc: those tell versions apart by the second, and a bug just mended must be.
+        Not from a cached .pyc: its time stamp is in seconds, and would hide a fix just made.
         """
         if self._name:
             self._set_spec()
@@ -96,7 +96,7 @@ class Script:
         return compile(source, self._path, "exec", dont_inherit=True)
 
     def _source(self) -> bytes:
-        """Return what the script's file holds; of a zip application, what its part does."""
+        """Return the content of the script, which may lie in a zip application."""
         archive = os.path.dirname(self._path)
         if os.path.isfile(archive):
             from zipimport import zipimporter
@@ -136,7 +136,7 @@ class Script:
 
 
 class _Main(ModuleType):
-    """A module that is run when a name is looked for in it that it does not have."""
+    """A module that is loaded when a name is first looked up in it."""
 
     def __init__(self, script: Script) -> None:
         super().__init__(MAIN)
@@ -156,9 +156,9 @@ class _Main(ModuleType):
 
 
 def _rename(value: Any) -> None:
-    """Let a class or function of the script, and what is in a class, be of `__main__`.
+    """Let a class or function of the script, and those in a class, belong to `__main__`.
 
-    What pickle finds by name is found so from the module: no other object need be looked at.
+    Pickle finds things by name from the module on: no other object need be changed.
     """
     with suppress(Exception):  # objects of the script's own may raise anything
         if type(value) in (staticmethod, classmethod):

@@ -1,7 +1,7 @@
 """What jobTree keeps of a Target: requirements, what was added to it, its context while it runs.
 
-Owns that record, and what is to be known of a Target to put it in transit; must not know the API.
-Read next: serialize.py, ../target.py.
+Owns that record, and the least class that has one; must not know the users' API. Read next:
+serialize.py, ../target.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobtree.payload.context import StepContext
 
 
 class TargetBase:
-    """What is known here of a Target: that it carries a Node, and what it is called."""
+    """What this package knows of a Target: that it has a Node, and a name."""
 
     _jobtree: Node
 
@@ -29,10 +29,7 @@ class TargetBase:
 
 
 class Node:
-    """What jobTree keeps of one Target. Only its requirements are pickled with it.
-
-    pickled_links: restores those of its children and follow-on that are pickled already, if any.
-    """
+    """What jobTree keeps of one Target. Only requirements and isolate are pickled with it."""
 
     __slots__ = (
         "adopted",
@@ -47,19 +44,19 @@ class Node:
 
     def __init__(self, requirements: Requirements, isolate: bool, owner: Any = None) -> None:
         self.requirements, self.isolate = Requirements(*requirements), isolate
-        self.owner = owner
+        self.owner = owner  # a weak reference to its Target: a copy of that needs a Node of its own
         self.children: list[TargetBase | Command] = []
         self.follow_on: TargetBase | Command | None = None
-        self.pickled_links: Any = None
-        self.adopted = False
-        self.context: StepContext | None = None
+        self.pickled_links: Any = None  # restores those children and follow-on that are pickled
+        self.adopted = False  # it was added to another Target
+        self.context: StepContext | None = None  # while its run() runs
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Node, (tuple(self.requirements), self.isolate)
 
 
 def node_of(target: TargetBase) -> Node:
-    """Return what jobTree keeps of a Target. Raises JobTreeError (JT403) if it has nothing."""
+    """Return the Node of a Target. Raises JobTreeError (JT403) if it has none."""
     node = getattr(target, "_jobtree", None)
     if not isinstance(node, Node):
         raise JobTreeError(

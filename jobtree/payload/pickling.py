@@ -3,7 +3,7 @@
 Owns the mapping of `__main__` to the script; must not know what a Target is, nor read files
 of pickles. Read next: serialize.py, which says what of a Target is pickled; main_script.py.
 
-Classes go by name: a bug mended in the script before a restart is mended in the pickles too.
+Classes are pickled by name: a bug fixed in the script before a restart is fixed in pickles too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Loader(Unpickler):
         self._script, self._shared = script, shared
 
     def persistent_load(self, number: Any) -> Any:
-        """Return what stands beside the pickle."""
+        """Return the shared object of this number."""
         return self._shared[number]
 
     def find_class(self, module: str, name: str) -> Any:
@@ -56,7 +56,7 @@ class _Loader(Unpickler):
 def load(pickled: bytes, script: Script, shared: Sequence[Any] = ()) -> Any:
     """Return the value dump() was given; executes what the pickle says.
 
-    shared: what it shares with others, and refers to by number.
+    shared: the objects that it shares with other pickles, which it refers to by number.
     Raises JobTreeError for the script's faults, else whatever unpickling raises.
     """
     return _Loader(pickled, script, shared).load()

@@ -1,9 +1,9 @@
-"""What Python's `site` runs at start, which workers leave out: told by the master, done by workers.
+"""The code that Python's `site` runs at start: listed by the master, run by workers when needed.
 
-Owns which files and modules those are, and their running; must not know why workers leave them
-out (../master/dispatch.py: they start in half the time). Read next: ../worker/process_state.py.
+Owns which files and modules those are, and running them; must not know why workers start without
+them (../master/dispatch.py: in half the time). Read next: ../worker/process_state.py.
 
-Paths that .pth files add are in sys.path, which workers have from the master. What is left is
+The paths that .pth files add are in sys.path, which workers get from the master. What is left is
 code: finders of editable installs, hooks of coverage tools, sitecustomize.
 """
 
@@ -20,7 +20,7 @@ if sys.version_info < (3, 12):
 
 
 def site_code() -> list[str]:
-    """Return what site has run in this process: .pth files with code in them, and modules."""
+    """Return what `site` has run in this process: .pth files with code in them, and modules."""
     if sys.flags.no_site:
         return []
     import site
@@ -33,9 +33,9 @@ def site_code() -> list[str]:
 
 
 def run_site_code(found: Sequence[str] | None) -> None:
-    """Do in this process what site_code() found in another; None: what it was is not known.
+    """Run here what site_code() found in another process; None: it is not known, so run all.
 
-    Changes sys.path, and may change anything. What fails is printed, and costs itself.
+    Changes sys.path, and may change anything. What fails is printed, and the rest still runs.
     """
     import site
 

@@ -3,8 +3,8 @@
 Owns what is pickled of a Target; must not decide whether a pickle may be trusted (bundles).
 Read next: ../worker/steps.py, which runs what comes out of here.
 
-A pickle holds a Target, and where what was added to it before its run lies; or, flat, all of that
-with it: the first is the one to run. Flat, so that a thousand of them are no deep recursion.
+A pickle holds a Target, and where the pickles of what was added to it beforehand lie; or it holds
+all of them in a flat list, the one to run first: a thousand of them need no deep recursion.
 """
 
 from _weakref import ref
@@ -32,18 +32,15 @@ class Unreadable(Exception):
 
 
 class PickledLinks(NamedTuple):
-    """What opens the children and the follow-on of a restored Target that are pickled already.
-
-    shared: what they have in common with it, as it has it. before: that pickled, before it ran.
-    """
+    """How to restore those children and follow-on of a Target that are pickled already."""
 
     tree: str
     script: Script
-    shared: list[Any]
-    before: bytes
+    shared: list[Any]  # the objects that they share with the Target, as it has them now
+    before: bytes  # the same pickled, before it ran
 
     def is_stale(self) -> bool:
-        """Tell whether what is shared was changed; if that cannot be told, it was."""
+        """Tell whether the shared objects were changed; True if that cannot be found out."""
         if not self.shared:
             return False
         try:
@@ -55,8 +52,8 @@ class PickledLinks(NamedTuple):
 def target_command(target: TargetBase, bundle: BundleWriter) -> Command:
     """Pickle a Target, and all added to it so far, into `bundle`; return the Command to run it.
 
-    Each is pickled by itself, with where the others lie, so that none is pickled twice; unless
-    one can reach another by more than what was added: then all of them go together.
+    Each is pickled by itself, with the places of the others, so that none is pickled twice. If one
+    holds a reference to another, all go into one pickle.
     Raises JobTreeError (JT401, JT404) naming what cannot be pickled, OSError.
     """
     targets, links = _flat(target)
@@ -73,7 +70,7 @@ def _command(target: TargetBase, where: Pickle) -> Command:
 
 
 def _shared(targets: list[TargetBase]) -> "SharedObjects | None":
-    """Return what Targets have in common; None if one has another, or cannot be pickled."""
+    """Return what Targets share; None if one holds another, or cannot be pickled."""
     from jobtree.payload.shared_objects import shared_by
 
     try:
@@ -89,7 +86,7 @@ def _apart(
     shared: "SharedObjects",
     bundle: BundleWriter,
 ) -> Command:
-    """Pickle Targets, the last first: what hangs on one is pickled before it."""
+    """Pickle Targets each by itself, children and follow-ons before their parents."""
     from jobtree.payload.shared_objects import dump_apart
 
     common = bundle.add(_pickled(targets[0], shared.things)) if shared.things else None
@@ -111,15 +108,15 @@ def _apart(
 
 
 def restore_target(tree: str, pickled: bytes, script: Script) -> TargetBase:
-    """Return the Target of a pickle, with what was added to it before.
+    """Return the Target of a pickle, with what was added to it beforehand.
 
-    Raises Unreadable if what it shares with others cannot be read.
+    Raises Unreadable if the objects that it shares with others cannot be read.
     """
     return _restore(tree, pickled, script, None)
 
 
 def _restore(tree: str, pickled: bytes, script: Script, shared: list[Any] | None) -> TargetBase:
-    """Restore a Target. shared: what it is to share, None for what was pickled beside it."""
+    """Restore a Target. shared: the objects to share; None: those pickled beside it."""
     content, links = load(pickled, script)
     if isinstance(links, bytes):
         if shared is None:
@@ -157,7 +154,7 @@ def _read(tree: str, where: Pickle) -> bytes:
 
 
 def unpickle_links(node: Node) -> None:
-    """Make Targets again of a node's children and follow-on that are pickled, and of all below."""
+    """Restore the children and follow-on of a node that are pickled, and all below them."""
     nodes = [node]
     for each in nodes:  # grows as it goes
         pickled_links, each.pickled_links = each.pickled_links, None
@@ -198,7 +195,7 @@ def handed_over(target: TargetBase, bundle: BundleWriter) -> tuple[list[Command]
 
 
 def check_picklable(target: TargetBase) -> None:
-    """Refuse a Target that cannot be pickled, at the line that adds it (JT401, JT404)."""
+    """Refuse a Target that cannot be pickled when it is added, not later (JT401, JT404)."""
     where = type(target).__module__
     by_name = where != "builtins" and (where != "__main__" or ThisProcess.in_worker)
     if by_name and _is_plain(target):
@@ -207,7 +204,7 @@ def check_picklable(target: TargetBase) -> None:
 
 
 def _is_plain(target: TargetBase) -> bool:
-    """Tell whether nothing in a Target can fail to be pickled: most are so, and it is quick."""
+    """Tell quickly whether a Target can surely be pickled, as most can."""
     if not _is_plain_class(type(target)):  # type: ignore[arg-type]  # a type has a hash
         return False
     return all(type(value) in _PLAIN for value in vars(target).values())
@@ -226,7 +223,7 @@ def _is_plain_class(kind: type[TargetBase]) -> bool:
 
 
 def _flat(root: TargetBase) -> tuple[list[TargetBase], list[tuple[Any, ...]]]:
-    """Return a Target and all below it, and per Target what hangs on it, by number."""
+    """Return a Target and all below it; and of each its children and follow-on, by number."""
     targets: list[TargetBase] = [root]
     links: list[tuple[Any, ...]] = []
     for target in targets:  # grows as it goes
@@ -259,7 +256,7 @@ def _pickled(target: TargetBase, content: object) -> bytes:
 
 
 def _checked(target: TargetBase, pickle: Callable[[], bytes]) -> bytes:
-    """Return what `pickle` returns; its failure is told of `target`."""
+    """Return what `pickle` returns; if it fails, say so of `target`."""
     try:
         pickled = pickle()
     except Exception as error:

@@ -1,12 +1,12 @@
-"""Sealing: Targets set up before their time are pickled once, each by itself.
+"""Shared objects: Targets that are set up ahead of time are each pickled once, by themselves.
 
-Owns what several of them share, and how it is found and kept; must not know bundles.
-Read next: serialize.py, which makes Commands of what comes out of here.
+Owns what several of them share, and how it is found and pickled; must not know bundles.
+Read next: serialize.py, which makes Commands of these pickles.
 
-A chain of n follow-ons that were all set up beforehand would else be pickled n times, each time
-with all that is left of it. What Targets share (one object of options, say) is pickled once
-beside them, so that a Target that changes it in its run() changes it for those after it, as if
-all had been pickled together: then, and only then, they are pickled anew.
+Otherwise a chain of n follow-ons that are all set up at the beginning would be pickled n times,
+each time with all that is left of it. What Targets share (one object of options, say) is pickled
+once beside them. A Target that changes it in its run() changes it for those after it, as if all
+had been pickled together: then, and only then, they are pickled again.
 """
 
 from _pickle import Pickler, dumps
@@ -18,24 +18,24 @@ from typing import Any, NamedTuple
 from jobtree.payload.pickling import PROTOCOL
 
 _UNCHANGING = (str, bytes, tuple, frozenset, type, FunctionType, BuiltinFunctionType, ModuleType)
-"""Which copy of such a thing one has makes no difference; what is in it is looked at by itself."""
+"""A copy of these is as good as the thing itself; what is in it is looked at by itself."""
 
 
 class SharedObjects(NamedTuple):
-    """What several values hold. numbers: id -> place in `things`."""
+    """What several values hold."""
 
     things: list[Any]
-    numbers: Mapping[int, int]
+    numbers: Mapping[int, int]  # from the id of a thing to its place in `things`
 
 
 def shared_by(values: Sequence[object]) -> SharedObjects:
-    """Return what more than one of these reach, those of them included that another reaches.
+    """Return the objects that more than one of these values reach; they may be values themselves.
 
     Raises whatever cannot be pickled raises.
     """
     owners: dict[int, int] = {}
     found: dict[int, Any] = {}
-    alive = []  # what is made while pickling must live on, lest another get its id
+    alive = []  # what is made while pickling must live on, or another would get its id
     for owner, value in enumerate(values):
         pickler = Pickler(BytesIO(), PROTOCOL)
         pickler.dump(value)
@@ -51,19 +51,19 @@ def shared_by(values: Sequence[object]) -> SharedObjects:
 
 
 class _Apart(Pickler):
-    """Pickles what is shared as its number alone."""
+    """Pickles a shared object as its number."""
 
     def __init__(self, file: BytesIO, numbers: Mapping[int, int]) -> None:
         super().__init__(file, PROTOCOL)
         self._numbers = numbers
 
     def persistent_id(self, value: object) -> int | None:
-        """Return the number of what is shared."""
+        """Return the number of a shared object, None for others."""
         return self._numbers.get(id(value))
 
 
 def dump_apart(value: object, shared: SharedObjects) -> bytes:
-    """Return a value pickled without what is shared; load() takes that back."""
+    """Return a value pickled without what is shared; load() puts that back."""
     if not shared.things:
         return dumps(value, PROTOCOL)
     file = BytesIO()

@@ -1,7 +1,7 @@
-"""The environment on its way to a node: what a batch job is given, and what its setup starts with.
+"""The environment on its way to a node: with the submission, and as shell lines in the tree.
 
-Owns which variables go with a submission, where others may see them, and the file of shell lines
-that holds the rest; must not print a variable. Read next: environment.py, what steps run in.
+Owns which variables go with a submission, where other users may see them, and the file of shell
+lines for the site's setup of jobs; must not print a variable. Read next: environment.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SEEN = frozenset(
     )
 )
 SEEN_PREFIXES = ("LC_", "LD_", "MALLOC_")
-"""What finding and starting a program takes: a worker reads all else from the tree."""
+"""What is needed to find and start a program: a worker reads all else from the tree."""
 
 SETUP_MARK = "JOBTREE_ENVIRONMENT"
-"""Set by the file of shell lines: what runs now has begun with all of it."""
+"""Set by the file of shell lines: "begun", and "whole" once all of it was read."""
 
 SHELL_S_OWN = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
 AWKWARD = frozenset(("BASHOPTS", "EUID", "IFS", "PPID", "SHELLOPTS", "UID"))
-"""What a shell sets for itself, and what it cannot or must not be told."""
+"""What a shell sets for itself, and what it cannot or must not be given."""
 
 _NOT_PLAIN = AWKWARD | SHELL_S_OWN
 
@@ -32,7 +32,7 @@ _FUNCTION = r"BASH_FUNC_([^%()]+)(%%|\(\))"
 
 
 def with_submission(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a batch job is given to start its worker with: nothing that is a secret."""
+    """Return the variables that go with a submission: none of them is a secret."""
     return {
         name: value
         for name, value in environ.items()
@@ -41,7 +41,7 @@ def with_submission(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_plain(name: str) -> bool:
-    """Tell whether a shell can hand on a variable of this name, as it is."""
+    """Tell whether a shell can pass on a variable of this name unchanged."""
     return name.isidentifier() and name.isascii() and name not in _NOT_PLAIN
 
 

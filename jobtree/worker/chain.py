@@ -1,7 +1,7 @@
 """Runs one job as far as this worker may: step after step, each published before the next.
 
-Owns the rules of DESIGN section 3 for chains: when to go on here, when to hand back; must not
-run steps itself (steps.py), nor know the pack's other jobs (main.py). Read next: steps.py.
+Owns the rules for chains: when a job's next step runs here, and when the job is handed back; must
+not run steps itself (steps.py), nor choose the pack's next job (main.py). Read next: steps.py.
 """
 
 from __future__ import annotations
@@ -36,24 +36,17 @@ from jobtree.worker.targets import StepTools, leave_process, restore_worker
 FENCE_EVERY_S = 0.1
 FENCED_OFF = 75
 LINGER_S = 1.0
-"""Who ends a batch job signals its processes one after the other, on a busy node not at once."""
+"""The processes of a batch job that is ended get their signals one after the other."""
 
 
 class Fenced(BaseException):
     """This worker's work is void: leave at once, publishing nothing more."""
 
-    def __init__(self, status: int = FENCED_OFF) -> None:
-        super().__init__(status)
-        self.status = status
+    status = FENCED_OFF
 
 
 class WorkerRun:
-    """One worker's time at work: what it works with, and how far it is.
-
-    began: on the monotonic clock. waiting: jobs not started, the next one last. tainted: the
-    process is no place for another Target. last: this is the pack's last job, so that what is
-    published at its end is synced at once.
-    """
+    """What a worker works with, and how far it is."""
 
     def __init__(
         self,
@@ -67,39 +60,46 @@ class WorkerRun:
         began: float,
     ) -> None:
         self.tools, self.terms, self.results, self.log = tools, terms, results, log
-        self.local, self.sidecar, self.issue, self.began = local, sidecar, issue, began
-        self.tainted = self.last = False
-        self.waiting: list[Assignment] = []
+        self.local, self.sidecar, self.issue = local, sidecar, issue
+        self.began = began  # on the monotonic clock
+        self.tainted = False  # the process is not fit for another Target
+        self.waiting: list[Assignment] = []  # the jobs not started; the next one is last
+        self.last = False  # none is waiting: what is published at the end is synced at once
         self.kills = KillCount()
         self.running: StepContext | None = None
-        self._looked_at = 0.0
-        self._said: str | None = None
+        self._fence_read_at = 0.0
+        self._fence: str | None = None
 
     def check_fence(self) -> bool:
-        """Check the fence: tell whether this worker is recalled. Raises Fenced if it is to stop.
+        """Read the fence, now and then; tell whether all that waits is recalled.
 
-        One that is recalled in part hands that back here, and goes on.
+        Hands back what is recalled. Raises Fenced if this worker is to stop.
         """
         now = monotonic()
-        if now - self._looked_at > FENCE_EVERY_S:
-            said, before = check_fence(self.tools.tree, self.issue), self._said
-            self._said, self._looked_at = said, now
-            if said == Fence.STOP:
+        if now - self._fence_read_at > FENCE_EVERY_S:
+            word, before = check_fence(self.tools.tree, self.issue), self._fence
+            self._fence, self._fence_read_at = word, now
+            if word == Fence.STOP:
                 raise Fenced
-            if said != before and said is not None:
-                self.hand_back(Fence.kept(said, len(self.waiting)))
+            if word != before and word is not None:
+                self.hand_back(Fence.kept(word, len(self.waiting)))
                 self.sidecar.sync()
-        return self._said == Fence.RECALL
+        return self._fence == Fence.RECALL
 
     def hand_back(self, kept: int) -> None:
-        """Publish which jobs are not started here: all but those next, so many."""
+        """Publish which jobs will not be started here: all but the next `kept` ones."""
         count = len(self.waiting) - kept
         given, self.waiting = self.waiting[:count], self.waiting[count:]
         self.results.append(Returned([each.job for each in reversed(given)]))
         self.last = not self.waiting
 
+    def hand_back_rest(self) -> None:
+        """Publish that no further job will be started here."""
+        if self.waiting:
+            self.hand_back(0)
+
     def request_sync(self, goes_on: bool) -> None:
-        """Have the sidecar sync a step's result, unless that is what this worker does next."""
+        """Have the sidecar sync a step's result, unless this worker itself does so next."""
         if goes_on or not self.last:
             self.sidecar.sync()
 
@@ -109,9 +109,9 @@ class WorkerRun:
         return float("inf") if granted is None else granted - (monotonic() - self.began)
 
     def end_step(self, ran_here: bool = True) -> LogRange:
-        """Put this process back as it was before a step; return the step's output.
+        """Restore this process after a step; return where the step's output is.
 
-        ran_here: the step ran in this process; a command cannot have changed anything in it.
+        ran_here: the step ran in this process; a command cannot have changed it.
         """
         if not ran_here:
             self.running = None
@@ -131,7 +131,7 @@ class WorkerRun:
 def run_job(run: WorkerRun, assignment: Assignment) -> None:
     """Run a job's steps here until it fails, ends, or must be handed back.
 
-    Raises Fenced when fenced off; OSError and WorkerFailure for this worker's own failures.
+    Raises Fenced if this worker is to stop; OSError and WorkerFailure for its own failures.
     """
     stack, step, isolated = list(assignment.stack), assignment.step, assignment.isolate
     goes_on = True
@@ -168,7 +168,7 @@ def run_job(run: WorkerRun, assignment: Assignment) -> None:
 def _goes_on(
     run: WorkerRun, stack: list[Command], outcome: StepOutcome, context: StepContext
 ) -> bool:
-    """Tell whether this worker runs the job's next step; else the master decides about it."""
+    """Tell whether this worker runs the job's next step; otherwise the master decides."""
     if not stack or len(outcome.children) > 1:
         return False
     if context.publish or run.tainted or run.check_fence():
@@ -177,7 +177,7 @@ def _goes_on(
 
 
 def _fits(wanted: Requirements, run: WorkerRun) -> bool:
-    """Tell whether a step can be had with what this issue was granted, and has left."""
+    """Tell whether a step fits what this issue was granted, and the time it has left."""
     pairs = zip(wanted[:3], run.terms.granted[:3], strict=True)
     for asked, granted in pairs:
         if asked is not None and granted is not None and asked > granted:
@@ -221,10 +221,10 @@ def _publish_success(
 def publish_failure(
     run: WorkerRun, context: StepContext, outcome: StepOutcome, usage: Usage, log: LogRange
 ) -> None:
-    """Publish a failed step, keeping a copy of what it printed.
+    """Publish a failed step, with a copy of what it printed.
 
-    Where a child was killed this process may be next: then nobody is to hear of a failed step, for
-    what was ended was the batch job.
+    If a child was killed, this process may be next: then the batch job is being ended, and no
+    step must be reported as failed.
     """
     if outcome.killed:
         sleep(LINGER_S)
@@ -251,10 +251,10 @@ def publish_failure(
 
 
 def guard_exit(run: WorkerRun, finish: Callable[[], NoReturn]) -> Callable[[int], NoReturn]:
-    """Return an os._exit that, called by a Target in this process, costs only that Target.
+    """Return an os._exit for Targets in this process: it fails the step, and no more.
 
-    Its step has failed, the rest is handed back by `finish`: published, with our own status.
-    Processes that a Target has forked really exit.
+    finish: hands the rest back and ends this process with the worker's own status. Processes that
+    a Target has forked really exit.
     """
     worker = os.getpid()
 

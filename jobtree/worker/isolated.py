@@ -2,9 +2,9 @@
 
 Owns that process and its report; must not know what a Target is. Read next: steps.py.
 
-Where no Target has run in the worker's own process yet, a fork of it will do: it has nothing but
-jobTree's modules. Once one has, locks, thread pools and the state of generators of random numbers
-would come along; so the process is then a fresh interpreter.
+While no Target has run in the worker's own process, a fork of it will do: it holds nothing but
+jobTree's modules. Afterwards it could inherit locks, thread pools and the state of random number
+generators; so the process is then a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _crash(code: int) -> StepOutcome:
 
 
 def _fork(tools: StepTools, command: Command, context: StepContext, report_fd: int) -> int:
-    """Start the step in a copy of this process; return its pid."""
+    """Start the step in a fork of this process; return its pid."""
     what, worker = identity(report_fd), os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -185,18 +185,18 @@ class _Output:
 
 
 def _run_and_report(
-    tools: StepTools, command: Command, context: StepContext, report_fd: tuple[int, Identity, int]
+    tools: StepTools, command: Command, context: StepContext, report: tuple[int, Identity, int]
 ) -> None:
     """Run the Target, report how it went, and end this process.
 
-    report_fd: the descriptor to report on, what it leads to, and which process has it too.
+    report: the descriptor to report on, what it leads to, and which process has it too.
     """
     try:
         draw_anew()
         tools.process_state.start_site(tools.meter.status)
         tools.meter.start()
         outcome = run_target(tools, command, context)
-        fd, what, worker = report_fd
+        fd, what, worker = report
         if not leads_to(fd, what):
             fd = os.open(f"/proc/{worker}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
         _write_report(fd, outcome, context, tools.meter.stop())
@@ -212,7 +212,7 @@ def _run_and_report(
 
 
 def _open_report(tools: StepTools) -> int:
-    """Return a descriptor of an unnamed file, for a child process to report on."""
+    """Return a descriptor of an unnamed file on which a child process can report."""
     try:
         return move_high(os.memfd_create("jobtree-report"))
     except (AttributeError, OSError):
@@ -227,7 +227,7 @@ def _write_report(report_fd: int, outcome: StepOutcome, context: StepContext, us
 
 
 def _read_report(report_fd: int, context: StepContext) -> tuple[StepOutcome, Usage] | None:
-    """Return what the child reported; None if it did not live to."""
+    """Return what the child reported; None if it ended before it could."""
     os.lseek(report_fd, 0, os.SEEK_SET)
     with open(report_fd, "rb", closefd=False) as file:
         content = file.read()

@@ -1,7 +1,7 @@
-"""Waits for what a Target leaves at work: threads, executors, processes of multiprocessing.
+"""Waits for what a Target leaves running: threads, executors, processes of multiprocessing.
 
-Owns the waiting, which is as Python's own at the end of a program; must not know what a Target is.
-Read next: steps.py. A step is done when its threads are, or its work would be cut off.
+Owns the waiting, which is like Python's own at the end of a program; must not know what a Target
+is. Read next: steps.py. A step is done when its threads are: otherwise its work would be cut off.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from time import monotonic
 from typing import Any
 
 QUIET_S = 0.1
-"""What ends so soon is not worth a word."""
+"""Waiting this long is not worth a message."""
 
 
 def wait_for_leftovers(threads_before: int, tell: Callable[[str], object]) -> str:
-    """Wait for threads that are no daemons, and such processes; return what is unfit for use after.
+    """Wait for threads and processes that are no daemons; return why no Target may follow, or "".
 
-    Daemons are left alone, as Python leaves them: it is for the caller to see that there are some.
+    Daemons are left alone, as Python leaves them: the caller must see whether there are any.
     """
     unfit = ""
     if _thread._count() > threads_before and "threading" in sys.modules:
@@ -55,7 +55,7 @@ def _at_work(threading: Any) -> list[Any]:
 
 
 def _of_executors(threads: list[Any]) -> bool:
-    """Tell whether concurrent.futures has one of these: they wait for work until told to end."""
+    """Tell whether one of these is concurrent.futures': those wait for work until told to end."""
     known: list[Any] = []
     for module, name in (("thread", "_threads_queues"), ("process", "_threads_wakeups")):
         known += getattr(sys.modules.get(f"concurrent.futures.{module}"), name, ())

@@ -1,7 +1,7 @@
-"""What is kept of a step's output: its head and its tail, while it runs and afterwards.
+"""Keeps the head and the tail of a step's output, while it runs and afterwards.
 
-Owns the cutting of a range at the end of a log that others may be appending to; must not know
-whose it is. Read next: steplog.py, for when a step is over; sidecar.py, for while it runs.
+Owns the shortening of the last part of a log that others may be appending to; must not know whose
+it is. Read next: steplog.py, for when a step is over; sidecar.py, for while it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 
 LET_GROW_BYTES = 1024 * 1024
-"""A running step's output may be longer than what is kept of it by this much."""
+"""The output of a running step may be this much longer than what is kept of it."""
 
 _MARK = rb"\n\[\.\.\. (\d+) bytes cut \.\.\.\]\n"
 _LONGEST_MARK = 64
@@ -19,10 +19,10 @@ _TRIES = 5
 
 
 def cut(fd: int, began: int, most: int) -> tuple[int, int]:
-    """Cut what a log holds from `began` on to `most` bytes and a mark; return where it lies.
+    """Shorten a log from `began` on to `most` bytes and a mark; return where it lies.
 
-    Bytes appended meanwhile are kept, but for those of the last microseconds: file systems
-    have no call that takes out a middle at any offset.
+    Bytes appended meanwhile are kept, except those of the last microseconds: there is no call that
+    removes the middle of a file at any offset.
     """
     size = os.lseek(fd, 0, os.SEEK_END)
     began = min(began, size)  # a step may have emptied or removed the file
@@ -62,10 +62,10 @@ class OutputLimit:
         self._began = self._emptied = began
 
     def hold(self) -> bool:
-        """Free the space of what lies between head and tail; tell whether there was any.
+        """Free the space between head and tail; tell whether there was any.
 
-        The file keeps its length and its end, so that nothing is lost that is printed now: its
-        middle is a hole. Where file systems have none it is cut, as at the step's end.
+        The file gets a hole and keeps its length and end, so that nothing printed now is lost. On a
+        file system without holes it is shortened, as at the step's end.
         """
         try:
             size = os.stat(self._path).st_size
@@ -86,7 +86,7 @@ class OutputLimit:
             return False
 
     def shorten(self) -> bytes:
-        """Cut the output of a step that its worker did not live to end; return what is kept."""
+        """Shorten the output of a step whose worker died; return what is kept."""
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

@@ -47,7 +47,7 @@ RUNNING_LOG = "log"
 PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 TIME_MARGIN = 1.5
-"""With less time left than so many times what the longest job took, none is begun any more."""
+"""No job is begun with less time left than the longest one took, times this."""
 
 
 def main(argv: list[str]) -> NoReturn:
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> NoReturn:
 
 
 def _close(fd: int, what: Identity) -> None:
-    """Close what a daemon that a Target forks must not hold open."""
+    """Close what a daemon forked by a Target must not hold open."""
     if leads_to(fd, what):
         os.close(fd)
 
@@ -95,90 +95,97 @@ def _error_text(index: int, error: BaseException) -> str:
 
 
 def _work(order: str, index: int) -> int:
-    """Do all that the order says for one task; return the exit status."""
+    """Do what the order says for one task; return the exit status."""
     tree = os.path.dirname(os.path.dirname(order))
     try:
         if not exists_after_listing(order):
             raise FileNotFoundError(order)
         terms, pack = read_order(order, index)
     except FileNotFoundError:
-        return _missing(tree)
+        return _leave_withdrawn(tree)
     except (ValueError, KeyError, TypeError) as error:
         raise WorkerFailure(f"the order cannot be read: {error}") from error
     if terms.submission != os.path.basename(order):
-        _tell_order_is_anothers(order, terms.submission)
+        _refuse_other_order(order, terms.submission)
         return NOT_OURS
     issue = issue_name(terms.submission, index)
     if read_fence(tree, issue) == Fence.STOP:
         return NOT_OURS
-    host, nonce, started = os.uname().nodename, os.urandom(8).hex(), time()
+    local = f"{scratch_on_node(terms.scratch)}/jobtree-{os.urandom(8).hex()}"
+    me = Hello(os.uname().nodename, os.getpid(), os.urandom(8).hex(), time(), local)
     began = monotonic()
-    claim = take_claim(tree, issue, Claim(host, os.getpid(), nonce, started, 0))
-    if claim is None:
-        return _yield(tree, issue, nonce, order)
+    claim_fd = take_claim(tree, issue, Claim(me.host, me.pid, me.nonce, me.started, 0))
+    if claim_fd is None:
+        return _lose_claim(tree, issue, me.nonce, order)
     results = ResultWriter(tree, issue)
-    if not exists_after_listing(order):  # withdrawn meanwhile, and a twin's claim may be with it
-        return _leave_again(tree, issue, claim, results)
-    local = LocalDirectory(f"{scratch_on_node(terms.scratch)}/jobtree-{os.urandom(8).hex()}")
+    if not exists_after_listing(order):  # withdrawn meanwhile, and a copy's claim may be with it
+        return _withdraw(tree, issue, claim_fd, results)
+    return _run_claimed(tree, issue, terms, pack, me, claim_fd, results, began)
+
+
+def _run_claimed(
+    tree: str,
+    issue: str,
+    terms: Terms,
+    pack: list[Assignment],
+    me: Hello,
+    claim_fd: int,
+    results: ResultWriter,
+    began: float,
+) -> int:
+    """Run the pack of an issue that this worker has claimed; return the exit status."""
+    local = LocalDirectory(me.local)
     kept_log = log_path(tree, issue)
     running_log = f"{local.claim()}/{RUNNING_LOG}" if terms.local_logs else ""
-    config = SidecarConfig(
-        tree,
-        issue,
-        claim,
-        local.path,
-        terms.heartbeat_s,
-        terms.doorbell,
-        running_log or kept_log,
-        kept_log,
-        terms.max_log_bytes,
-        nonce,
-    )
+    log_now = running_log or kept_log
+    config = SidecarConfig(tree, issue, terms, claim_fd, local.path, log_now, me.nonce)
     sidecar = Sidecar(config)
-    os.close(claim)
-    nothing = StandardInput()
-    results.append(Hello(host, os.getpid(), nonce, started, local.path))
+    os.close(claim_fd)
+    standard_input = StandardInput()
+    results.append(me)
     log = StepLog(kept_log, terms.max_log_bytes, running_log)
     try:
-        descriptors = Descriptors((nothing, log, results, sidecar))
+        descriptors = Descriptors((standard_input, log, results, sidecar))
         tools = _step_tools(tree, terms, config, sidecar, descriptors)
         run = WorkerRun(tools, terms, results, log, local, sidecar, issue, began)
         _run_pack(run, pack)
         _publish_end(run)
     finally:
         local.remove()
-    _leave_behind(run)
+    if not run.tainted:  # a thread left at work might hang them
+        tools.process_state.run_exit_functions()
+    tools.process_state.flush()
     return PUBLISHED
 
 
-def _missing(tree: str) -> int:
-    """Leave an order that was withdrawn. Raises StoreError if it is the tree that is not there."""
+def _leave_withdrawn(tree: str) -> int:
+    """Leave an order that was withdrawn. Raises StoreError if the tree itself is not there."""
     from jobtree.mailbox.visibility import require_tree
 
     require_tree(tree)
     return NOT_OURS
 
 
-def _tell_order_is_anothers(order: str, submission: str) -> None:
+def _refuse_other_order(order: str, submission: str) -> None:
     """Say why a batch job that was submitted for one order does not run another."""
     said = f"jobtree: {order} is the order of {submission}: it is not run, and nothing is charged\n"
     with suppress(OSError):
         os.write(2, said.encode(errors="replace"))
 
 
-def _yield(tree: str, issue: str, nonce: str, order: str) -> int:
-    """Leave an issue to the twin that claimed it, and the note of that to whoever looks after it.
+def _lose_claim(tree: str, issue: str, nonce: str, order: str) -> int:
+    """Leave an issue to the copy that claimed it; take_claim() has left a note of that.
 
-    Where the order was withdrawn meanwhile, nobody may be left to remove that note.
+    If the order was withdrawn meanwhile, nobody else may be left to remove the note.
     """
     if not exists_after_listing(order):
         remove_note(tree, issue, nonce)
     return NOT_OURS
 
 
-def _leave_again(tree: str, issue: str, claim: int, results: ResultWriter) -> int:
-    """Leave nothing of an issue that was over before this worker claimed it."""
-    os.close(claim)
+def _withdraw(tree: str, issue: str, claim_fd: int, results: ResultWriter) -> int:
+    """Remove all of an issue that was over before this worker claimed it."""
+    os.close(claim_fd)
     results.close()
     for path in (result_path(tree, issue), claim_path(tree, issue)):
         remove_file(path)
@@ -205,9 +212,10 @@ def _run_pack(run: WorkerRun, pack: list[Assignment]) -> None:
     run.waiting = pack[::-1]
 
     def finish() -> NoReturn:
+        """End this process after a Target's os._exit()."""
         status = OWN_FAILURE
         try:
-            _hand_back(run)
+            run.hand_back_rest()
             _publish_end(run)
             status = PUBLISHED
         finally:
@@ -227,13 +235,7 @@ def _run_pack(run: WorkerRun, pack: list[Assignment]) -> None:
         began = monotonic()
         run_job(run, assignment)
         longest_s = max(longest_s, monotonic() - began)
-    _hand_back(run)
-
-
-def _hand_back(run: WorkerRun) -> None:
-    """Publish which jobs were not started; the last one waits the shortest."""
-    if run.waiting:
-        run.hand_back(0)
+    run.hand_back_rest()
 
 
 def _publish_end(run: WorkerRun) -> None:
@@ -249,15 +251,6 @@ def _publish_end(run: WorkerRun) -> None:
     if run.terms.doorbell is not None:
         ring(run.terms.doorbell, run.issue)
     run.log.finish()
-
-
-def _leave_behind(run: WorkerRun) -> None:
-    """Run what libraries registered for the end of a process, unless threads might hang it."""
-    import atexit
-
-    if not run.tainted and atexit._ncallbacks():
-        atexit._run_exitfuncs()
-    run.tools.process_state.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Whether the kernel has killed processes here for want of memory: the cgroup's own count.
 
-Owns the reading of /proc/self/cgroup and of versions 1 and 2 of cgroups; judges nothing. Where
-there is no count, nothing is ever said to be out of memory. Read next: chain.py.
+Owns the reading of cgroups, versions 1 and 2; judges nothing. Without a count, nothing is ever
+reported as out of memory. Read next: chain.py.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a Target finds around it in the worker's process, put back after each one.
+"""The state of the worker's process that Targets may change, restored after each one.
 
 Owns directory, umask, environment, import path, signals and standard streams; must not run
-anything. Read next: interpreter_state.py for the rest; steps.py. What cannot be put back is told,
-and the worker then stops.
+anything. Read next: interpreter_state.py for the rest; steps.py. What cannot be restored is
+reported, and the worker then runs no further Target.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ else:
     import _signal as signal  # the same calls, without an enum made of each answer
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-_MASKS = (b"SigBlk:", b"SigIgn:", b"SigCgt:")
 
 
 class ProcessState:
-    """The surroundings of every step of this worker."""
+    """The state in which every step of this worker begins."""
 
     def __init__(self, saved: Environment) -> None:
         """Put this process into the saved environment; the node's own variables win.

@@ -1,8 +1,8 @@
 """Runs the shell commands of a workflow, plain ones and those with a JOB_FILE.
 
 Owns the spawning and what an exit status means; must not know the results' form.
-Read next: payload/jobfile.py for the protocol, steps.py for Targets. A user's exit status is only
-ever zero or not: 75, 99, 100 or 255 mean nothing special here.
+Read next: payload/jobfile.py for the protocol, steps.py for Targets. Of a user's exit status only
+zero or not counts: 75, 99, 100 or 255 mean nothing special here.
 """
 
 import os
@@ -26,7 +26,7 @@ else:
 SHELL = "/bin/sh"
 MOST_SAID_BYTES = 256 * 1024
 LONGEST_ARGUMENT = 128 * 1024
-"""Bytes that one argument of a program may have on Linux, its last zero among them."""
+"""Bytes that one argument of a program may have on Linux, with its final zero."""
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACK_TO_DEFAULT = (*_PASSED_ON, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
@@ -36,12 +36,9 @@ _AS_KILLED = frozenset(code for number in _KILLS for code in (-number, 128 + num
 
 
 class StepOutcome(NamedTuple):
-    """How a step ended. why: "" if it succeeded; the rest as in results.Done and Failed.
+    """How a step ended; the fields are those of results.Done and Failed."""
 
-    killed: a child ended as those do that are killed, so this process may be the next.
-    """
-
-    why: str = ""
+    why: str = ""  # "" if it succeeded
     children: list[Command] = []  # noqa: RUF012 - never changed
     follow_on: Command | None = None
     said: str = ""
@@ -49,16 +46,16 @@ class StepOutcome(NamedTuple):
     signal: int | None = None
     detail: str = ""
     crashed: bool = False
-    killed: bool = False
+    killed: bool = False  # a child ended as if it was killed, so this process may be next
 
 
 class StepSettings(NamedTuple):
-    """What a shell command runs with. on_group: is told the process group, 0 at its end."""
+    """What commands and isolated steps run with."""
 
     environ: Mapping[str, str]
-    log_level: str
+    log_level: str  # for the JOB_FILE, as the next one
     job_time_s: float
-    on_group: Callable[[int], None]
+    on_group: Callable[[int], None]  # called with the process group, with 0 at its end
 
 
 def run_command(
@@ -105,7 +102,7 @@ def _run_protocol(
 
 
 def _read_stats(path: str) -> str:
-    """Return what the command wrote as its stats; too much of it is nothing."""
+    """Return the stats that the command wrote; "" if there are none, or too many."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -142,7 +139,7 @@ def _spawn_and_wait(
         with suppress(OSError):
             os.unlink(script)
     usage = usage_of_child(monotonic() - began, used)
-    return _verdict(text, os.waitstatus_to_exitcode(status)), usage
+    return _outcome_of(text, os.waitstatus_to_exitcode(status)), usage
 
 
 def _script_of(text: str, context: StepContext) -> str:
@@ -160,15 +157,15 @@ def _script_of(text: str, context: StepContext) -> str:
 
 
 def block_signals() -> Iterable[int]:
-    """Have signals that would end this process wait for wait_for_group(); return the old mask.
+    """Block signals that would end this process until wait_for_group(); return the old mask.
 
-    Else one that comes just after a child is started would leave the child to itself.
+    Otherwise one that arrives just after a child was started would leave the child alone.
     """
     return signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
 
 
 def restore_signals(mask: Iterable[int]) -> None:
-    """Undo block_signals(), where there is no child to wait for, or in the child."""
+    """Undo block_signals(): in the child, or if there is no child to wait for."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -177,8 +174,8 @@ def wait_for_group(
 ) -> tuple[int, Any]:
     """Wait for a child that leads a process group; return its wait status and its rusage.
 
-    A signal that would end this process is passed on, and ends it once the child has ended:
-    the child may have a trap to run. mask: the signals to block from now on.
+    A signal that would end this process is passed on to the child, which may handle it, and ends
+    this process after the child. mask: the signals to block from now on.
     """
     received: list[int] = []
 
@@ -202,15 +199,15 @@ def wait_for_group(
 
 
 def seems_killed(*codes: object) -> bool:
-    """Tell whether one of these ends of children, or minus their signals, is that of the killed.
+    """Tell whether one of these exit statuses (negative: signals) is that of a killed process.
 
-    What is no number says nothing.
+    What is not a number is ignored.
     """
     return any(isinstance(code, int) and code in _AS_KILLED for code in codes)
 
 
-def _verdict(text: str, code: int) -> StepOutcome:
-    """Return what an exit code, or minus a signal, says of a command."""
+def _outcome_of(text: str, code: int) -> StepOutcome:
+    """Return the outcome of a command by its exit status (negative: a signal)."""
     if code == 0:
         return StepOutcome()
     killed = seems_killed(code)

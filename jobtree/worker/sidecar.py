@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobtree.mailbox.claims import write_beat
 from jobtree.mailbox.descriptors import identity, leads_to, move_high
 from jobtree.mailbox.doorbell import ring
-from jobtree.mailbox.layout import bundle_path, result_path
+from jobtree.mailbox.files import sync_file
+from jobtree.mailbox.layout import bundle_path, log_path, result_path
+from jobtree.mailbox.orders import Terms
 from jobtree.mailbox.results import Synced, append_line
 from jobtree.worker.log_limit import OutputLimit
 
@@ -42,22 +44,15 @@ LOOK_EVERY_S = 0.5
 
 
 class SidecarConfig(NamedTuple):
-    """What a sidecar looks after.
-
-    log: where steps print; kept_log: where it is to be found. mark: what WORKER_MARK is in the
-    environment of all processes that steps start.
-    """
+    """What a sidecar looks after."""
 
     tree: str
     issue: str
-    claim_fd: int
-    local: str
-    heartbeat_s: float
-    doorbell: tuple[str, int, str] | None
-    log: str
-    kept_log: str
-    max_log_bytes: int
-    mark: str
+    terms: Terms
+    claim_fd: int  # on the claim, which is the heartbeat too
+    local: str  # the worker's local temp dir
+    log: str  # where steps print
+    mark: str  # WORKER_MARK in the environment of all processes that steps start
 
 
 class Sidecar:
@@ -130,7 +125,7 @@ class _Watch:
         self._ended = self._deaf = self._failed = False
         self._pending = False
         self._synced_at = 0.0
-        self._log = OutputLimit(config.log, config.max_log_bytes)
+        self._log = OutputLimit(config.log, config.terms.max_log_bytes)
 
     def keep(self) -> None:
         """Watch until the worker is gone, then tidy up."""
@@ -142,14 +137,14 @@ class _Watch:
             self._tidy()
 
     def _watch_worker(self) -> None:
-        next_beat = monotonic() + self._config.heartbeat_s
+        next_beat = monotonic() + self._config.terms.heartbeat_s
         next_look = monotonic() + LOG_EVERY_S
         while True:
             now = monotonic()
             if now >= next_look:
                 next_look = now + (FLOOD_EVERY_S if self._log.hold() else LOG_EVERY_S)
             if now >= next_beat:
-                next_beat = now + self._config.heartbeat_s
+                next_beat = now + self._config.terms.heartbeat_s
                 self._beat()
             self._pending = self._pending or (self._deaf and self._grown())
             if self._pending and now >= self._synced_at + SYNC_EVERY_S:
@@ -219,7 +214,7 @@ class _Watch:
         try:
             self._open_results()
             size = os.fstat(self._results).st_size
-            _sync_path(bundle_path(self._config.tree, self._config.issue))
+            sync_file(bundle_path(self._config.tree, self._config.issue))
             os.fsync(self._results)
             if not dead and size and os.pread(self._results, 1, size - 1) == b"\n":
                 append_line(self._results, Synced(size))
@@ -230,8 +225,9 @@ class _Watch:
         self._ring()
 
     def _ring(self) -> None:
-        if self._config.doorbell is not None:
-            ring(self._config.doorbell, self._config.issue)
+        bell = self._config.terms.doorbell
+        if bell is not None:
+            ring(bell, self._config.issue)
 
     def _tidy(self) -> None:
         """Do what the worker can do no more."""
@@ -249,12 +245,12 @@ class _Watch:
 
     def _keep_output(self) -> None:
         """Cut what the last step printed, and put it where it is looked for."""
-        said = self._log.shorten()
-        if said and self._config.log != self._config.kept_log:
+        said, kept_log = self._log.shorten(), log_path(self._config.tree, self._config.issue)
+        if said and self._config.log != kept_log:
             from jobtree.worker.steplog import append
 
             with suppress(OSError):
-                append(self._config.kept_log, said)
+                append(kept_log, said)
 
 
 def _last_number(told: bytes, letter: bytes, otherwise: int) -> int:
@@ -289,17 +285,6 @@ def _start_time(pid: int) -> bytes:
     except OSError:
         return b""
     return b"" if fields[0] in (b"Z", b"X") else fields[19]
-
-
-def _sync_path(path: str) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _kill_marked(mark: bytes) -> None:

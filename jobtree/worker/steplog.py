@@ -1,7 +1,7 @@
 """The worker's log: where its steps print, one after another.
 
-Owns which range of it is whose, and the copies of what failed steps printed; must not know what
-a step is. Read next: log_limit.py, which keeps it small; main.py. Output may be any bytes.
+Owns which range belongs to which step, and the copies of what failed steps printed; must not know
+what a step is. Read next: log_limit.py, which keeps it small; main.py. Output may be any bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ _CHUNK = 1024 * 1024
 class StepLog:
     """The log of one worker; descriptors 1 and 2 lead to it.
 
-    Two descriptors: output is appended through one; the other edits in place, as a write at
-    an offset through an appending descriptor appends all the same.
-
-    running: a file on the node that takes what the running step prints, "" for none. What is
-    kept of it is added to the log proper when the step is over.
+    It has two more descriptors: one appends; the other edits in place, as a write at an offset
+    through an appending descriptor still appends.
     """
 
     def __init__(self, path: str, max_bytes: int, running: str = "") -> None:
+        """Open the log. max_bytes: kept of each step's output.
+
+        running: a file on the node that takes what the running step prints, "" for none. What is
+        kept of it is added to the log proper when the step is over.
+        """
         self._kept, self._path, self._max_bytes = path, running or path, max_bytes
         self._append = self._edit = -1
         self._identity: Identity | None = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from traceback import TracebackException
 
 leave_process = os._exit
-"""The real one: in a worker os._exit is watched, lest it end with a Target's status."""
+"""The real one: in a worker, os._exit is replaced by chain.guard_exit()."""
 
 MOST_DETAIL_CHARACTERS = 16 * 1024
 MOST_CAUSES = 20
@@ -36,7 +36,7 @@ _OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.se
 
 
 class WorkerFailure(Exception):
-    """Not the step is at fault, but this worker, its node or a file system."""
+    """This worker, its node or a file system is at fault, not the step."""
 
 
 class StepTools(NamedTuple):
@@ -44,11 +44,11 @@ class StepTools(NamedTuple):
 
     tree: str
     issue: str
-    pickles: BundleReader
-    bundle: BundleWriter
-    script: Script
-    process_state: ProcessState
-    descriptors: Descriptors
+    pickles: BundleReader  # has the Targets that steps are
+    bundle: BundleWriter  # takes the Targets that steps add
+    script: Script  # the workflow's `__main__`
+    process_state: ProcessState  # restored after each Target
+    descriptors: Descriptors  # repaired after each Target
     meter: Meter
     settings: StepSettings
 
@@ -58,7 +58,7 @@ def make_step_tools(
 ) -> StepTools:
     """Put this process into the workflow's environment; return what steps are run with.
 
-    Raises OSError if the workflow's directory is not to be had on this node.
+    Raises OSError if this node does not have the workflow's directory.
     """
     process_state = ProcessState(saved)
     ThisProcess.in_worker = True
@@ -77,7 +77,7 @@ def make_step_tools(
 
 
 def run_target(tools: StepTools, command: Command, context: StepContext) -> StepOutcome:
-    """Run a Target here and now; whatever it raises is its failure."""
+    """Run a Target in this process; whatever it raises is its failure."""
     try:
         assert command.pickle is not None
         pickled = tools.pickles.read(command.pickle)
@@ -127,7 +127,7 @@ def _lacks_a_part(error: BaseException) -> bool:
 
 
 def _undisturbed(run: Callable[[], object]) -> object:
-    """Call a Target's run() in a context of its own: what it sets there ends with it."""
+    """Call a Target's run() in a context of its own: context variables set there end with it."""
     decimal: Any = sys.modules.get("decimal")
     if decimal is not None:
         decimal.setcontext(decimal.getcontext().copy())
@@ -135,10 +135,10 @@ def _undisturbed(run: Callable[[], object]) -> object:
 
 
 def restore_worker(tools: StepTools) -> None:
-    """Undo limits; have the log take what was printed, and our descriptors lead where they did.
+    """Undo limits, flush what was printed, and repair our descriptors.
 
-    Before anything else is opened or written: a step may have closed them, and have taken their
-    numbers. Raises WorkerFailure if they are lost for good.
+    To be called before anything else is opened or written: a step may have closed them, and opened
+    others under their numbers. Raises WorkerFailure if they are lost for good.
     """
     tools.process_state.put_back()
     tools.process_state.flush()
@@ -178,14 +178,14 @@ def _failure(error: BaseException) -> StepOutcome:
 def _reason(told: "TracebackException") -> str:
     """Return an exception's type and its whole message as one line, without its notes.
 
-    Of a SyntaxError the lines that quote the source come first, and are left out.
+    The lines with which a SyntaxError quotes the source are left out.
     """
     said = [text for text in told.format_exception_only() if not text.startswith(" ")]
     return " ".join("".join(said[:1]).split())
 
 
 def _codes(error: BaseException) -> list[object]:
-    """Return how children ended, as far as an exception and its causes tell."""
+    """Return the exit statuses of children that an exception and its causes tell of."""
     codes: list[object] = []
     link: BaseException | None = error
     with suppress(Exception):  # an exception's own attributes may raise anything
@@ -197,7 +197,7 @@ def _codes(error: BaseException) -> list[object]:
 
 
 def _trim(told: Any, seen: set[int]) -> None:
-    """Leave only the frames that are not jobTree's own, in a traceback and its causes."""
+    """Remove jobTree's own frames from a traceback and its causes."""
     while told is not None and id(told) not in seen:
         seen.add(id(told))
         frames = [frame for frame in told.stack if not frame.filename.startswith(_OWN_FILES)]

@@ -17,17 +17,14 @@ _RESET_PEAK = b"5"
 
 
 class Meter:
-    """Measures one step after another, run in this very process.
-
-    seen: /proc/self/status as it was at the end of the last step, b"" if not known.
-    """
+    """Measures one step after another, run in this very process."""
 
     def __init__(self) -> None:
         self._peak = _open("/proc/self/clear_refs", os.O_WRONLY)
         self._status = _open("/proc/self/status", os.O_RDONLY)
         self._identities = [(fd, identity(fd)) for fd in (self._peak, self._status) if fd >= 0]
         self._began = self._cpu = 0.0
-        self.seen = b""
+        self.seen = b""  # /proc/self/status at the end of the last step, if known
 
     def start(self) -> None:
         """Begin with a step."""
@@ -93,8 +90,8 @@ class _Own:
 def usage_of_child(wall_s: float, used: object) -> Usage:
     """Return what a spawned command used, from its rusage.
 
-    Its ru_maxrss begins with the peak of the process that spawned it: only what is clearly
-    above our own says anything. Ours is read again only if it may have grown past that.
+    Its ru_maxrss begins with the peak of the process that spawned it: it only means something if it
+    is clearly above our own. Ours is read again only if it may have grown past that.
     """
     cpu_s: float = used.ru_utime + used.ru_stime  # type: ignore[attr-defined]
     peak_bytes: int = used.ru_maxrss * 1024  # type: ignore[attr-defined]

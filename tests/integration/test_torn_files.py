@@ -193,7 +193,7 @@ def test_a_request_is_dropped_and_an_answer_asked_for_again(tmp_path: Path, tear
     path.write_bytes(request)
     assert [found.verb for found in control.waiting_requests(str(tmp_path))] == ["log"]
     path.write_bytes(tear(b'{"left_out": [], "cleared": ["many nodes", "and more of them"]}'))
-    assert control._taken(str(path)) is None
+    assert control._take_answer(str(path)) is None
     assert not path.exists()
 
 
