@@ -75,6 +75,7 @@ def _close(fd: int, what: Identity) -> None:
 
 def _explain(errors: set[int], index: int, error: BaseException) -> None:
     """Say on the first standard error why this worker gives up."""
+    sys.dont_write_bytecode = True  # a full disk would leave a .pyc cut short, for ever
     try:
         text = _error_text(index, error)
     except (ImportError, SyntaxError):  # jobTree was replaced while this ran, or is gone

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from jobtree.payload import environment
 from jobtree.payload.jobfile import protocol_command, shell_command
 from jobtree.worker import main as worker
 from tests.component.worker.worker_targets import Call
-from tests.component.worker.workers import ISSUE, SUBMISSION, Tree, wait_until
+from tests.component.worker.workers import ISSUE, START, SUBMISSION, Tree, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
@@ -259,21 +261,24 @@ def test_os_wait_does_not_see_the_sidecar(tree: Tree) -> None:
     assert tree.log() == "children: None\n"
 
 
-def test_a_full_disk_is_the_workers_failure(tree: Tree) -> None:
+def test_a_full_disk_is_the_workers_failure(tree: Tree, tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk: the same error from write()."""
     tree.order(*([Call("children", 50)] for _ in range(20)))
-    worker = tree.start()
-    worker.communicate(timeout=60)
-    assert worker.returncode == 0
+    compiled, order = tmp_path / "compiled", layout.order_path(str(tree.path), SUBMISSION)
+    options = ["-I", "-S", "-X", "utf8", "-X", f"pycache_prefix={compiled}"]
+    args = [sys.executable, *options, str(START), order, "0"]
+    subprocess.run(args, check=True)
     for folder in ("claims", "results", "bundles"):
         (tree.path / folder / ISSUE).unlink()
     limited = subprocess.run(
-        ["/bin/sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *map(str, worker.args)],  # type: ignore[arg-type]
+        ["/bin/sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *args],
         capture_output=True,
         check=False,
     )
     assert limited.returncode == 70
     assert b"File too large" in limited.stderr
+    for path in compiled.rglob("jobtree/**/*.pyc"):
+        marshal.loads(path.read_bytes()[16:])  # else no worker could load it any more
 
 
 def test_an_order_withdrawn_while_its_issue_is_claimed_is_left_alone(
