@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import BinaryIO
 
+from batchsystems.clock import MachineClock
 from batchsystems.interface import Accepted, BatchSystem, Capacity, JobEnd, JobSpec, Reason, Update
 from jobtree import options
 from jobtree.core import job_states
@@ -34,7 +35,7 @@ from jobtree.mailbox.results import (
     Usage,
     encode_line,
 )
-from jobtree.master.loop import MachineClock, Master, Unwatched
+from jobtree.master.loop import Master, Unwatched
 from jobtree.master.run_state import Live
 from jobtree.store import lease
 from jobtree.store.store import Store

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple
 
 from batchsystems import registry, signals
+from batchsystems.clock import MachineClock
 from batchsystems.interface import BatchSystem, Caller
 from batchsystems.site import Site
 from batchsystems.sitefiles import load_site
@@ -27,7 +28,7 @@ from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import random_name, write_file
 from jobtree.mailbox.master_side import Mailbox
-from jobtree.master.loop import MachineClock, Master, Unwatched
+from jobtree.master.loop import Master, Unwatched
 from jobtree.master.run_state import Live
 from jobtree.payload import environment
 from jobtree.payload.jobfile import JOB_FILE, protocol_command, speaks_protocol

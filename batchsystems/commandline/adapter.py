@@ -10,12 +10,12 @@ import logging
 import os
 import pwd
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+from batchsystems.clock import Clock, MachineClock
 from batchsystems.commandline.dialect import Dialect
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.environment import for_answers
@@ -44,28 +44,6 @@ from batchsystems.transport.local import Command, Local, Private, Transport
 log = logging.getLogger("jobtree.batchsystems")
 
 LONGEST_SLEEP_S = 3600.0
-
-
-class Clock(Protocol):
-    """Where time comes from."""
-
-    def now(self) -> float:
-        """Return seconds that never jump."""
-
-    def epoch(self) -> float:
-        """Return seconds since 1970."""
-
-
-class MachineClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
-        """Return seconds that never jump."""
-        return time.monotonic()
-
-    def epoch(self) -> float:
-        """Return seconds since 1970."""
-        return time.time()
 
 
 class CommandLine(BatchSystem):

@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from batchsystems.commandline.adapter import Clock, CommandLine
+from batchsystems.clock import Clock
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Dialect, Wishes
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.common import default_files

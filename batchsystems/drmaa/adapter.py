@@ -11,7 +11,8 @@ import tempfile
 from contextlib import suppress
 from typing import Self
 
-from batchsystems.commandline.adapter import Clock, CommandLine
+from batchsystems.clock import Clock
+from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.dialect import Wishes
 from batchsystems.commandline.factory import tell_wishes
 from batchsystems.commandline.pacing import Pace, Timeouts

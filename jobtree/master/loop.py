@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 import selectors
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -40,18 +39,6 @@ SHOWN_STRAYS = 5
 
 COLLECT_S = 300.0
 """How often garbage in cycles is looked for, while waiting: the loop itself makes none."""
-
-
-class MachineClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
-        """Return seconds that never jump."""
-        return time.monotonic()
-
-    def epoch(self) -> float:
-        """Return seconds since 1970."""
-        return time.time()
 
 
 class Watcher(Protocol):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
+from batchsystems.clock import Clock
 from batchsystems.interface import BatchSystem
 from jobtree.core import job_states
 from jobtree.core.issue_states import State
@@ -29,16 +30,6 @@ from jobtree.store.store import Store
 WINDOW = 10_000
 
 log = logging.getLogger("jobtree")
-
-
-class Clock(Protocol):
-    """Where time comes from: the machine, or a simulation."""
-
-    def now(self) -> float:
-        """Return seconds that never jump."""
-
-    def epoch(self) -> float:
-        """Return seconds since 1970, for people."""
 
 
 class Issue:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from batchsystems.clock import MachineClock
 from batchsystems.interface import BatchSystem, JobSpec, Update
 from jobtree import options
 from jobtree.core import job_states
@@ -32,7 +33,6 @@ from jobtree.mailbox.results import (
     encode_line,
 )
 from jobtree.master.issue_events import take_news
-from jobtree.master.loop import MachineClock
 from jobtree.master.run_state import Issue, Live
 from jobtree.store.store import Store
 
