@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -170,15 +170,6 @@ class Store:
             job = job_of(row)
             self._keep(job)
         return job
-
-    def jobs_of_colour(self, colour: Colour, limit: int = -1) -> Iterator[Job]:
-        """Yield the jobs of one colour as last committed, lowest id first."""
-        with explained(self.path):
-            rows = self._db.execute(
-                "select * from jobs where colour = ? order by id limit ?", (colour, limit)
-            )
-            for row in rows:
-                yield job_of(row)
 
     def refill(self, retries: int, rescues: int) -> None:
         """Set every unfinished job's budgets, and make failed ones ready again. At start only."""
