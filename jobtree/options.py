@@ -49,25 +49,18 @@ class Option(NamedTuple):
     """the key of the site file that says what holds where it is not given"""
 
 
-def _whole(text: str) -> int:
+def _count(text: str, least: int = 0) -> int:
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise ValueError("it must be a whole number") from None
-
-
-def _count(text: str) -> int:
-    value = _whole(text)
-    if value < 0:
-        raise ValueError("it must not be negative")
+    if value < least:
+        raise ValueError(f"it must be at least {least}" if least else "it must not be negative")
     return value
 
 
 def _positive(text: str) -> int:
-    value = _whole(text)
-    if value < 1:
-        raise ValueError("it must be at least 1")
-    return value
+    return _count(text, 1)
 
 
 def _path(text: str) -> str:

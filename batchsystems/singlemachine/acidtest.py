@@ -1,6 +1,6 @@
 """AcidTest: this machine, on which jobs die without warning. For testing what runs the jobs.
 
-Owns nothing but the rng; the launcher does the killing. Read next: singlemachine.
+Owns the choice of victims; the launcher does the killing. Read next: adapter.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ class AcidTest(SingleMachine):
     """Kills the whole tree of each job by SIGKILL, with a probability, after a random delay.
 
     A victim that has not ended by itself before is reported as what it is: FAILED, signal 9.
-    seed: the same victims and delays again, in the order in which jobs start.
+    seed: the same victims and delays again, in the order in which jobs start. Its other arguments
+    are those of SingleMachine.
     """
 
     name = "acidTest"
@@ -31,7 +32,7 @@ class AcidTest(SingleMachine):
     ) -> None:
         super().__init__(*args, **options)
         self._kill_probability, self._max_delay_s = kill_probability, max_delay_s
-        self._rng = random.Random(seed)  # noqa: S311 - rng, not keys
+        self._rng = random.Random(seed)  # noqa: S311 - chance, not keys
 
     def _order(self, spec: JobSpec, gpus: tuple[str, ...]) -> dict[str, object]:
         order = super()._order(spec, gpus)
