@@ -29,7 +29,8 @@ def tree_of(given: argparse.Namespace, ends: bool = False) -> str:
     ends: it is to be ended, so that it must be the only one here if it is not named.
     Raises UsageError JT103 if none is, StoreError JT305 if it is no tree.
     """
-    named = {os.path.abspath(os.path.expanduser(d)) for d in _named(given) if d}
+    said = (getattr(given, "directory", None), getattr(given, "jobTree", None))
+    named = {os.path.abspath(os.path.expanduser(each)) for each in said if each}
     if len(named) > 1:
         raise UsageError(
             "two different trees were named", code="JT103", where=", ".join(sorted(named))
@@ -40,10 +41,6 @@ def tree_of(given: argparse.Namespace, ends: bool = False) -> str:
 
         require_tree(directory)
     return directory
-
-
-def _named(given: argparse.Namespace) -> tuple[str | None, str | None]:
-    return getattr(given, "directory", None), getattr(given, "jobTree", None)
 
 
 def _newest(only: bool) -> str:

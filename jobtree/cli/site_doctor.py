@@ -101,7 +101,7 @@ def _interrupt(_number: int) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     """Yield a function that shows what is waited for: always on a terminal, seldom in a log."""
     if not is_terminal():
-        yield _SparseLog().tell
+        yield _sparse_log()
         return
     from rich.console import Console
     from rich.text import Text
@@ -111,18 +111,18 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: shown.update(Text(one_line(text, max(40, console.width - 4))))
 
 
-class _SparseLog:
-    """Says in a log what is waited for: when that has taken long, and then now and then."""
+def _sparse_log() -> Callable[[str], None]:
+    """Return a function that says what is waited for: first after a while, then now and then."""
+    due = time.monotonic() + FIRST_LINE_S
 
-    def __init__(self) -> None:
-        self._due = time.monotonic() + FIRST_LINE_S
-
-    def tell(self, text: str) -> None:
-        """Say it, if it is time to say something."""
+    def tell(text: str) -> None:
+        nonlocal due
         now = time.monotonic()
-        if now >= self._due:
-            self._due = now + LINE_EVERY_S
+        if now >= due:
+            due = now + LINE_EVERY_S
             _say(text)
+
+    return tell
 
 
 def _say(text: str) -> None:
