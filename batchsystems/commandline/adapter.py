@@ -132,7 +132,7 @@ class CommandLine(BatchSystem):
             self._stir()
 
     def adopt(self, records: Sequence[JobRecord]) -> list[int | None]:
-        """Take back jobs, by one look at queue and history.
+        """Take back jobs, by one query of queue and history.
 
         None is given only to what these answers certainly do not have. If no answer comes in
         time all are taken back, and looked for later.
@@ -241,7 +241,7 @@ class CommandLine(BatchSystem):
     # -- the thread -------------------------------------------------------------------------------
 
     def _stir(self) -> None:
-        """Have the thread look at what is new."""
+        """Have the thread see to what is new."""
         if self._engine.job_table.news:
             self._ring()
         self._supervise(start=True)

@@ -1,6 +1,6 @@
 """Engine: which command to run next, and what its answer changes. No clock, thread or process.
 
-Owns the order of submissions, kills, polls and look-ups under a site's pace; what an answer
+Owns the order of submissions, kills, polls and other queries under a site's pace; what an answer
 means for a job is reconcile.py's. Read next: adapter.py, which runs the commands.
 """
 
@@ -151,7 +151,7 @@ class Engine:
         return {handle: why for handle, why in said.items() if why}
 
     def begin_adoption(self, records: Sequence[JobRecord], now: float) -> None:
-        """Begin to take back these jobs: look at the queue at once."""
+        """Begin to take back these jobs: ask for the queue at once."""
         self.adoption = Adoption(records)
         self._queue_poll.begin_anew()
         self.schedule.at_once(now)
@@ -362,8 +362,8 @@ class Engine:
         expected = self.job_table.by_native or self.reconciler.searches or self.adoption
         if not (expected or self._queue_poll.going_on or self.reconciler.abandoned.watched(now)):
             return None
-        heirs = self.adoption.records if self.adoption is not None else ()
-        return self._queue_poll.next(heirs, self._on_queue)
+        adopted = self.adoption.records if self.adoption is not None else ()
+        return self._queue_poll.next(adopted, self._on_queue)
 
     def _on_queue(self, result: QueryResult, began: float, now: float) -> None:
         found = self.adoption

@@ -1,4 +1,4 @@
-"""History: asking for jobs that the queue shows no more, in as few looks as it takes.
+"""History: asking for jobs that the queue shows no more, in as few queries as it takes.
 
 Owns the rounds of asking and their rhythm; what the answers mean is reconcile.py's and
 adoption.py's. Read next: engine.py.
@@ -30,12 +30,14 @@ UNKNOWN_AGE_S = 7 * 86400.0
 
 @dataclass(slots=True)
 class Round:
-    """One asking. asks: natives and names, one look each. heir: for whom, if for an heir."""
+    """One asking."""
 
     asks: deque[tuple[list[str], list[str]]]
+    """Natives and names, one query each."""
     jobs: list[Job]
     since: float
-    heir: Adoption | None
+    adoption: Adoption | None
+    """For whose sake, if for an adoption."""
     began: float
     observations: list[Observation] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
@@ -63,11 +65,11 @@ class History:
             self._pause_s = 0.0 if afresh else self._pause_s
             self._due = min(self._due, now + self._pause_s)
 
-    def begin_adoption(self, heir: Adoption, now: float) -> None:
-        """Ask for the records of an heir that the queue does not show, before anything else."""
-        missing = heir.missing(self._reconciler, now)
+    def begin_adoption(self, adoption: Adoption, now: float) -> None:
+        """Ask first for what is to be adopted and the queue does not show."""
+        missing = adoption.missing(self._reconciler, now)
         if self._reconciler.history_off or not missing:
-            heir.history = QueryResult(off=True)
+            adoption.history = QueryResult(off=True)
             return
         nameless = [record for record in missing if not record.native]
         tasks, clock = self._reconciler.timeouts.tasks, self._reconciler.clock
@@ -77,7 +79,7 @@ class History:
             [_began(clock.at(record.submitted, now), clock, now) for record in missing],
             now,
         )
-        self._round.heir = heir
+        self._round.adoption = adoption
 
     def next(self, now: float) -> Operation | None:
         """Return the next question."""
@@ -88,7 +90,7 @@ class History:
             return None
         natives, names = current.asks.popleft()
         if self._records is not None:
-            return self._look(self._records, current, natives, names, now)
+            return self._read_records(self._records, current, natives, names, now)
         dialect = self._reconciler.dialect
         slack_s = self._reconciler.timeouts.clock_slack_s
         command = dialect.history(natives, names, current.since - slack_s)
@@ -110,7 +112,7 @@ class History:
         parse = reading(lambda ran: dialect.parse_history(ran, limits))
         return Operation(on_answer, unanswered, command, parse, again=worth_retrying)
 
-    def _look(
+    def _read_records(
         self,
         records: AccountingFile,
         current: Round,
@@ -118,7 +120,7 @@ class History:
         names: list[str],
         now: float,
     ) -> Operation:
-        """Return the look into the file of records; those of all jobs are kept for later."""
+        """Return the reading of the file of records; those of all jobs are kept for later."""
         reconciler, searches = self._reconciler, self._reconciler.searches
         submission, jobs = reconciler.dialect.ids.submission_of, reconciler.job_table.by_native
         clock = reconciler.clock
@@ -168,8 +170,8 @@ class History:
         reconciler, self._round = self._reconciler, None
         if result.off:
             reconciler.history_off = True
-        if current.heir is not None:
-            current.heir.history = result
+        if current.adoption is not None:
+            current.adoption.history = result
             return
         if result.complete:
             reconciler.on_history(result, current.jobs, current.began, now)

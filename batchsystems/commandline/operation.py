@@ -32,7 +32,7 @@ def unanswered(words: str) -> QueryResult:
 
 @dataclass(slots=True)
 class Operation:
-    """A command to run, or files to look into."""
+    """A command to run, or files to read."""
 
     on_answer: Callable[[Any, float, float], None]
     """Carries the answer into the engine, with the times at which it was begun and had."""
@@ -49,5 +49,5 @@ class Operation:
 
     @property
     def acts(self) -> bool:
-        """Whether it changes something, and is no mere look."""
+        """Whether it changes something, and is no mere query."""
         return self.command is not None and self.command.verb in ("submit", "kill")

@@ -1,6 +1,6 @@
 """Polling: asking for the queue, all of the user's at once, or by name where that is too much.
 
-Owns which commands make one look; what the answer means is engine.py's and reconcile.py's.
+Owns which commands make one poll; what the answer means is engine.py's and reconcile.py's.
 Read next: engine.py.
 """
 
@@ -26,7 +26,7 @@ OnAnswer = Callable[[QueryResult, float, float], None]
 
 
 class QueuePoll:
-    """Makes a look at the queue of one command, or of several whose answers are put together."""
+    """Makes a poll of the queue of one command, or of several whose answers are put together."""
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
@@ -36,20 +36,20 @@ class QueuePoll:
         self._observations: list[Observation] = []
         self._broken: set[str] = set()
         self._began = 0.0
-        self._look = 0
+        self._poll = 0
 
     @property
     def going_on(self) -> bool:
-        """Whether a look was begun and is not over."""
+        """Whether a poll was begun and is not over."""
         return bool(self._asks)
 
     def begin_anew(self) -> None:
-        """Give up a look by name that does not ask for what is wanted now."""
+        """Give up a poll by name that does not ask for what is wanted now."""
         self._asks.clear()
-        self._look += 1
+        self._poll += 1
 
-    def next(self, heirs: Sequence[JobRecord], on_answer: OnAnswer) -> Operation:
-        """Return the next command of the look; the whole answer is given to hear."""
+    def next(self, adopted: Sequence[JobRecord], on_answer: OnAnswer) -> Operation:
+        """Return the next command of the poll; the whole answer is given to on_answer."""
         dialect = self._reconciler.dialect
         parse = reading(dialect.parse_queue)
         if not self._by_name:
@@ -57,7 +57,7 @@ class QueuePoll:
             command = dialect.queue_after(self._mark) if self._mark else dialect.queue()
             return Operation(take, unanswered, command, parse, again=worth_retrying)
         if not self._asks:
-            self._asks.extend(self._portions(heirs))
+            self._asks.extend(self._portions(adopted))
             self._observations, self._broken, self._began = [], set(), 0.0
         names = self._asks.popleft()
         take = self._taking(names, on_answer)
@@ -74,10 +74,10 @@ class QueuePoll:
         return take
 
     def _taking(self, names: list[str], on_answer: OnAnswer) -> OnAnswer:
-        look = self._look
+        poll = self._poll
 
         def take(result: QueryResult, began: float, now: float) -> None:
-            if look != self._look:
+            if poll != self._poll:
                 return
             self._began = self._began or began
             if result.cut and len(names) > 1:
@@ -94,13 +94,13 @@ class QueuePoll:
 
         return take
 
-    def _portions(self, heirs: Sequence[JobRecord]) -> Iterable[list[str]]:
+    def _portions(self, adopted: Sequence[JobRecord]) -> Iterable[list[str]]:
         """Yield the names of all that is expected, few enough at a time; nothing may be one."""
         reconciler = self._reconciler
         rows = Counter(job.part_name or job.name for job in reconciler.job_table.accepted())
         others = [name for search in reconciler.searches for name in search.names]
         rows.update(dict.fromkeys([*others, *reconciler.abandoned.names()], 1))
-        rows.update(dict.fromkeys(self._adopted_names(heirs), 1))
+        rows.update(dict.fromkeys(self._adopted_names(adopted), 1))
         portion: list[str] = []
         count = size = 0
         for name in sorted(rows):
@@ -111,10 +111,10 @@ class QueuePoll:
             count, size = count + rows[name], size + len(name) + 1
         yield portion
 
-    def _adopted_names(self, heirs: Sequence[JobRecord]) -> Collection[str]:
+    def _adopted_names(self, adopted: Sequence[JobRecord]) -> Collection[str]:
         split, tasks = self._reconciler.dialect.ids.split, self._reconciler.timeouts.tasks
         found: set[str] = set()
-        for record in heirs:
+        for record in adopted:
             found.update(possible_names(record.name, record.index, tasks))
             parts = split(record.native) if record.native else None
             if parts is not None and parts[1] is not None:

@@ -23,6 +23,7 @@ from batchsystems.drmaa.resources import native_specification
 from batchsystems.drmaa.session.journal import submission_of
 from batchsystems.drmaa.settings import DrmaaSettings
 from batchsystems.drmaa.tables import REMEDIES, Family
+from batchsystems.sge.resources import is_plain
 from batchsystems.sge.settings import SgeSettings
 from batchsystems.sge.tables import LEFT_BY_A_JOB, NODE_S_OWN
 from batchsystems.slurm import defaults as slurm_defaults
@@ -85,7 +86,6 @@ class DrmaaDialect(Dialect):
         native = native_specification(self.family, own, self._sge, self._slurm, request, limits)
         by_native = asked.time_s is None or self.family.name in ("sge", "slurm")
         limit_s = None if by_native else max(1, ceil(asked.time_s or 0.0))
-        plain = re.fullmatch(r"[\w./ +=%@-]+", request.cwd) is not None
         return self._request(
             "submit",
             {
@@ -94,7 +94,7 @@ class DrmaaDialect(Dialect):
                 "size": request.size,
                 "script": job_script(request, own.setup, self.variables, self.family.name == "sge"),
                 "shell": shlex.split(own.shell),
-                "cwd": request.cwd if plain else "/",
+                "cwd": request.cwd if is_plain(request.cwd) else "/",
                 "native": native,
                 "limit_s": limit_s,
                 "time_s": asked.time_s,

@@ -42,7 +42,7 @@ def read_submission(ran: CommandResult) -> Submitted | Rejected:
         except (ValueError, KeyError, TypeError):
             return Rejected(Rejection.UNKNOWN, "its answer cannot be read")
         return Submitted(submission_of(key))
-    words = re.sub(r"^code \d+: ", "", ran.words())
+    words = _words(ran)
     kind = ERRORS.get(ran.stdout, Rejection.STRANGE)
     if kind is Rejection.STRANGE and (
         LATER.search(words) or re.search("time[d-]? ?out|failure", words)
@@ -59,12 +59,17 @@ def read_submission(ran: CommandResult) -> Submitted | Rejected:
     return Rejected(kind, words)
 
 
+def _words(ran: CommandResult) -> str:
+    """Return what went wrong, for people: without the number of the library's error."""
+    return re.sub(r"^code \d+: ", "", ran.words())
+
+
 def read_kill(ran: CommandResult) -> Unkilled | None:
     """Read what came of a kill."""
     if ran.whole and ran.status == 0:
         return None
     refused = ran.whole and ERRORS.get(ran.stdout) is Rejection.PERMANENT
-    return Unkilled(re.sub(r"^code \d+: ", "", ran.words()), refused)
+    return Unkilled(_words(ran), refused)
 
 
 def read_poll(ran: CommandResult) -> QueryResult:
@@ -74,7 +79,7 @@ def read_poll(ran: CommandResult) -> QueryResult:
     that what it says of ends is said again.
     """
     if not ran.whole or ran.status != 0:
-        return QueryResult(why=re.sub(r"^code \d+: ", "", ran.words()))
+        return QueryResult(why=_words(ran))
     try:
         said = json.loads(ran.stdout)
         jobs, number = list(said["jobs"]), int(said["number"])

@@ -8,7 +8,6 @@ and defaults.py, what Grid Engine alone needs.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Sequence
 
@@ -31,7 +30,7 @@ from batchsystems.sge.accounting import SgeRecords
 from batchsystems.sge.cluster import SgeCluster, environment_of
 from batchsystems.sge.parse import IDS, read_kill, read_queue, read_submission
 from batchsystems.sge.pending import SgePending
-from batchsystems.sge.resources import asking, environment_lines, guard_lines
+from batchsystems.sge.resources import asking, environment_lines, guard_lines, is_plain
 from batchsystems.sge.settings import SgeSettings
 from batchsystems.sge.tables import LEFT_BY_A_JOB, NEVER, NODE_S_OWN, REMEDIES
 from batchsystems.transport.local import Command, CommandResult, Private
@@ -74,8 +73,8 @@ class SgeDialect(Dialect):
         words += ["-terse", "-b", "n", "-C", "", "-S", shlex.split(own.shell)[0]]
         words += ["-N", request.name]
         words += ["-r", "n", "-m", "n", "-w", CHECKS[request.check] if own.check else "n"]
-        words += ["-j", "y", "-o", output if _plain(output) else "/dev/null"]
-        words += ["-wd", cwd if _plain(cwd) else "/"]
+        words += ["-j", "y", "-o", output if is_plain(output) else "/dev/null"]
+        words += ["-wd", cwd if is_plain(cwd) else "/"]
         if request.size is not None:
             words += ["-t", f"1-{request.size}"]
             words += ["-tc", str(own.concurrent)] if own.concurrent else []
@@ -95,7 +94,7 @@ class SgeDialect(Dialect):
         of the environment goes into a file beside the job's output, if it has one.
         """
         head, output = [f"#!{self.settings.shell}", *guard_lines()], request.output
-        if output is not None and not _plain(output):
+        if output is not None and not is_plain(output):
             head.append(f"exec >>{shlex.quote(output)} 2>&1")
         index = request.index("SGE_TASK_ID", first_task=1)
         lines = environment_lines(request, index, self.settings.setup)
@@ -140,8 +139,3 @@ class SgeDialect(Dialect):
     def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it; the exit status says nothing about single jobs."""
         return read_kill(ran)
-
-
-def _plain(path: str) -> bool:
-    """Tell whether qsub takes a path as it is: no variable, no host before a colon, no list."""
-    return re.fullmatch(r"[\w./ +=%@-]+", path) is not None

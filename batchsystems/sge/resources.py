@@ -75,3 +75,8 @@ def environment_lines(
     absent = [name for name in unset if name not in request.env]
     lines = request.lines(index, setup, unset=absent, env=env, given=given)
     return [*lines[:-1], f"{lines[-1]} </dev/null"]
+
+
+def is_plain(path: str) -> bool:
+    """Tell whether qsub takes a path as it is: no variable, no host before a colon, no list."""
+    return re.fullmatch(r"[\w./ +=%@-]+", path) is not None
