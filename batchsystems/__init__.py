@@ -54,33 +54,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "INDEX",
-    "Accepted",
-    "AcidTest",
-    "Ambiguous",
-    "BatchSystem",
-    "BatchSystemError",
-    "Caller",
-    "Capacity",
-    "ImpossibleRequest",
-    "JobEnd",
-    "JobRecord",
-    "JobSpec",
-    "Reason",
-    "Refused",
-    "ReportableError",
-    "Resources",
-    "SingleMachine",
-    "Site",
-    "SiteError",
-    "Trouble",
-    "Unobtainable",
-    "Update",
-    "load",
-    "load_for",
-    "load_site",
-    "names",
-]
+    "INDEX", "Accepted", "AcidTest", "Ambiguous", "BatchSystem", "BatchSystemError", "Caller",
+    "Capacity", "ImpossibleRequest", "JobEnd", "JobRecord", "JobSpec", "Reason", "Refused",
+    "ReportableError", "Resources", "SingleMachine", "Site", "SiteError", "Trouble",
+    "Unobtainable", "Update", "load", "load_for", "load_site", "names",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
