@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jobtree.errors import UsageError
+
+Argument = tuple[str, dict[str, Any]]
 
 VERBS = {
     "run": "start a new tree from a shell command",
@@ -58,6 +60,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError (JT100)."""
         raise UsageError(message, code="JT100", fix=f"see  {self.prog} --help")
+
+    def add_table(self, arguments: Iterable[Argument]) -> None:
+        """Add arguments, each a name and what argparse wants to know of it."""
+        for name, about in arguments:
+            self.add_argument(name, **about)
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all of the arguments; an unknown one is told with what was probably meant."""
@@ -128,32 +135,8 @@ def verb_parser(verb: str) -> Parser:
         return parser
     _add_tree(parser)
     parser.add_argument("--logLevel", metavar="LEVEL", help="at DEBUG, errors show a traceback")
-    if verb in ("status", "logs", "stats", "nodes"):
-        parser.add_argument("--json", action="store_true", help="print JSON")
-    if verb in ("kill", "clean"):
-        parser.add_argument("--site", metavar="FILE", help="the site file, if it has moved")
-    _add_own_options(parser, verb)
+    parser.add_table(OPTIONS[verb])
     return parser
-
-
-def _add_own_options(parser: Parser, verb: str) -> None:
-    """Add the options that a single verb has."""
-    if verb == "status":
-        parser.add_argument(
-            "--failIfNotComplete", action="store_true", help="exit with 1 unless all is done"
-        )
-    elif verb == "logs":
-        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt")
-    elif verb == "nodes":
-        parser.add_argument(
-            "--clear",
-            nargs="?",
-            const="",
-            metavar="NODE,NODE",
-            help="let these be used again at once, all of them if none is named",
-        )
-    elif verb == "clean":
-        parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _site_parser(parser: Parser) -> Parser:
@@ -169,56 +152,62 @@ def site_verb_parser(verb: str) -> Parser:
     """Return the parser of what stands after `jobtree site VERB`."""
     said = SITE_VERBS[verb]
     parser = Parser(f"jobtree site {verb}", f"{said[0].upper()}{said[1:]}.")
-    if verb == "init":
-        _add_init_options(parser)
-        return parser
+    parser.add_table(OPTIONS[f"site {verb}"])
     if verb == "doctor":
-        _add_doctor_options(parser)
-    elif verb == "show":
-        parser.add_argument(
-            "--site", metavar="FILE", help="a site file that goes before the others"
+        parser.epilog = (
+            "Exit status: 0 all passed; 3 something is wrong with the site; 4 the batch system "
+            "cannot be\nreached; 130 interrupted. It leaves no job and no file behind."
         )
-        parser.add_argument(
-            "--schema", action="store_true", help="print what each key means instead"
-        )
-    else:
-        parser.add_argument(
-            "files", metavar="FILE", nargs="*", help="check these, each by itself, and no others"
-        )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _add_init_options(parser: Parser) -> None:
-    parser.add_argument(
-        "--batchSystem", metavar="NAME", help="which one to ask (default: the one that is here)"
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", help="write this file (default: site.toml); - prints it"
-    )
-    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+def _flag(name: str, meaning: str) -> Argument:
+    return name, {"action": "store_true", "help": meaning}
 
 
-def _add_doctor_options(parser: Parser) -> None:
-    parser.add_argument("--site", metavar="FILE", help="the site file to try, before the others")
-    parser.add_argument("--batchSystem", metavar="NAME", help="another than the site file says")
-    parser.add_argument(
-        "--directory",
-        metavar="DIR",
-        help="where trees are to be, on the file system that nodes share (default: here)",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="leave out the time limit, which takes minutes"
-    )
-    parser.add_argument(
-        "--wait",
-        metavar="TIME",
-        help="how long a canary may wait in the queue (default: 10m)",
-    )
-    parser.epilog = (
-        "Exit status: 0 all passed; 3 something is wrong with the site; 4 the batch system cannot "
-        "be\nreached; 130 interrupted. It leaves no job and no file behind."
-    )
+def _value(name: str, metavar: str, meaning: str, **more: Any) -> Argument:
+    return name, {"metavar": metavar, "help": meaning, **more}
+
+
+_JSON = _flag("--json", "print JSON")
+_SITE = _value("--site", "FILE", "the site file, if it has moved")
+
+OPTIONS: dict[str, tuple[Argument, ...]] = {
+    "status": (_JSON, _flag("--failIfNotComplete", "exit with 1 unless all is done")),
+    "logs": (_JSON, _value("--attempt", "N", "only this attempt", type=int)),
+    "stats": (_JSON,),
+    "nodes": (
+        _JSON,
+        _value("--clear", "NODE,NODE", "let these be used again at once, all of them if none is "
+               "named", nargs="?", const=""),
+    ),
+    "kill": (_SITE,),
+    "clean": (_SITE, _flag("--yes", "do not ask")),
+    "site init": (
+        _value("--batchSystem", "NAME", "which one to ask (default: the one that is here)"),
+        _value("--output", "FILE", "write this file (default: site.toml); - prints it"),
+        _flag("--force", "replace the file if it exists"),
+    ),
+    "site show": (
+        _value("--site", "FILE", "a site file that goes before the others"),
+        _flag("--schema", "print what each key means instead"),
+        _JSON,
+    ),
+    "site check": (
+        _value("files", "FILE", "check these, each by itself, and no others", nargs="*"),
+        _JSON,
+    ),
+    "site doctor": (
+        _value("--site", "FILE", "the site file to try, before the others"),
+        _value("--batchSystem", "NAME", "another than the site file says"),
+        _value("--directory", "DIR", "where trees are to be, on the file system that nodes share "
+               "(default: here)"),
+        _flag("--quick", "leave out the time limit, which takes minutes"),
+        _value("--wait", "TIME", "how long a canary may wait in the queue (default: 10m)"),
+        _JSON,
+    ),
+}  # fmt: skip
+"""What verbs take besides the tree; `run` and `restart` have jobtree.options."""
 
 
 def _add_run_options(parser: Parser, verb: str) -> None:
