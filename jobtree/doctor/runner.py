@@ -10,7 +10,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -76,7 +76,8 @@ class CanaryRunner:
     ) -> None:
         self._system, self._directory, self._token = system, directory, token
         self._options, self._tell = options, tell
-        self._cases: dict[str, Case] = {}
+        self.cases: dict[str, Case] = {}
+        """what became of the canaries so far, by name"""
         self._case_of: dict[int, Case] = {}
         """those whose end was not told yet"""
         self._running: dict[int, float] = {}
@@ -84,11 +85,6 @@ class CanaryRunner:
         self._natives: dict[int, str] = {}
         self._told_at = 0.0
         self.visit = Visit()
-
-    @property
-    def cases(self) -> Mapping[str, Case]:
-        """What became of the canaries so far, by name."""
-        return self._cases
 
     def run(self, canaries: Iterable[Canary]) -> None:
         """Submit these, and return when each has ended or was given up.
@@ -127,7 +123,7 @@ class CanaryRunner:
         env, private = with_submission(os.environ), f"{self._directory}/{SETUP_ENVIRONMENT}"
         specs = [replace(s, env=env, private_env=private) for s in canary.specs(self._token)]
         handles = self._system.issueJobs(specs)
-        self._cases[canary.name] = case
+        self.cases[canary.name] = case
         self._case_of |= dict.fromkeys(handles, case)
         return case
 
@@ -170,7 +166,7 @@ class CanaryRunner:
 
     def _exchange(self) -> None:
         """Answer a node that said hello, and see its answer."""
-        if VISIT not in self._cases:
+        if VISIT not in self.cases:
             return
         if self.visit.hello is None:
             hello = self._read(HELLO)
@@ -236,7 +232,7 @@ class CanaryRunner:
 
     def _require_scheduler(self, case: Case) -> None:
         """Raise Unobtainable if no job was ever taken, or nothing can be asked any more."""
-        ever = any(each.accepted for each in self._cases.values())
+        ever = any(each.accepted for each in self.cases.values())
         if not ever and time.time() - case.issued > self._options.accept_s:
             raise Unobtainable(
                 f"{self._system.name} took no job within {self._options.accept_s:.0f} s",
