@@ -26,6 +26,7 @@ from batchsystems.commandline.limits import LITTLE, Limits
 from batchsystems.common.default_files import Defaults
 from batchsystems.common.jobscript import job_lines
 from batchsystems.interface import Resources
+from batchsystems.site.sections import SchedulerSettings
 from batchsystems.transport.local import Command, CommandResult
 
 
@@ -121,8 +122,8 @@ class Dialect(ABC):
     """
 
     name: ClassVar[str] = ""
-    settings_class: ClassVar[type[Any]] = type(None)
-    """What a site says of it: a dataclass, every field with a default."""
+    settings_class: ClassVar[type[Any]] = SchedulerSettings
+    """What a site says of it: a dataclass whose fields declare keys (../site/fields.py)."""
     programs: ClassVar[tuple[str, ...]] = ()
     """Without these on PATH the scheduler cannot be used at all."""
     ids = IdFormat()

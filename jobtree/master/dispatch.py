@@ -33,7 +33,7 @@ AHEAD_EVERY_S = 1.0
 
 FIRST_SLOTS = 100
 """Where the batch system cannot tell how many jobs it runs: so many at first, then twice as many
-as were seen to run at once, up to limits.slots."""
+as were seen to run at once, up to settings.slots."""
 
 UNTOLD_S = 10.0
 """A batch system that has not said by then how many jobs it can run is taken to run many."""

@@ -11,9 +11,10 @@ import pytest
 
 import batchsystems
 import jobtree
-from batchsystems import AcidTest, BatchSystemError, SingleMachine, load, names, registry
+from batchsystems import AcidTest, BatchSystemError, SingleMachine, load, load_for, names, registry
 from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.pacing import Timeouts
+from batchsystems.site import Origin, Setting, Site
 
 ROOT = str(Path(batchsystems.__file__).parent.parent)
 
@@ -79,6 +80,11 @@ def test_of_a_dialect_that_a_third_party_offers_the_adapter_is_made(
     batch.close()
     with pytest.raises(BatchSystemError, match="JT203"):
         load("toy", colour="red")
+    said = {"worker.setup": ("true",), "toy.colour": "red"}
+    site = Site({key: Setting(key, value, Origin("x", 1)) for key, value in said.items()})
+    with pytest.raises(BatchSystemError, match=r"unknown keys in \[toy\]: colour"):
+        load_for("toy", site)
+    load_for("toy", Site({"worker.setup": site.settings["worker.setup"]})).close()
 
 
 def test_third_parties_by_entry_point(monkeypatch: pytest.MonkeyPatch):
