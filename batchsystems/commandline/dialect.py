@@ -14,13 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from batchsystems.commandline.answers import (
-    Observation,
-    QueryResult,
-    Rejected,
-    Submitted,
-    Unkilled,
-)
+from batchsystems.commandline.answers import Observation, QueryResult, Rejected, Submitted, Unkilled
 from batchsystems.commandline.ids import IdFormat
 from batchsystems.commandline.limits import LITTLE, Limits
 from batchsystems.common.default_files import Defaults

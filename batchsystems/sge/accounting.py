@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.commandline.dialect import AccountingRecords, RecordKey
 from batchsystems.interface import JobEnd, Reason
+from batchsystems.sge import tables
 from batchsystems.sge.accounting_lines import cut, key_cells
 from batchsystems.sge.settings import SgeSettings
-from batchsystems.sge.tables import (
-    BY_SIGNAL,
-    FAILURES,
-    LIMIT_ENFORCED,
-    RERUN,
-    RERUN_STATUS,
-    RESCHEDULE_STATUS,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +74,8 @@ class SgeRecords(AccountingRecords):
 def _verdict(records: Sequence[_Record], virtual: bool) -> Observation:
     """Judge a job by its last record; by the one before if the last is of a mere rerun."""
     last = records[-1]
-    if last.failed == 0 and last.status == RERUN_STATUS:
-        last = next((each for each in records if each.failed in RERUN), last)
+    if last.failed == 0 and last.status == tables.RERUN_STATUS:
+        last = next((each for each in records if each.failed in tables.RERUN), last)
     submitted = max(each.submitted for each in records)
     word = f"failed {last.failed}, exit status {last.status}"
     return Observation(
@@ -130,7 +123,7 @@ def _record(line: str, key: RecordKey | None) -> _Record | None:
 
 def _end(record: _Record, virtual: bool) -> JobEnd:
     """Return how a job ended, by `failed` and `exit_status` together: both count."""
-    text = FAILURES[record.failed][0] if record.failed in FAILURES else "not known"
+    text = tables.FAILURES[record.failed][0] if record.failed in tables.FAILURES else "not known"
     said = f"failed {record.failed} ({text})" if record.failed else "failed 0"
     evidence = f"accounting says {said}, exit status {record.status} on {record.node}"
     reason, status, signal, more = _outcome(record)
@@ -157,13 +150,13 @@ def _outcome(record: _Record) -> _Outcome:
         return Reason.ENDED, None, None, more
     if failed == 0:
         return (Reason.FAILED if status else Reason.OK), status, None, ""
-    if failed == LIMIT_ENFORCED:
+    if failed == tables.LIMIT_ENFORCED:
         reason, more = _limit(record)
         return reason, None, 9, more
-    if failed in BY_SIGNAL and status > 128:
+    if failed in tables.BY_SIGNAL and status > 128:
         return Reason.FAILED, None, status - 128, ""
-    reason = FAILURES[failed][1] if failed in FAILURES else Reason.ENDED
-    if reason is Reason.PREEMPTED and status == RESCHEDULE_STATUS:
+    reason = tables.FAILURES[failed][1] if failed in tables.FAILURES else Reason.ENDED
+    if reason is Reason.PREEMPTED and status == tables.RESCHEDULE_STATUS:
         more = "with which a job asks Grid Engine to run it again; it was not run again"
         return Reason.FAILED, status, None, more
     if reason is Reason.PREEMPTED and not record.ended:

@@ -11,17 +11,8 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from batchsystems.commandline.answers import (
-    QueryResult,
-    Rejected,
-    Submitted,
-    Unkilled,
-)
-from batchsystems.commandline.dialect import (
-    Dialect,
-    Request,
-    Validation,
-)
+from batchsystems.commandline.answers import QueryResult, Rejected, Submitted, Unkilled
+from batchsystems.commandline.dialect import Dialect, Request, Validation
 from batchsystems.commandline.limits import Limits
 from batchsystems.commandline.reading import spans
 from batchsystems.common.jobscript import private_lines

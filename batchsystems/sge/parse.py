@@ -23,16 +23,7 @@ from batchsystems.commandline.answers import (
 )
 from batchsystems.commandline.ids import IdFormat
 from batchsystems.commandline.reading import epoch, first_match, ranges
-from batchsystems.sge.tables import (
-    KILLED,
-    LATER_STATUS,
-    LOWER,
-    NEVER,
-    REFUSALS,
-    STATE_LETTERS,
-    UNANSWERED,
-    UNJUDGED,
-)
+from batchsystems.sge import tables
 from batchsystems.transport.local import CommandResult
 
 IDS = IdFormat(".", first_task=1)
@@ -52,11 +43,11 @@ def _judge(ran: CommandResult, has_id: bool) -> Rejected:
         return Rejected(Rejection.UNCHECKED if found else Rejection.STRANGE, ran.words())
     if re.search(r"^verification: no suitable queues$", ran.stderr, re.M):
         reasons = re.findall(r"^(?:Unable to run job: )?Job \d+ (.+)$", ran.stderr, re.M)
-        if not reasons or all(UNJUDGED in reason for reason in reasons):
+        if not reasons or all(tables.UNJUDGED in reason for reason in reasons):
             return Rejected(Rejection.UNCHECKED, "its check cannot judge what is asked for")
-        return Rejected(Rejection.PERMANENT, f"{NEVER}: {some(reasons)}: {LOWER}")
-    kind, fix = first_match(REFUSALS, ran.stderr, (Rejection.STRANGE, ""))
-    if kind in (Rejection.PERMANENT, Rejection.REFUSED) and ran.status == LATER_STATUS:
+        return Rejected(Rejection.PERMANENT, f"{tables.NEVER}: {some(reasons)}: {tables.LOWER}")
+    kind, fix = first_match(tables.REFUSALS, ran.stderr, (Rejection.STRANGE, ""))
+    if kind in (Rejection.PERMANENT, Rejection.REFUSED) and ran.status == tables.LATER_STATUS:
         return Rejected(Rejection.CROWDED, ran.words())
     return Rejected(kind, f"{ran.words()}: {fix}" if fix else ran.words())
 
@@ -71,11 +62,11 @@ def some(reasons: Sequence[str]) -> str:
 def read_kill(ran: CommandResult) -> Unkilled | None:
     """Read qdel's answer: a line for each job or task; its exit status is of the last."""
     said = f"{ran.stdout}\n{ran.stderr}".splitlines()
-    if not ran.whole or any(UNANSWERED.search(line) for line in said):
+    if not ran.whole or any(tables.UNANSWERED.search(line) for line in said):
         return Unkilled("; ".join(line for line in said if line.strip()) or ran.words())
     if ran.status == 0:
         return None
-    spared = [line.strip() for line in said if not KILLED.search(line)]
+    spared = [line.strip() for line in said if not tables.KILLED.search(line)]
     if not spared:
         return None
     told = [re.search(r'job(?:-array task)? "?(\d{1,12})', line) for line in spared]
@@ -91,7 +82,7 @@ def read_queue(ran: CommandResult) -> QueryResult:
 
     An entry that cannot be read hides the job whose it may be, and no other.
     """
-    if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
+    if not ran.whole or ran.status != 0 or tables.UNANSWERED.search(ran.stderr):
         return QueryResult(why=ran.words())
     if re.search(r"<!(DOCTYPE|ENTITY)", ran.stdout):
         return QueryResult(why="qstat's answer is none of its own")
@@ -171,7 +162,7 @@ def _phase(word: str) -> tuple[Phase, str]:
 
     What is on its way to a host (t) counts as running: on a host that is lost it stays so.
     """
-    if word.strip(STATE_LETTERS):
+    if word.strip(tables.STATE_LETTERS):
         return Phase.UNKNOWN, ""
     if "E" in word:
         return Phase.STUCK, ""

@@ -12,15 +12,8 @@ from math import ceil
 
 from batchsystems.commandline.dialect import Request
 from batchsystems.commandline.limits import Limits
+from batchsystems.sge import tables
 from batchsystems.sge.settings import SgeSettings
-from batchsystems.sge.tables import (
-    ALLOCATED,
-    KILL_NOTED,
-    NODE_S_OWN,
-    NOT_INHERITED,
-    RERUN_STATUS,
-    SHELL_S_OWN,
-)
 
 
 def asking(own: SgeSettings, request: Request, limits: Limits, environment: str) -> list[str]:
@@ -56,21 +49,21 @@ def guard_lines() -> list[str]:
     every later kill (8.1.9): what it noted in its trace is then done here.
     """
     return [
-        f'[ "${{RESTARTED:-0}}" = 0 ] || exit {RERUN_STATUS}',
-        f'grep -q "{KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$',
+        f'[ "${{RESTARTED:-0}}" = 0 ] || exit {tables.RERUN_STATUS}',
+        f'grep -q "{tables.KILL_NOTED}" "$SGE_JOB_SPOOL_DIR/trace" 2>/dev/null && kill -9 $$',
     ]
 
 
 def environment_lines(
-    request: Request, index: str, setup: Sequence[str], unset: Iterable[str] = NOT_INHERITED
+    request: Request, index: str, setup: Sequence[str], unset: Iterable[str] = tables.NOT_INHERITED
 ) -> list[str]:
     """Return the lines of a script that make a job's environment themselves, and run it.
 
     But the gpus of a job that asked for some are those it has got, and a node's own variables
     are the node's.
     """
-    others = SHELL_S_OWN | ALLOCATED if request.resources.gpus else SHELL_S_OWN
-    env = {name: value for name, value in request.env.items() if name not in NODE_S_OWN}
+    others = tables.SHELL_S_OWN | tables.ALLOCATED if request.resources.gpus else tables.SHELL_S_OWN
+    env = {name: value for name, value in request.env.items() if name not in tables.NODE_S_OWN}
     given = {name: value for name, value in request.given.items() if name not in others}
     absent = [name for name in unset if name not in request.env]
     lines = request.lines(index, setup, unset=absent, env=env, given=given)

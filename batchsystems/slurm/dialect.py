@@ -14,20 +14,11 @@ from datetime import UTC, datetime
 from batchsystems.commandline.answers import QueryResult, Rejected, Submitted, Unkilled
 from batchsystems.commandline.dialect import Dialect, Request
 from batchsystems.commandline.limits import Limits
-from batchsystems.slurm import defaults
+from batchsystems.slurm import defaults, parse
 from batchsystems.slurm.cluster import SlurmCluster, argv
-from batchsystems.slurm.parse import (
-    HISTORY_FIELDS,
-    IDS,
-    QUEUE_FIELDS,
-    read_history,
-    read_kill,
-    read_queue,
-    read_submission,
-)
 from batchsystems.slurm.resources import asking
 from batchsystems.slurm.settings import SlurmSettings
-from batchsystems.slurm.tables import HOPELESS, REMEDIES
+from batchsystems.slurm.tables import HOPELESS, REMEDIES, SCRUBBED
 from batchsystems.transport.local import Command, CommandResult
 
 ZONES_S = 26 * 3600.0
@@ -40,15 +31,12 @@ class SlurmDialect(Dialect):
     name = "slurm"
     settings_class = SlurmSettings
     programs = ("sbatch", "squeue", "scancel")
-    scrubbed = (
-        *("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_"),
-        *("SCONTROL_", "SALLOC_", "SRUN_", "PMI_", "PMIX_", "SGE_", "LSB_"),
-    )
+    scrubbed = SCRUBBED
     scrubbed_names = frozenset({"JOB_ID"})
     kept = defaults.LOCATION | defaults.WISHES
     fixed = defaults.FIXED
     by_name = True
-    ids = IDS
+    ids = parse.IDS
     remedies = REMEDIES
     hopeless = HOPELESS
     memory_words = r"(?:StepId|JobId)={native}(?:\.\w+)?\b exceeded memory limit"
@@ -80,25 +68,24 @@ class SlurmDialect(Dialect):
         index = request.index("SLURM_ARRAY_TASK_ID")
         lines = request.lines(index, self.settings.setup, given=request.given)
         script = "\n".join([f"#!{self.settings.shell}", *lines, ""])
-        command = argv(self.settings, "sbatch", *words)
-        return Command("submit", command, script, env, request.cwd)
+        return Command("submit", argv(self.settings, "sbatch", *words), script, env, request.cwd)
 
     def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:
         """Read sbatch's answer."""
-        return read_submission(ran)
+        return parse.read_submission(ran)
 
     def queue(self, names: Sequence[str] = ()) -> Command:
         """Return the squeue that shows all jobs of this user, ended ones too while it can.
 
         Those in partitions that are hidden, or closed to the user by now, are shown only by --all.
         """
-        form = ",".join(f"{name}:{width}|" for name, width in QUEUE_FIELDS)
+        form = ",".join(f"{name}:{width}|" for name, width in parse.QUEUE_FIELDS)
         words = (f"--user={self._user}", "--all", "-r", "-t", "all", "-O", form)
         return self._command("queue", "squeue", *words, *_only("--name", names))
 
     def parse_queue(self, ran: CommandResult) -> QueryResult:
         """Read squeue's answer."""
-        return read_queue(ran)
+        return parse.read_queue(ran)
 
     def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
         """Return the sacct for these: all runs of requeued jobs, none older than `since`.
@@ -108,13 +95,13 @@ class SlurmDialect(Dialect):
         if not self.settings.accounting:
             return None
         start = datetime.fromtimestamp(max(0.0, since - ZONES_S), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        words = ["-X", "-D", "-P", f"--format={HISTORY_FIELDS}", f"--starttime={start}"]
+        words = ["-X", "-D", "-P", f"--format={parse.HISTORY_FIELDS}", f"--starttime={start}"]
         words += [*_only("--jobs", natives), *_only("--name", names)]
         return self._command("history", "sacct", *words)
 
     def parse_history(self, ran: CommandResult, limits: Limits) -> QueryResult:
         """Read sacct's answer."""
-        return read_history(ran, limits.facts.get("preemptible", ()))
+        return parse.read_history(ran, limits.facts.get("preemptible", ()))
 
     def kill(self, natives: Sequence[str]) -> Command:
         """Return the scancel for these jobs, tasks and arrays."""
@@ -126,7 +113,7 @@ class SlurmDialect(Dialect):
 
     def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Tell what came of it; scancel's exit status alone says nothing about single jobs."""
-        return read_kill(ran)
+        return parse.read_kill(ran)
 
 
 def _only(option: str, values: Iterable[str]) -> list[str]:

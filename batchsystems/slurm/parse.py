@@ -24,17 +24,7 @@ from batchsystems.commandline.answers import (
 from batchsystems.commandline.ids import IdFormat
 from batchsystems.commandline.reading import first_match, fixed_rows
 from batchsystems.interface import JobEnd, Reason
-from batchsystems.slurm.tables import (
-    CLIENT,
-    ENDS,
-    GONE,
-    LIMITS,
-    POLICY,
-    REFUSALS,
-    STATES,
-    STUCK_REASONS,
-    UNANSWERED,
-)
+from batchsystems.slurm import tables
 from batchsystems.transport.local import CommandResult
 
 IDS = IdFormat("_", first_task=0)
@@ -57,7 +47,6 @@ _HEAD = re.compile(r"(\d{1,12}(?:_\d{1,9})?)([+.])?")
 """How a row begins: with an id; what follows makes it a step or a part of a heterogeneous job."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-_NODE = re.compile(r"[\w.-]+")
 _NODES = re.compile(r"None assigned|[\w.-]+(?:\[[\d,-]+\])?(?:,[\w.-]+(?:\[[\d,-]+\])?)*|")
 _OURS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
 """The names that batch jobs of ours have."""
@@ -75,13 +64,13 @@ def _judge(ran: CommandResult, has_id: bool) -> Rejected:
     if has_id or ran.status == 0:
         kind = Rejection.STRANGE
     elif not answers:
-        kind = first_match(CLIENT, said, Rejection.STRANGE)
-    elif answers[-1].startswith(POLICY):
+        kind = first_match(tables.CLIENT, said, Rejection.STRANGE)
+    elif answers[-1].startswith(tables.POLICY):
         reasons = re.findall(r"^sbatch: error: (?:Reason: )?(\w+)$", said, re.M)
-        kinds = (first_match(LIMITS, reason, None) for reason in reasons)
+        kinds = (first_match(tables.LIMITS, reason, None) for reason in reasons)
         kind = next((each for each in kinds if each), Rejection.LIMIT)
     else:
-        kind = first_match(REFUSALS, answers[-1], Rejection.REFUSED)
+        kind = first_match(tables.REFUSALS, answers[-1], Rejection.REFUSED)
     return Rejected(kind, ran.words())
 
 
@@ -90,14 +79,14 @@ def read_kill(ran: CommandResult) -> Unkilled | None:
 
     Its exit status is an error number cut to 8 bits, and 0 for what is not permitted.
     """
-    if not ran.whole or UNANSWERED.search(ran.stderr):
+    if not ran.whole or tables.UNANSWERED.search(ran.stderr):
         return Unkilled(ran.words())
     told = re.findall(r"^scancel: error: Kill job error on job id (\S+): (.*)$", ran.stderr, re.M)
-    spared = [(native, why) for native, why in told if not GONE.search(why)]
+    spared = [(native, why) for native, why in told if not tables.GONE.search(why)]
     if spared:
         words = "; ".join(dict.fromkeys(why for _, why in spared))
         return Unkilled(words, refused=True, natives=frozenset(native for native, _ in spared))
-    if (ran.status or 0) != 0 and not told and not GONE.search(ran.stderr):
+    if (ran.status or 0) != 0 and not told and not tables.GONE.search(ran.stderr):
         return Unkilled(ran.words(), refused=True)
     return None
 
@@ -107,7 +96,7 @@ def read_queue(ran: CommandResult) -> QueryResult:
 
     Versions that know no suffixes (19.05) print no bar behind a cell.
     """
-    if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
+    if not ran.whole or ran.status != 0 or tables.UNANSWERED.search(ran.stderr):
         return QueryResult(why=ran.words())
     for bar in ("|", ""):
         rows = fixed_rows(ran.stdout, [width for _, width in QUEUE_FIELDS], bar)
@@ -123,7 +112,7 @@ def read_history(ran: CommandResult, preemptible: Collection[str]) -> QueryResul
     """Read sacct's answer; of a requeued job the run submitted last comes to count."""
     if re.search(r"accounting storage is disabled", ran.stderr):
         return QueryResult(off=True, why="accounting is off")
-    if not ran.whole or ran.status != 0 or UNANSWERED.search(ran.stderr):
+    if not ran.whole or ran.status != 0 or tables.UNANSWERED.search(ran.stderr):
         return QueryResult(why=ran.words(), off=not ran.started)
     lines, heading = ran.stdout.split("\n"), HISTORY_FIELDS.replace(",", "|")
     if heading not in lines or lines[-1] != "":
@@ -159,7 +148,10 @@ def _queue_row(cells: list[str] | None) -> list[Observation] | None:
     if not colon:  # the raw word of wait()
         pair = int(code) >> 8 & 255, int(code) & 127
     said = f"squeue says {word} {pair[0]}:{pair[1]} {why}".strip()
-    return [_observation(native, name, word, why, pair, submit, reading.seconds(used), nodes, said)]
+    submitted, phase = reading.epoch(submit), _phase(word, why)
+    ran_s, node = reading.seconds(used), _node(nodes)
+    seen = Observation(native, name, phase, word, why, submitted, ran_s, node)
+    return [replace(seen, end=_end(seen, pair, said))]
 
 
 def _history_cells(line: str) -> list[str]:
@@ -190,12 +182,13 @@ def _history_row(cells: list[str], preemptible: Collection[str]) -> list[Observa
         evidence += f", which may stand for {pair[0] + 128}: it shows those less 128"
     if word == "FAILED" and pair == (0, 0):
         evidence += ", as it shows exit status 128"
-    seen = _observation("", name, word, "", pair, submit, float(elapsed or 0), nodes, evidence)
-    if word == "CANCELLED" and by == "0" and partition in preemptible and seen.end is not None:
+    submitted, phase, ran_s = reading.epoch(submit), _phase(word, ""), float(elapsed or 0)
+    seen = Observation("", name, phase, word, "", submitted, ran_s, _node(nodes))
+    end = _end(seen, pair, evidence)
+    if word == "CANCELLED" and by == "0" and partition in preemptible and end is not None:
         said = f"cancelled by root in the preemptible partition {partition}"
-        end = replace(seen.end, reason=Reason.PREEMPTED, evidence=(*seen.end.evidence, said))
-        seen = replace(seen, end=end)
-    return [replace(seen, native=each) for each in natives]
+        end = replace(end, reason=Reason.PREEMPTED, evidence=(*end.evidence, said))
+    return [replace(seen, native=each, end=end) for each in natives]
 
 
 def _natives(native: str) -> list[str]:
@@ -207,40 +200,29 @@ def _natives(native: str) -> list[str]:
     return [IDS.join(found[1], task) for task in tasks] if found and tasks else []
 
 
-def _observation(
-    native: str,
-    name: str,
-    word: str,
-    why: str,
-    pair: tuple[int, int],
-    submit: str,
-    running_s: float | None,
-    nodes: str,
-    evidence: str,
-) -> Observation:
-    node = nodes if _NODE.fullmatch(nodes) else ""
-    end = _end(word, pair, node, evidence, running_s)
-    phase = STATES.get(word, Phase.UNKNOWN) if end is None else Phase.ENDED
-    if word == "PENDING" and why in STUCK_REASONS:
-        phase = Phase.STUCK
-    submitted = reading.epoch(submit)
-    return Observation(native, name, phase, word, why, submitted, running_s, node, end)
+def _phase(word: str, why: str) -> Phase:
+    if word == "PENDING" and why in tables.STUCK_REASONS:
+        return Phase.STUCK
+    return Phase.ENDED if word in tables.ENDS else tables.STATES.get(word, Phase.UNKNOWN)
 
 
-def _end(
-    word: str, pair: tuple[int, int], node: str, evidence: str, wall_s: float | None
-) -> JobEnd | None:
-    """Return how a job ended that is in this state with this exit status and signal."""
-    reason, (status, signal) = ENDS.get(word), pair
+def _node(nodes: str) -> str:
+    """Return the one node that is named, "" if it is none or several."""
+    return nodes if re.fullmatch(r"[\w.-]+", nodes) else ""
+
+
+def _end(seen: Observation, pair: tuple[int, int], said: str) -> JobEnd | None:
+    """Return how a job ended that was seen with this exit status and signal."""
+    reason, (status, signal) = tables.ENDS.get(seen.word), pair
     if reason is None:
         return None
+    end = JobEnd(reason, node=seen.node, wall_s=seen.running_s, evidence=(said,))
     if reason is Reason.OK and pair == (0, 0):
-        return JobEnd(reason, 0, None, node, wall_s=wall_s, evidence=(evidence,))
+        return replace(end, exit_status=0)
     if reason not in (Reason.OK, Reason.FAILED):
-        return JobEnd(reason, node=node, wall_s=wall_s, evidence=(evidence,))
+        return end
     if signal == 53:
         told = "Slurm could not launch it: the directory of its output may be missing"
-        return JobEnd(Reason.LAUNCH_FAILED, node=node, evidence=(evidence, told))
+        return JobEnd(Reason.LAUNCH_FAILED, node=seen.node, evidence=(said, told))
     exited = None if signal or not status else status
-    reason, said = Reason.FAILED, (evidence,)
-    return JobEnd(reason, exited, signal or None, node, wall_s=wall_s, evidence=said)
+    return replace(end, reason=Reason.FAILED, exit_status=exited, signal=signal or None)

@@ -203,3 +203,9 @@ def _named(names: str) -> str:
 
 REMEDIES = tuple((_named(names), text) for names, text in (*NEVER, *LATER))
 HOPELESS = _named("|".join(f"(?:{names})" for names, _ in NEVER))
+
+SCRUBBED = (
+    *("SLURM_", "SLURMD_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_"),
+    *("SCONTROL_", "SALLOC_", "SRUN_", "PMI_", "PMIX_", "SGE_", "LSB_"),
+)
+"""What variables begin with that an enclosing job leaves, of Slurm or of others."""

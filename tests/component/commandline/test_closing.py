@@ -13,14 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import (
-    Accepted,
-    BatchSystemError,
-    JobSpec,
-    Reason,
-    Refused,
-    SingleMachine,
-)
+from batchsystems import Accepted, BatchSystemError, JobSpec, Reason, Refused, SingleMachine
 from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.answers import Rejection
 from batchsystems.commandline.pacing import Timeouts

@@ -13,15 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from batchsystems import (
-    Accepted,
-    Ambiguous,
-    JobEnd,
-    JobRecord,
-    Reason,
-    Refused,
-    Resources,
-)
+from batchsystems import Accepted, Ambiguous, JobEnd, JobRecord, Reason, Refused, Resources
 from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.drmaa.settings import DrmaaSettings
 from tests.unit.commandline.commandfaults import kinds, refusal

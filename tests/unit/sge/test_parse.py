@@ -22,10 +22,7 @@ from batchsystems.commandline.limits import Limits
 from batchsystems.interface import Resources
 from batchsystems.sge.accounting import SgeRecords
 from batchsystems.sge.dialect import SgeDialect
-from batchsystems.sge.parse import (
-    read_queue,
-    read_submission,
-)
+from batchsystems.sge.parse import read_queue, read_submission
 from batchsystems.sge.pending import read_checks, read_details
 from batchsystems.sge.settings import SgeSettings
 from batchsystems.sge.tables import NEVER

@@ -17,13 +17,7 @@ from batchsystems.site.schema import Schema
 from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.units import read_size
 from jobtree.core.rescue import Policy
-from jobtree.options import (
-    BY_NAME,
-    OPTIONS,
-    UNLIMITED,
-    default_options,
-    settings_in_force,
-)
+from jobtree.options import BY_NAME, OPTIONS, UNLIMITED, default_options, settings_in_force
 
 SCHEMA = Schema(*registry.declaring())
 

@@ -17,12 +17,7 @@ from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.interface import Reason, Resources
 from batchsystems.slurm.cluster import read_partitions
 from batchsystems.slurm.dialect import SlurmDialect
-from batchsystems.slurm.parse import (
-    QUEUE_FIELDS,
-    read_history,
-    read_queue,
-    read_submission,
-)
+from batchsystems.slurm.parse import QUEUE_FIELDS, read_history, read_queue, read_submission
 from batchsystems.slurm.settings import SlurmSettings
 from batchsystems.slurm.tables import ENDS, STATES
 from batchsystems.transport.local import Command, CommandResult
