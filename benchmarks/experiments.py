@@ -21,7 +21,7 @@ from instant import Workers, make_tree, opened
 from jobtree.core.job import Colour
 from jobtree.core.packing import Measured as Leaf
 from jobtree.mailbox.orders import Assignment
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 
 MANY_SLOTS = 1000
 LONG_STEP_S = 60.0
@@ -69,7 +69,7 @@ def whole(directory: str, root: str, jobs: int, *how: float) -> dict[str, Any]:
     with opened(directory, jobs, *map(int, how[:1]), *how[1:]) as (master, workers):
         measured = Measured(workers, 0)
         left = master.run()
-        done = master.live.store.done
+        done = master.run_state.store.done
         assert not left, left
         assert done in (jobs, jobs - 1), done  # an only child is no job
         return {"root": root, **measured.told(done)}
@@ -81,7 +81,7 @@ def first_half(directory: str, jobs: int) -> dict[str, Any]:
     with opened(directory, jobs) as (master, workers):
         measured = Measured(workers, 0)
         master.recover()
-        while (done := master.live.store.done) < jobs // 2:
+        while (done := master.run_state.store.done) < jobs // 2:
             master.turn()
         print(json.dumps(measured.told(done)), flush=True)
         os._exit(0)
@@ -92,17 +92,17 @@ def second_half(directory: str, jobs: int) -> dict[str, Any]:
     began = time.perf_counter()
     cpu_began = cpu()
     with opened(directory, jobs) as (master, workers):
-        done = master.live.store.done
+        done = master.run_state.store.done
         measured = Measured(workers, done)
         master.recover()
-        while not workers.first_issue_at and not master.live.finished():
+        while not workers.first_issue_at and not master.run_state.finished():
             master.turn()
         to_first = (
             (workers.first_issue_at or time.perf_counter()) - began,
             cpu() - cpu_began - workers.spent_cpu_s,
         )
         assert not master.run()
-        found = measured.told(master.live.store.done)
+        found = measured.told(master.run_state.store.done)
     left = tree_bytes(directory)
     return {
         **found,
@@ -116,20 +116,20 @@ def size(directory: str, jobs: int) -> dict[str, Any]:
     """Have a million jobs live: waiting, then as many issued as go; look at memory and turns."""
     make_tree(directory, "wide")
     with opened(directory, jobs, MANY_SLOTS) as (master, workers):
-        live = master.live
+        run = master.run_state
         base, _ = memory()
         master.recover()
-        while live.store.counts[Colour.WHITE] < jobs // 2:
+        while run.store.counts[Colour.WHITE] < jobs // 2:
             master.turn()
-            live.stopping = True
+            run.stopping = True
         waiting, _ = memory()
-        workers.hold, live.stopping = True, False
-        while live.issues_out < MANY_SLOTS:
+        workers.hold, run.stopping = True, False
+        while run.issues_out < MANY_SLOTS:
             master.turn()
         idle = [_timed(master.turn) for _ in range(1000)]
-        told = _packed(live)
+        told = _packed(run)
         ends = []
-        for issue in list(live.issues.values())[:200]:  # one worker ends at a time
+        for issue in list(run.issues.values())[:200]:  # one worker ends at a time
             pack = told[issue.name]
             workers.answer(issue.submission, issue.task, pack)
             ends.append(_timed(master.turn))
@@ -137,8 +137,8 @@ def size(directory: str, jobs: int) -> dict[str, Any]:
             "jobs": jobs,
             "waiting_mb": round(waiting / 1e6, 1),
             "bytes_per_waiting_job": round((waiting - base) / jobs),
-            "issues": live.issues_out,
-            "white": live.store.counts[Colour.WHITE],
+            "issues": run.issues_out,
+            "white": run.store.counts[Colour.WHITE],
             "peak_mb": round(memory()[1] / 1e6, 1),
             "idle_turn_ms": _quantiles(idle),
             "turn_with_an_end_ms": _quantiles(ends),
@@ -149,29 +149,29 @@ def issued(directory: str, jobs: int) -> dict[str, Any]:
     """Issue as many jobs as may be at once, and look at the memory that takes."""
     make_tree(directory, "wide")
     with opened(directory, jobs, MANY_SLOTS, 30.0 * MANY_SLOTS / jobs) as (master, workers):
-        live = master.live
+        run = master.run_state
         base, _ = memory()
-        live.measured["Leaf"] = Leaf(30.0 * MANY_SLOTS / jobs, jobs)
+        run.measured["Leaf"] = Leaf(30.0 * MANY_SLOTS / jobs, jobs)
         master.recover()
-        while live.store.counts[Colour.GREY] < 0.99 * jobs and live.issues_out < MANY_SLOTS:
-            workers.hold = bool(live.store.counts[Colour.BLUE])
+        while run.store.counts[Colour.GREY] < 0.99 * jobs and run.issues_out < MANY_SLOTS:
+            workers.hold = bool(run.store.counts[Colour.BLUE])
             master.turn()
-        grey = live.store.counts[Colour.GREY]
+        grey = run.store.counts[Colour.GREY]
         now, peak = memory()
         return {
             "issued_jobs": grey,
-            "issues": live.issues_out,
+            "issues": run.issues_out,
             "rss_mb": round(now / 1e6, 1),
             "peak_mb": round(peak / 1e6, 1),
             "bytes_per_issued_job": round((now - base) / grey),
         }
 
 
-def _packed(live: Live) -> dict[str, list[Assignment]]:
+def _packed(run: RunState) -> dict[str, list[Assignment]]:
     """Return what each issue was ordered to do."""
     packs = {}
-    for issue in live.issues.values():
-        jobs = [(live.store.get(job), at) for job, at in issue.open.items()]
+    for issue in run.issues.values():
+        jobs = [(run.store.get(job), at) for job, at in issue.open.items()]
         packs[issue.name] = [
             Assignment(job.id, *at, 0, False, job.stack) for job, at in jobs if job is not None
         ]

@@ -18,7 +18,7 @@ from batchsystems.clock import MachineClock
 from batchsystems.interface import Accepted, BatchSystem, Capacity, JobEnd, JobSpec, Reason, Update
 from jobtree import options
 from jobtree.core import job_states
-from jobtree.core.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, CommandKind, Pickle, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.files import write_file
 from jobtree.mailbox.master_side import Mailbox
@@ -36,7 +36,7 @@ from jobtree.mailbox.results import (
     encode_line,
 )
 from jobtree.master.loop import Master, Unwatched
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 from jobtree.store import lease
 from jobtree.store.store import Store
 
@@ -169,7 +169,7 @@ class Office(Mailbox):
 
 def command(text: str, pickle: Pickle | None = None) -> Command:
     label = text.partition(" ")[0].title()
-    return Command(Kind.TARGET, label, text, Requirements(), pickle)
+    return Command(CommandKind.TARGET, label, text, Requirements(), pickle)
 
 
 def make_tree(directory: str, root: str) -> None:
@@ -192,14 +192,14 @@ def opened(
     """Open a tree as workflow.py does, with the stand-ins."""
     settings, _ = options.settings_in_force({})
     settings = settings._replace(batch_system="instant")
-    held, _ = lease.take(directory)
+    held, _ = lease.acquire(directory)
     store = Store(f"{directory}/{held.holder.database}")
     store.refill(settings.retries, settings.rescues)
     workers = Workers(directory, jobs, slots, step_s)
     office = Office(directory, workers)
     systems: dict[str, BatchSystem] = {"instant": workers}
-    live = Live(directory, store, office, settings, held.epoch, MachineClock(), systems)
-    master = Master(live, held, Unwatched())
+    run = RunState(directory, store, office, settings, held.epoch, MachineClock(), systems)
+    master = Master(run, held, Unwatched())
     try:
         yield master, workers
     finally:

@@ -12,7 +12,7 @@ from os import PathLike
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from jobtree.core.job import Command, Kind, Requirements
+from jobtree.core.job import Command, CommandKind, Requirements
 from jobtree.errors import JobTreeError
 from jobtree.payload.context import StepContext
 from jobtree.payload.lazy_functions import refuse_lazy, refuse_unrun
@@ -286,4 +286,4 @@ def _name(thing: object) -> str:
 
 
 # Node: trees of versions before find it here.
-__all__ = ["Command", "FunctionTarget", "Kind", "Node", "Target", "adopt", "node_of"]
+__all__ = ["Command", "FunctionTarget", "CommandKind", "Node", "Target", "adopt", "node_of"]

@@ -29,7 +29,7 @@ from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import random_name, write_file
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master.loop import Master, Unwatched
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 from jobtree.payload import environment
 from jobtree.payload.jobfile import JOB_FILE, protocol_command, speaks_protocol
 from jobtree.payload.serialize import target_command
@@ -258,9 +258,9 @@ def _run(
     fresh: bool,
 ) -> RunOutcome:
     with (
-        _live(directory, held, store, settings, site) as live,
-        watching(live, fresh, held.is_ours) as watcher,
-        closing(Master(live, held, watcher)) as master,
+        _live(directory, held, store, settings, site) as run,
+        watching(run, fresh, held.is_ours) as watcher,
+        closing(Master(run, held, watcher)) as master,
         # at the first interrupt it leaves, at the second it kills all
         ended_by_signals(lambda number: master.interrupt(may_kill=number == signal.SIGINT)),
     ):
@@ -271,7 +271,7 @@ def _run(
 @contextmanager
 def _live(
     directory: str, held: lease.Lease, store: Store, settings: options.Settings, site: Site
-) -> Iterator[Live]:
+) -> Iterator[RunState]:
     """Put together what a master works on, and let go of all it holds at the end."""
     with ExitStack() as held_open:
         systems = _load_systems(directory, settings, site, store)
@@ -280,9 +280,9 @@ def _live(
         here = registry.is_here(settings.batch_system)
         bell_host = "127.0.0.1" if here else os.uname().nodename
         mailbox = held_open.enter_context(closing(Mailbox(directory, bell_host, here)))
-        store.settle_at(str(os.stat(directory).st_ino))  # that of a copy is another
-        live = Live(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
-        yield live
+        store.record_place(str(os.stat(directory).st_ino))  # that of a copy is another
+        run = RunState(directory, store, mailbox, settings, held.epoch, MachineClock(), systems)
+        yield run
 
 
 @contextmanager
@@ -295,11 +295,11 @@ def ended_by_signals(end: Callable[[int], None]) -> Iterator[None]:
     def handler(number: int, _frame: object) -> None:
         end(number)
 
-    kinds = {signal.SIGINT, signal.SIGTERM}
+    siblings = {signal.SIGINT, signal.SIGTERM}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        kinds.add(signal.SIGHUP)
+        siblings.add(signal.SIGHUP)
     try:
-        before = {kind: signal.signal(kind, handler) for kind in kinds}
+        before = {kind: signal.signal(kind, handler) for kind in siblings}
     except ValueError:  # not the main thread: whoever runs us handles signals
         yield
         return
@@ -324,8 +324,8 @@ def kill_left(
         given.site = site_file
         settings, _, site = _settle(given, store.meta("options"))
         with (
-            _live(directory, held, store, settings, site) as live,
-            closing(Master(live, held, Unwatched())) as master,
+            _live(directory, held, store, settings, site) as run,
+            closing(Master(run, held, Unwatched())) as master,
         ):
             master.recover()
             return master.kill_everything("the user's kill")

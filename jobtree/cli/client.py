@@ -151,7 +151,7 @@ def _answer_here(directory: str, verb: str, arguments: dict[str, Any]) -> dict[s
 
     require_tree(directory)
     with open_tree(directory, looks=True) as (_, store):
-        return queries.answer(store, directory, verb, arguments)
+        return queries.answer_request(store, directory, verb, arguments)
 
 
 def _answer_from_copy(
@@ -176,7 +176,7 @@ def _answer_from_copy(
             return None
         store = Store(f"{folder}/tree.db")
         try:
-            found = queries.answer(store, directory, verb, arguments)
+            found = queries.answer_request(store, directory, verb, arguments)
         finally:
             store.close()
     note(

@@ -59,7 +59,7 @@ class Action(IntEnum):
 
     KEEP_ID = 0
     """record the scheduler's id"""
-    SETTLE = 1
+    COLLECT = 1
     """read the results to their end, adopt, and charge what is left of the pack"""
     RELEASE = 2
     """nothing of it is to run: adopt what it may have written, give its jobs back"""
@@ -84,18 +84,18 @@ def advance(state: State, news: News) -> Change:
 
 
 _FENCE_KILL = (Action.FENCE, Action.KILL)
-_SETTLE = (Action.SETTLE, Action.TIDY)
+_COLLECT = (Action.COLLECT, Action.TIDY)
 
 _S = State
 _STAYS: dict[State, Change] = {state: Change(state) for state in State}
 _KEPT = Change(_S.QUEUED, (Action.KEEP_ID,))
 _RUNS = Change(_S.RUNNING)
-_DONE = Change(_S.PUBLISHED, (Action.SETTLE,))
+_DONE = Change(_S.PUBLISHED, (Action.COLLECT,))
 _GONE = Change(_S.VANISHED)
-_OVER = Change(_S.ENDED, _SETTLE)
+_OVER = Change(_S.ENDED, _COLLECT)
 _REFUSED = Change(_S.ENDED, (Action.FENCE, Action.RELEASE, Action.TIDY))
 _KILLED = Change(_S.KILLING, _FENCE_KILL)
-_LOST = Change(_S.ENDED, (Action.FENCE, Action.KILL, Action.SETTLE, Action.TIDY))
+_LOST = Change(_S.ENDED, (Action.FENCE, Action.KILL, Action.COLLECT, Action.TIDY))
 _CLOSED = Change(_S.ENDED, (Action.TIDY,))
 
 # One row a state, one entry a piece of news, in the order of News:

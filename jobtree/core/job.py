@@ -29,7 +29,7 @@ class Colour(IntEnum):
     """finished, forgotten by the tree"""
 
 
-class Kind:
+class CommandKind:
     """What a command is: how a worker runs it."""
 
     TARGET = "target"

@@ -105,7 +105,7 @@ EVENTS: tuple[type, ...] = (
 )
 
 
-class Outcome(NamedTuple):
+class Transition(NamedTuple):
     """What an event did: the job as it is now, and how many children to bear below it.
 
     A DEAD job is removed, and its parent gets a ChildFinished.
@@ -125,7 +125,7 @@ class ImpossibleEvent(Exception):
         )
 
 
-def step(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def step(job: Job, event: Event, budgets: Budgets) -> Transition:
     """Return what `event` makes of `job`. Raises ImpossibleEvent for a cell marked so."""
     return TABLE[job.colour, type(event)][1](job, event, budgets)
 
@@ -150,32 +150,32 @@ def first_job(job_id: int, parent: int, command: Command, budgets: Budgets) -> J
     )
 
 
-def _impossible(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _impossible(job: Job, event: Event, budgets: Budgets) -> Transition:
     raise ImpossibleEvent(job, event)
 
 
-def _issue(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _issue(job: Job, event: Event, budgets: Budgets) -> Transition:
     assert isinstance(event, Issued)
     attempt = next_attempt(job.attempt, event.epoch)
-    return Outcome(job._replace(colour=Colour.GREY, attempt=attempt))
+    return Transition(job._replace(colour=Colour.GREY, attempt=attempt))
 
 
-def _finish_step(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _finish_step(job: Job, event: Event, budgets: Budgets) -> Transition:
     assert isinstance(event, StepDone)
     if event.moves:
         black = job._replace(
             colour=Colour.BLACK, has_directory=job.has_directory or event.has_directory
         )
-        return Outcome(black)
+        return Transition(black)
     return _advance(job, event, budgets)
 
 
-def _finish_move(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _finish_move(job: Job, event: Event, budgets: Budgets) -> Transition:
     assert isinstance(event, Moved)
     return _advance(job, event.done, budgets)
 
 
-def _advance(job: Job, done: StepDone, budgets: Budgets) -> Outcome:
+def _advance(job: Job, done: StepDone, budgets: Budgets) -> Transition:
     """Pop the command that ran, push what it left, refill, and settle the colour."""
     stack = job.stack[:-1]
     if done.follow_on is not None:
@@ -186,7 +186,9 @@ def _advance(job: Job, done: StepDone, budgets: Budgets) -> Outcome:
         births = 0
     children = job.child_count + births
     goes_on = done.goes_on and stack and not births
-    colour = job.colour if goes_on else _settled(children, job.black_child_count, stack)
+    colour = (
+        job.colour if goes_on else _colour_between_steps(children, job.black_child_count, stack)
+    )
     # spelled out whole, as most of a job's life passes here: _replace takes three times as long
     after = Job(
         job.id,
@@ -204,40 +206,40 @@ def _advance(job: Job, done: StepDone, budgets: Budgets) -> Outcome:
         isolate=False,
         has_directory=job.has_directory or done.has_directory,
     )
-    return Outcome(after, births)
+    return Transition(after, births)
 
 
-def _settled(children: int, black_children: int, stack: tuple[Command, ...]) -> Colour:
+def _colour_between_steps(children: int, black_children: int, stack: tuple[Command, ...]) -> Colour:
     """Return the colour a black job goes on to: blue, white or dead."""
     if black_children < children:
         return Colour.BLUE
     return Colour.WHITE if stack else Colour.DEAD
 
 
-def _fail(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _fail(job: Job, event: Event, budgets: Budgets) -> Transition:
     assert isinstance(event, StepFailed)
     job = job._replace(
         isolate=job.isolate or event.crashed,
         has_directory=job.has_directory or event.has_directory,
     )
     if job.retries > 0:
-        return Outcome(job._replace(colour=Colour.WHITE, retries=job.retries - 1))
-    return Outcome(job._replace(colour=Colour.RED))
+        return Transition(job._replace(colour=Colour.WHITE, retries=job.retries - 1))
+    return Transition(job._replace(colour=Colour.RED))
 
 
-def _fault(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _fault(job: Job, event: Event, budgets: Budgets) -> Transition:
     assert isinstance(event, Faulted)
     job = job._replace(isolate=job.isolate or event.isolate)
     if job.rescues > 0:
-        return Outcome(job._replace(colour=Colour.WHITE, rescues=job.rescues - 1))
-    return Outcome(job._replace(colour=Colour.RED))
+        return Transition(job._replace(colour=Colour.WHITE, rescues=job.rescues - 1))
+    return Transition(job._replace(colour=Colour.RED))
 
 
-def _escalate(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _escalate(job: Job, event: Event, budgets: Budgets) -> Transition:
     assert isinstance(event, Exhausted)
     if job.rescues <= 0:
-        return Outcome(job._replace(colour=Colour.RED))
-    return Outcome(
+        return Transition(job._replace(colour=Colour.RED))
+    return Transition(
         job._replace(
             colour=Colour.WHITE,
             rescues=job.rescues - 1,
@@ -248,25 +250,25 @@ def _escalate(job: Job, event: Event, budgets: Budgets) -> Outcome:
     )
 
 
-def _hand_back(job: Job, event: Event, budgets: Budgets) -> Outcome:
-    return Outcome(job._replace(colour=Colour.WHITE))
+def _hand_back(job: Job, event: Event, budgets: Budgets) -> Transition:
+    return Transition(job._replace(colour=Colour.WHITE))
 
 
-def _count_child(job: Job, event: Event, budgets: Budgets) -> Outcome:
+def _count_child(job: Job, event: Event, budgets: Budgets) -> Transition:
     black = job.black_child_count + 1
-    colour = _settled(job.child_count, black, job.stack)
-    return Outcome(job._replace(colour=colour, black_child_count=black))
+    colour = _colour_between_steps(job.child_count, black, job.stack)
+    return Transition(job._replace(colour=colour, black_child_count=black))
 
 
-def _refill(job: Job, event: Event, budgets: Budgets) -> Outcome:
-    return Outcome(job._replace(retries=budgets.retries, rescues=budgets.rescues))
+def _refill(job: Job, event: Event, budgets: Budgets) -> Transition:
+    return Transition(job._replace(retries=budgets.retries, rescues=budgets.rescues))
 
 
-def _revive(job: Job, event: Event, budgets: Budgets) -> Outcome:
-    return Outcome(_refill(job, event, budgets).job._replace(colour=Colour.WHITE))
+def _revive(job: Job, event: Event, budgets: Budgets) -> Transition:
+    return Transition(_refill(job, event, budgets).job._replace(colour=Colour.WHITE))
 
 
-Rule = tuple[str, Callable[[Job, Event, Budgets], Outcome]]
+Rule = tuple[str, Callable[[Job, Event, Budgets], Transition]]
 
 _NEVER: Rule = ("impossible", _impossible)
 _REFILL: Rule = ("refill budgets, same colour", _refill)

@@ -47,36 +47,38 @@ class Excluded(NamedTuple):
     why: str
 
 
-class Ledger:
+class NodeHealth:
     """What is known of the nodes of one cluster."""
 
     def __init__(self, cool_down_s: float = COOL_DOWN_S) -> None:
         self._cool_down_s = cool_down_s
-        self._fared: dict[str, deque[bool]] = {}
-        self._unbegun: dict[str, int] = {}
+        self._results: dict[str, deque[bool]] = {}
+        self._launch_errors: dict[str, int] = {}
         self._said: dict[str, set[str]] = {}
         self._excluded: dict[str, Excluded] = {}
 
     def note(
-        self, node: str, good: bool, now: float, unbegun: str | None = None
+        self, node: str, good: bool, now: float, launch_error: str | None = None
     ) -> Excluded | None:
         """Note how a batch job fared; return the node's exclusion if that has made it bad.
 
-        unbegun: what was said, "" if nothing, where its worker could not begin. That says most
+        launch_error: what was said, "" if nothing, where its worker could not begin. That says most
         against a node, unless other nodes say the same: then those left out for it are taken back.
         """
         node = short_name(node)
         if not node:
             return None
-        fared = self._fared.setdefault(node, deque(maxlen=REMEMBERED))
-        fared.append(good)
-        self._unbegun[node] = 0 if unbegun is None else self._unbegun.get(node, 0) + 1
+        results = self._results.setdefault(node, deque(maxlen=REMEMBERED))
+        results.append(good)
+        self._launch_errors[node] = (
+            0 if launch_error is None else self._launch_errors.get(node, 0) + 1
+        )
         if good:
             return None
-        if unbegun:
-            self._said.setdefault(unbegun, set()).add(node)
-            if self._is_said_everywhere(unbegun):
-                for other in self._said[unbegun]:
+        if launch_error:
+            self._said.setdefault(launch_error, set()).add(node)
+            if self._is_said_everywhere(launch_error):
+                for other in self._said[launch_error]:
                     self._excluded.pop(other, None)
                 return None
         if node in self._excluded:
@@ -90,7 +92,7 @@ class Ledger:
         self._excluded[node] = found
         return found
 
-    def forgive(self, now: float) -> list[str]:
+    def readmit_due(self, now: float) -> list[str]:
         """Take back the nodes whose time is over, with a clean slate; return them."""
         return self.clear(each.node for each in self.excluded() if each.until <= now)
 
@@ -98,8 +100,8 @@ class Ledger:
         """Take these nodes back, with a clean slate; return those that were left out."""
         cleared = []
         for node in map(short_name, list(nodes)):
-            self._fared.pop(node, None)
-            self._unbegun.pop(node, None)
+            self._results.pop(node, None)
+            self._launch_errors.pop(node, None)
             if self._excluded.pop(node, None) is not None:
                 cleared.append(node)
         return cleared
@@ -113,27 +115,27 @@ class Ledger:
         return [self._excluded[node] for node in sorted(self._excluded)]
 
     def _may_exclude_more(self) -> bool:
-        return len(self._excluded) < max(1, int(LARGEST_SHARE * len(self._fared)))
+        return len(self._excluded) < max(1, int(LARGEST_SHARE * len(self._results)))
 
     def _is_said_everywhere(self, words: str) -> bool:
         """Tell whether several nodes fail with the same words, and none has done anything well."""
         several = len(self._said[words]) > 1
-        return several and not any(True in fared for fared in self._fared.values())
+        return several and not any(True in results for results in self._results.values())
 
     def _why_hopeless(self, node: str) -> str:
         """Return why a node is bad where nothing begins, whatever is known of others."""
-        count = self._unbegun[node]
+        count = self._launch_errors[node]
         crowded = len(self._excluded) >= MOST_UNBEGUN and not self._may_exclude_more()
         if count < FEWEST_UNBEGUN or crowded:
             return ""
         return f"the last {count} batch jobs could not even begin there"
 
     def _why_bad(self, node: str) -> str:
-        here = self._fared[node]
+        here = self._results[node]
         failed, of = here.count(False), len(here)
-        others = [fared for name, fared in self._fared.items() if name != node]
+        others = [results for name, results in self._results.items() if name != node]
         elsewhere = sum(map(len, others))
-        failed_elsewhere = sum(fared.count(False) for fared in others)
+        failed_elsewhere = sum(results.count(False) for results in others)
         if failed < FEWEST_FAILURES or elsewhere < FEWEST_ELSEWHERE:
             return ""
         rate = (failed_elsewhere + 1) / (elsewhere + 2)  # Laplace's: never 0, whatever was seen

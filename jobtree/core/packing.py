@@ -1,7 +1,7 @@
 """Packing: which ready jobs go together into one batch job. Pure.
 
-Owns the sizes of packs; must not know colours, clocks or schedulers. Read next: overheads.py, what
-batch jobs themselves cost; ../store/store.py.
+Owns the sizes of packs; must not know colours, clocks or schedulers. Read next:
+scheduler_estimates.py, what batch jobs themselves cost; ../store/store.py.
 
 A pack runs its jobs one after another in one worker, so jobs are packed only when more are
 ready than can run at once, and only until the pack lasts about --jobTime. Jobs that together
@@ -16,12 +16,12 @@ from math import ceil, sqrt
 from typing import NamedTuple
 
 from jobtree.core.job import Requirements
-from jobtree.core.overheads import START_S
+from jobtree.core.scheduler_estimates import START_S
 
 GROWTH = 16
 """A class seen n times is packed up to n * GROWTH: one bad guess does not fill a slot."""
 
-KIN_GROWTH = 4
+SIBLING_GROWTH = 4
 """The same for a class that was never seen, of whose kind n jobs were."""
 
 SHORTEST_S = 0.0001
@@ -35,7 +35,7 @@ WORTH_IT = 4
 free gets less by it: starting then takes a fifth of a slot's time at most."""
 
 
-class Ready(NamedTuple):
+class ReadyJob(NamedTuple):
     """A job that could be issued. needs: resolved requirements of its next command."""
 
     job: int
@@ -43,7 +43,7 @@ class Ready(NamedTuple):
     needs: Requirements
     estimated: bool
     """the user gave its time"""
-    kind: Hashable = None
+    group: Hashable = None
     """what it shares with jobs of other classes that are probably like it"""
     raised: bool = False
     """it ran out of time before: others of its class say nothing of how long it takes"""
@@ -59,15 +59,15 @@ class Measured(NamedTuple):
 class Known(NamedTuple):
     """What is known of the jobs and of the batch system, when packs are planned.
 
-    classes: what was measured of each class. kin: tells the same of a kind, its mean raised
+    classes: what was measured of each class. siblings: tells the same of a kind, its mean raised
     by how much its classes differ. uneven: classes that have taken much longer than their mean.
-    start_s, gap_s: as of Costs. job_time_s: how long a pack should last.
+    start_s, gap_s: as of JobOverhead. job_time_s: how long a pack should last.
     """
 
     classes: Mapping[str, Measured]
     job_time_s: float
     uneven: Collection[str] = ()
-    kin: Callable[[Hashable], Measured | None] = lambda kind: None
+    siblings: Callable[[Hashable], Measured | None] = lambda group: None
     start_s: float = START_S
     gap_s: float = 0.0
 
@@ -80,7 +80,7 @@ class Pack(NamedTuple):
 
 
 def plan(
-    ready: Iterable[Ready], free: int, total: int, known: Known, waiting: int, ahead: int = 0
+    ready: Iterable[ReadyJob], free: int, total: int, known: Known, waiting: int, ahead: int = 0
 ) -> list[Pack]:
     """Return packs for at most `free` slots of `total`, oldest job first; full ones for more.
 
@@ -90,7 +90,7 @@ def plan(
     that are as long as packs should be: what waits in the scheduler's own queue starts sooner.
     """
     sizes = _Sizes(known, waiting)
-    groups: dict[tuple[int | None, ...], deque[Ready]] = {}
+    groups: dict[tuple[int | None, ...], deque[ReadyJob]] = {}
     for job in ready:
         groups.setdefault(job.needs[:3], deque()).append(job)
     share = 1 if waiting <= free else ceil(waiting / max(total, free, 1))
@@ -115,7 +115,7 @@ def slots_of(needs: Requirements) -> int:
     return max(1, needs.cpus or 1)
 
 
-def _fill(queue: deque[Ready], share: int, fair: int, sizes: "_Sizes") -> tuple[Pack, bool]:
+def _fill(queue: deque[ReadyJob], share: int, fair: int, sizes: "_Sizes") -> tuple[Pack, bool]:
     """Return a pack of the first jobs of a queue, and whether it is as long as packs should be.
 
     share: of what waits, for each slot there is; fair: for each that is free.
@@ -155,7 +155,7 @@ class _Sizes(NamedTuple):
     known: Known
     waiting: int
 
-    def expected(self, job: Ready) -> float:
+    def expected(self, job: ReadyJob) -> float:
         """Return the seconds a job is expected to take, 0 if nothing is known."""
         if job.raised:
             return job.needs.time_s or 0.0
@@ -164,7 +164,7 @@ class _Sizes(NamedTuple):
             return found.mean_s
         return (job.needs.time_s or 0.0) if job.estimated else 0.0
 
-    def most(self, job: Ready) -> int:
+    def most(self, job: ReadyJob) -> int:
         """Return how many jobs of this one's class a pack may hold, for what is known of it."""
         found = self.known.classes.get(job.label)
         if found is not None:
@@ -173,15 +173,15 @@ class _Sizes(NamedTuple):
             return max(int(brief), found.seen * GROWTH)
         if job.estimated and job.needs.time_s:
             return 2**31
-        kin = self.known.kin(job.kind)
-        return 1 if kin is None else kin.seen * KIN_GROWTH
+        siblings = self.known.siblings(job.group)
+        return 1 if siblings is None else siblings.seen * SIBLING_GROWTH
 
-    def is_trusted(self, job: Ready) -> bool:
+    def is_trusted(self, job: ReadyJob) -> bool:
         """Tell whether a job may be trusted to take about as long as is expected."""
         told = job.estimated or self._found(job) is not None
         return told and job.label not in self.known.uneven
 
-    def brief_s(self, job: Ready) -> float:
+    def brief_s(self, job: ReadyJob) -> float:
         """Return how long a pack of such jobs may last while slots are free.
 
         As long as a batch job costs by itself; or, where so many are ready that starting one
@@ -190,8 +190,8 @@ class _Sizes(NamedTuple):
         all_s = self.waiting * self.expected(job)
         return max(self.known.start_s, sqrt(all_s * self.known.gap_s))
 
-    def _found(self, job: Ready) -> Measured | None:
+    def _found(self, job: ReadyJob) -> Measured | None:
         found = self.known.classes.get(job.label)
         if found is None and not (job.estimated and job.needs.time_s):
-            found = self.known.kin(job.kind)
+            found = self.known.siblings(job.group)
         return found

@@ -12,16 +12,16 @@ from typing import NamedTuple
 from batchsystems.interface import JobSpec, Resources
 from jobtree.core import job_states
 from jobtree.core.issue_states import State
-from jobtree.core.job import Colour, Job, Kind, Requirements
-from jobtree.core.kin_estimates import kind_of
-from jobtree.core.packing import GROWTH, Known, Pack, Ready, plan
+from jobtree.core.job import Colour, CommandKind, Job, Requirements
+from jobtree.core.packing import GROWTH, Known, Pack, ReadyJob, plan
+from jobtree.core.sibling_estimates import sibling_group
 from jobtree.core.submission_names import submission_name
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
-from jobtree.master.issue_events import give_up
+from jobtree.master.issue_events import fail_for_good
 from jobtree.master.launch import program, worker_argv
 from jobtree.master.recall import recall
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.run_state import Issue, RunState
 from jobtree.payload.shell_environment import with_submission
 
 LOOKED_AT = 5_000
@@ -39,33 +39,33 @@ UNTOLD_S = 10.0
 """A batch system that has not said by then how many jobs it can run is taken to run many."""
 
 
-def issue_ready(live: Live, name_of_tree: str) -> None:
+def issue_ready(run: RunState, name_of_tree: str) -> None:
     """Issue what is ready and has room: jobs turn grey now, and are submitted after the commit."""
-    waiting, now = live.store.counts[Colour.WHITE], live.clock.now()
-    if live.stopping or now < live.hold_until:
+    waiting, now = run.store.counts[Colour.WHITE], run.clock.now()
+    if run.stopping or now < run.hold_until:
         return
-    live.crowd.look(live.slots_in[State.QUEUED], live.slots_in[State.RUNNING], now)
-    room = _room(live)
+    run.slot_estimate.observe(run.slots_in[State.QUEUED], run.slots_in[State.RUNNING], now)
+    room = _room(run)
     if not waiting:
-        recall(live, room.free)
+        recall(run, room.free)
         return
-    if room.free <= 0 and (room.ahead <= 0 or now < live.ahead_at):
+    if room.free <= 0 and (room.ahead <= 0 or now < run.ahead_at):
         return
-    jobs = {job.id: job for job in live.ready.take(min(LOOKED_AT, _wanted(live, room)))}
-    ready = [entry for job in jobs.values() if (entry := _ready(live, job)) is not None]
-    packs = plan(ready, room.free, room.total, _known(live), waiting, room.ahead)
+    jobs = {job.id: job for job in run.ready.pop(min(LOOKED_AT, _wanted(run, room)))}
+    ready = [entry for job in jobs.values() if (entry := _ready(run, job)) is not None]
+    packs = plan(ready, room.free, room.total, _known(run), waiting, room.ahead)
     if not packs:
-        live.ahead_at = now + AHEAD_EVERY_S
-    live.largest_pack = max((len(pack.jobs) for pack in packs), default=1)
-    packs = _affordable(live, packs)
+        run.ahead_at = now + AHEAD_EVERY_S
+    run.largest_pack = max((len(pack.jobs) for pack in packs), default=1)
+    packs = _affordable(run, packs)
     taken = {job for pack in packs for job in pack.jobs}
     known = {entry.job for entry in ready}
-    live.ready.put_back([job for job in jobs.values() if job.id in known and job.id not in taken])
+    run.ready.push_front([job for job in jobs.values() if job.id in known and job.id not in taken])
     alike: dict[Requirements, list[list[Job]]] = {}
     for pack in packs:
         alike.setdefault(pack.needs, []).append([jobs[number] for number in pack.jobs])
     for needs, members in alike.items():
-        _submit(live, name_of_tree, needs, members)
+        _submit(run, name_of_tree, needs, members)
 
 
 class _Room(NamedTuple):
@@ -76,50 +76,50 @@ class _Room(NamedTuple):
     ahead: int
 
 
-def _room(live: Live) -> _Room:
+def _room(run: RunState) -> _Room:
     """Return how much may be issued.
 
     Nothing may be while the batch system is still to say how many jobs it can run: it is asked
     when asked, and not waited for for long.
     """
-    settings, capacity = live.settings, live.system.capacity()
-    if not capacity.told and live.clock.now() - live.began < UNTOLD_S:
+    settings, capacity = run.settings, run.system.capacity()
+    if not capacity.told and run.clock.now() - run.began < UNTOLD_S:
         return _Room(0, 0, 0)
     if capacity.slots is None:
-        slots = min(settings.slots, max(FIRST_SLOTS, 2 * live.crowd.peak))
+        slots = min(settings.slots, max(FIRST_SLOTS, 2 * run.slot_estimate.peak))
     else:
         slots = max(1, capacity.slots)
-    if live.crowd.most is not None:
-        slots = min(slots, live.crowd.most)
+    if run.slot_estimate.most is not None:
+        slots = min(slots, run.slot_estimate.most)
     total = min(settings.max_cpus, slots)
-    most = settings.max_jobs - live.issues_out
-    free = min(total - live.slots_out, most)
-    queued = 0 if live.system.here else min(settings.max_cpus, settings.slots)
-    ahead = min(max(total, queued) - live.slots_out, most)
+    most = settings.max_jobs - run.issues_out
+    free = min(total - run.slots_out, most)
+    queued = 0 if run.system.here else min(settings.max_cpus, settings.slots)
+    ahead = min(max(total, queued) - run.slots_out, most)
     return _Room(free, min(total, settings.max_jobs), ahead)
 
 
-def _wanted(live: Live, room: _Room) -> int:
+def _wanted(run: RunState, room: _Room) -> int:
     """Return how many ready jobs to look at: as many as packs now hold, and some more.
 
     Looking at all would take longer than issuing them, where packs are small and much waits.
     """
-    share = ceil(live.store.counts[Colour.WHITE] / max(1, room.total))
+    share = ceil(run.store.counts[Colour.WHITE] / max(1, room.total))
     slots = max(room.free, room.ahead)
-    return max(LOOKED_AT_LEAST, slots * min(share, GROWTH * live.largest_pack))
+    return max(LOOKED_AT_LEAST, slots * min(share, GROWTH * run.largest_pack))
 
 
-def _ready(live: Live, job: Job) -> Ready | None:
+def _ready(run: RunState, job: Job) -> ReadyJob | None:
     """Return the job as packing sees it; None if it asks for what it can never get."""
-    needs = live.needs_of(job)
-    settings = live.settings
+    needs = run.needs_of(job)
+    settings = run.settings
     for asked, most, option, unit in (
         (needs.cpus or 1, settings.max_cpus, "--maxCpus", 1),
         (needs.memory_bytes or 0, settings.max_memory_bytes, "--maxMemory", 2**30),
     ):
         if asked > most:
-            give_up(
-                live,
+            fail_for_good(
+                run,
                 job,
                 f"asks for {asked / unit:.4g}{' GiB' if unit > 1 else ' cpus'}, but {option} is "
                 f"{most / unit:.4g}: raise it, or lower the job's request",
@@ -127,19 +127,23 @@ def _ready(live: Live, job: Job) -> Ready | None:
             return None
     command = job.stack[-1]
     estimated = command.requirements.time_s is not None
-    return Ready(job.id, command.label, needs, estimated, kind_of(job), raised=job.time_s > 0)
+    return ReadyJob(
+        job.id, command.label, needs, estimated, sibling_group(job), raised=job.time_s > 0
+    )
 
 
-def _known(live: Live) -> Known:
+def _known(run: RunState) -> Known:
     """Return what packing goes by."""
-    costs, job_time_s = live.costs, live.settings.job_time_s
-    return Known(live.measured, job_time_s, live.uneven, live.kinds.get, costs.start_s, costs.gap_s)
+    overhead, job_time_s = run.overhead, run.settings.job_time_s
+    return Known(
+        run.measured, job_time_s, run.uneven, run.siblings.get, overhead.start_s, overhead.gap_s
+    )
 
 
-def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
+def _affordable(run: RunState, packs: list[Pack]) -> list[Pack]:
     """Drop the packs that --maxMemory has no room for now."""
-    most = live.settings.max_memory_bytes
-    used = live.memory_out_bytes
+    most = run.settings.max_memory_bytes
+    used = run.memory_out_bytes
     kept = []
     for pack in packs:
         used += pack.needs.memory_bytes or 0
@@ -149,19 +153,19 @@ def _affordable(live: Live, packs: list[Pack]) -> list[Pack]:
     return kept
 
 
-def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list[Job]]) -> None:
-    settings = live.settings
-    submission = _name(live, packs[0][0].stack[-1].label, name_of_tree)
+def _submit(run: RunState, name_of_tree: str, needs: Requirements, packs: list[list[Job]]) -> None:
+    settings = run.settings
+    submission = _name(run, packs[0][0].stack[-1].label, name_of_tree)
     granted = Requirements(
         needs.memory_bytes,
         needs.cpus,
         needs.gpus,
-        _time_s(live, needs, packs),
+        _time_s(run, needs, packs),
     )
     issues, orders = [], []
     for task, jobs in enumerate(packs):
         jobs.sort(key=_runs_in_the_worker)  # a worker's process serves those best that come first
-        assignments = [_assign(live, job) for job in jobs]
+        assignments = [_assign(run, job) for job in jobs]
         pack = [(given.job, given.attempt, given.step) for given in assignments]
         issue = Issue(
             submission,
@@ -169,56 +173,56 @@ def _submit(live: Live, name_of_tree: str, needs: Requirements, packs: list[list
             settings.batch_system,
             granted,
             pack,
-            live.clock.epoch(),
-            live.clock.now(),
+            run.clock.epoch(),
+            run.clock.now(),
         )
-        live.add_issue(issue)
+        run.add_issue(issue)
         issues.append(issue)
         orders.append(assignments)
-    live.store.put_issues([issue.stored() for issue in issues])
-    terms = _terms(live, submission, granted)
-    live.effects.append(_submission(live, terms, issues, orders))
+    run.store.put_issues([issue.stored() for issue in issues])
+    terms = _terms(run, submission, granted)
+    run.effects.append(_submission(run, terms, issues, orders))
 
 
-def _time_s(live: Live, needs: Requirements, packs: list[list[Job]]) -> float:
+def _time_s(run: RunState, needs: Requirements, packs: list[list[Job]]) -> float:
     """Return the time to ask for: the reserve is given up where no queue has that much.
 
     What the longest job itself needs is asked for all the same: it is refused with that figure.
     """
-    settings = live.settings
+    settings = run.settings
     wanted = max(settings.least_time_s, settings.time_margin * (needs.time_s or 0.0))
-    most = live.system.capacity().largest.time_s
+    most = run.system.capacity().largest.time_s
     if most is None or wanted <= most:
         return wanted
-    return max(most, *(live.needs_of(job).time_s or 0.0 for pack in packs for job in pack))
+    return max(most, *(run.needs_of(job).time_s or 0.0 for pack in packs for job in pack))
 
 
 def _runs_in_the_worker(job: Job) -> bool:
     """Tell whether a job's next step runs in the worker's own process, and so uses it up."""
     command = job.stack[-1]
-    return command.kind == Kind.TARGET and not (job.isolate or command.isolate)
+    return command.kind == CommandKind.TARGET and not (job.isolate or command.isolate)
 
 
-def _assign(live: Live, job: Job) -> Assignment:
-    job = live.apply(job, job_states.Issued(live.epoch))
+def _assign(run: RunState, job: Job) -> Assignment:
+    job = run.apply(job, job_states.Issued(run.epoch))
     sent = job.stack[-STACK_SENT:]
     depth = len(job.stack) - len(sent)
     return Assignment(job.id, job.attempt, job.step, depth, job.isolate, sent)
 
 
 def _submission(
-    live: Live, terms: Terms, issues: list[Issue], orders: list[list[Assignment]]
+    run: RunState, terms: Terms, issues: list[Issue], orders: list[list[Assignment]]
 ) -> Callable[[], None]:
     """Return the effect that writes the order and submits it."""
 
     def submit() -> None:
-        live.mailbox.post(terms, orders)
+        run.mailbox.post(terms, orders)
         granted = terms.granted
-        memory = (granted.memory_bytes or 0) + live.settings.worker_memory_bytes
+        memory = (granted.memory_bytes or 0) + run.settings.worker_memory_bytes
         resources = Resources(granted.cpus or 1, memory, granted.gpus or 0, granted.time_s)
-        argv = worker_argv(live.settings.python, order_path(live.directory, terms.submission))
-        output = output_path(live.directory, terms.submission)
-        env, private = with_submission(os.environ), f"{live.directory}/{SETUP_ENVIRONMENT}"
+        argv = worker_argv(run.settings.python, order_path(run.directory, terms.submission))
+        output = output_path(run.directory, terms.submission)
+        env, private = with_submission(os.environ), f"{run.directory}/{SETUP_ENVIRONMENT}"
         specs = [
             JobSpec(
                 terms.submission,
@@ -231,34 +235,34 @@ def _submission(
             )
             for issue in issues
         ]
-        handles = live.systems[issues[0].batch_system].issueJobs(specs)
+        handles = run.systems[issues[0].batch_system].issueJobs(specs)
         for issue, handle in zip(issues, handles, strict=True):
             issue.handle = handle
-            live.by_handle[issue.batch_system, handle] = issue
+            run.by_handle[issue.batch_system, handle] = issue
 
     return submit
 
 
-def _terms(live: Live, submission: str, granted: Requirements) -> Terms:
-    settings = live.settings
+def _terms(run: RunState, submission: str, granted: Requirements) -> Terms:
+    settings = run.settings
     return Terms(
         submission=submission,
-        epoch=live.epoch,
+        epoch=run.epoch,
         granted=granted,
         defaults=settings.defaults,
-        doorbell=live.mailbox.bell.address,
+        doorbell=run.mailbox.bell.address,
         heartbeat_s=settings.heartbeat_s,
         max_log_bytes=settings.max_log_bytes,
         log_level=settings.log_level,
         job_time_s=settings.job_time_s,
         scratch=settings.scratch,
-        environment=live.store.meta("environment", ""),
+        environment=run.store.meta("environment", ""),
         local_logs=settings.local_logs,
         program=program(settings.python),
     )
 
 
-def _name(live: Live, label: str, name_of_tree: str) -> str:
+def _name(run: RunState, label: str, name_of_tree: str) -> str:
     """Return the next submission's name, which no other of any tree has."""
-    live.submissions += 1
-    return submission_name(label, name_of_tree, live.tree_id, live.epoch, live.submissions)
+    run.submissions += 1
+    return submission_name(label, name_of_tree, run.tree_id, run.epoch, run.submissions)

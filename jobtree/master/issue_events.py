@@ -31,9 +31,9 @@ from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.last_error import last_error
 from jobtree.mailbox.results import Hello
 from jobtree.master.launch import is_of_another
-from jobtree.master.node_exclusion import blame, note_end
-from jobtree.master.result_events import adopt, current, hand_back, tell_loss
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.node_exclusion import mark_node_failure, note_end
+from jobtree.master.result_events import apply_lines, hand_back, held_job, tell_loss
+from jobtree.master.run_state import Issue, RunState
 from jobtree.payload import environment
 
 log = logging.getLogger("jobtree")
@@ -44,27 +44,27 @@ HOLD_S = 5.0
 UNKNOWN = Ending("ENDED")
 
 
-def take_update(live: Live, issue: Issue, update: Update) -> None:
+def on_update(run: RunState, issue: Issue, update: Update) -> None:
     """Carry what the batch system says of an issue."""
     if isinstance(update, Accepted):
         issue.native = update.native
-        take_news(live, issue, News.ACCEPTED)
+        advance_issue(run, issue, News.ACCEPTED)
     elif isinstance(update, Ambiguous):
         log.warning("submission of %s got no clear answer: %s", issue.name, update.why)
-        take_news(live, issue, News.UNSURE)
+        advance_issue(run, issue, News.UNSURE)
     elif isinstance(update, Refused):
         if update.transient:
-            live.hold_until = live.clock.now() + HOLD_S
-        elif not _asks_less_now(live, issue):
-            _refuse_pack(live, issue, update.why)
+            run.hold_until = run.clock.now() + HOLD_S
+        elif not _asks_less_now(run, issue):
+            _refuse_pack(run, issue, update.why)
         if advance(issue.state, News.REFUSED).state == State.ENDED:
             issue.killed_for = issue.killed_for or f"refused: {update.why}"
-        take_news(live, issue, News.REFUSED)
+        advance_issue(run, issue, News.REFUSED)
     elif isinstance(update, JobEnd):
         issue.node = update.node or issue.node
-        all_read = issue.state == State.PUBLISHED and _is_measured(live, issue)
+        all_read = issue.state == State.PUBLISHED and _is_measured(run, issue)
         if all_read and update.wall_s is not None:
-            live.costs.ended(update.wall_s - issue.worked_s)
+            run.overhead.ended(update.wall_s - issue.worked_s)
         ending = Ending(
             update.reason.name,
             update.exit_status,
@@ -73,136 +73,136 @@ def take_update(live: Live, issue: Issue, update: Update) -> None:
             issue.node,
             "; ".join(update.evidence),
         )
-        take_news(live, issue, News.ENDED, ending)
+        advance_issue(run, issue, News.ENDED, ending)
 
 
-def take_lines(live: Live, issue: Issue) -> None:
+def read_results(run: RunState, issue: Issue) -> None:
     """Read what an issue's worker has written since, and carry it into the tree."""
-    lines = live.mailbox.read(issue.name)
-    hello = live.mailbox.hello(issue.name)
+    lines = run.mailbox.read(issue.name)
+    hello = run.mailbox.hello(issue.name)
     if hello is not None and issue.started_at is None:
-        issue.node, issue.started_at = hello.host, live.clock.now()
+        issue.node, issue.started_at = hello.host, run.clock.now()
         issue.progress_at = issue.started_at
         delay_s = issue.started_at - issue.issued_at
-        adopted = abs(live.clock.epoch() - issue.submitted - delay_s) > 1.0
-        if _is_measured(live, issue) and not adopted:
-            live.costs.started(issue.submission, delay_s, issue.started_at)
-        take_news(live, issue, News.CLAIMED)
-    if live.failed_launches and (
-        live.mailbox.running(issue.name) is not None
+        adopted = abs(run.clock.epoch() - issue.submitted - delay_s) > 1.0
+        if _is_measured(run, issue) and not adopted:
+            run.overhead.started(issue.submission, delay_s, issue.started_at)
+        advance_issue(run, issue, News.CLAIMED)
+    if run.failed_launches and (
+        run.mailbox.running(issue.name) is not None
         or any(not isinstance(line, Hello) for line in lines)  # with that they begin who give up
     ):
-        live.failed_launches = 0
-    if adopt(live, issue, lines):
-        take_news(live, issue, News.PUBLISHED)
+        run.failed_launches = 0
+    if apply_lines(run, issue, lines):
+        advance_issue(run, issue, News.PUBLISHED)
 
 
-def _is_measured(live: Live, issue: Issue) -> bool:
+def _is_measured(run: RunState, issue: Issue) -> bool:
     """Tell whether an issue says what those cost that are still to come: not on this machine."""
-    return issue.batch_system == live.settings.batch_system and not live.system.here
+    return issue.batch_system == run.settings.batch_system and not run.system.here
 
 
-def take_news(live: Live, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
+def advance_issue(run: RunState, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
     """Advance an issue by the table, and carry out what the table says."""
     if ending is UNKNOWN:
         ending = UNKNOWN._replace(said=issue.killed_for)
     before = issue.state
     state, actions = advance(before, news)
     if state != before:
-        live.change_state(issue, state)
+        run.change_state(issue, state)
     for action in actions:
-        _act(live, issue, action, ending)
+        _act(run, issue, action, ending)
     if state == State.ENDED and before != State.ENDED:
-        note_end(live, issue)
+        note_end(run, issue)
 
 
-def _act(live: Live, issue: Issue, action: Action, ending: Ending) -> None:
+def _act(run: RunState, issue: Issue, action: Action, ending: Ending) -> None:
     if action == Action.KEEP_ID:
-        live.store.renew_issue(issue.stored())
-    elif action == Action.SETTLE:
-        _settle(live, issue, ending)
+        run.store.renew_issue(issue.stored())
+    elif action == Action.COLLECT:
+        _collect(run, issue, ending)
     elif action == Action.RELEASE:
-        _release(live, issue)
+        _release(run, issue)
     elif action == Action.FENCE:
-        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
+        run.effects.append(lambda: run.mailbox.fence(issue.name, Fence.STOP))
     elif action == Action.KILL:
-        kill_in_queue(live, issue)
+        kill_in_queue(run, issue)
     elif action == Action.TIDY:
-        _tidy(live, issue)
+        _tidy(run, issue)
 
 
-def kill(live: Live, issue: Issue, why: str) -> None:
+def kill(run: RunState, issue: Issue, why: str) -> None:
     """Have an issue ended. Its jobs are reissued when its end is known, or presumed."""
     issue.killed_for = issue.killed_for or why
-    take_news(live, issue, News.KILL)
-    live.store.renew_issue(issue.stored())
+    advance_issue(run, issue, News.KILL)
+    run.store.renew_issue(issue.stored())
 
 
-def kill_in_queue(live: Live, issue: Issue) -> None:
+def kill_in_queue(run: RunState, issue: Issue) -> None:
     """Ask the batch system to end an issue, after the next commit."""
     if issue.handle:
-        system, handle = live.systems[issue.batch_system], issue.handle
-        live.effects.append(lambda: system.killJobs([handle]))
+        system, handle = run.systems[issue.batch_system], issue.handle
+        run.effects.append(lambda: system.killJobs([handle]))
 
 
-def _settle(live: Live, issue: Issue, ending: Ending) -> None:
+def _collect(run: RunState, issue: Issue, ending: Ending) -> None:
     """Adopt all an issue's worker wrote, and give every job left of its pack a new chance."""
     final = issue.state == State.ENDED
-    ended = adopt(live, issue, live.mailbox.read(issue.name, final=final))
+    ended = apply_lines(run, issue, run.mailbox.read(issue.name, final=final))
     if not issue.open:
         return
-    damage = live.mailbox.damage(issue.name)
+    damage = run.mailbox.damage(issue.name)
     if damage:
         log.error("%s; what it says from there on is not believed", damage)
-    hello = live.mailbox.hello(issue.name)
+    hello = run.mailbox.hello(issue.name)
     if hello is None:
-        _settle_unbegun(live, issue, ending)
+        _collect_unbegun(run, issue, ending)
         return
-    ending = _outdated(live, issue, ending)
-    blame(issue, ending)
+    ending = _outdated(run, issue, ending)
+    mark_node_failure(issue, ending)
     if final:
         # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
-        live.effects.append(lambda: live.mailbox.fence(issue.name, Fence.STOP))
-    running = live.mailbox.running(issue.name)
+        run.effects.append(lambda: run.mailbox.fence(issue.name, Fence.STOP))
+    running = run.mailbox.running(issue.name)
     victim = next(iter(issue.open))
-    live.effects.append(lambda: live.mailbox.remove_local(hello))
+    run.effects.append(lambda: run.mailbox.remove_local(hello))
     if running is not None and running.job in issue.open:
-        _charge(live, issue, running.job, _judge_running(live, issue, running.job, ending))
+        _charge(run, issue, running.job, _judge_running(run, issue, running.job, ending))
     elif not ended and not damage:
-        _slow_down(live, ending)
-        _charge(live, issue, victim, Verdict(Charge.FAULT, _last_error(live, issue)))
+        _slow_down(run, ending)
+        _charge(run, issue, victim, Verdict(Charge.FAULT, _last_error(run, issue)))
     elif damage:
-        _charge(live, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
+        _charge(run, issue, victim, Verdict(Charge.FAULT, "its worker's results are damaged"))
     for job_id in list(issue.open):
-        hand_back(live, issue, job_id)
+        hand_back(run, issue, job_id)
 
 
-def _outdated(live: Live, issue: Issue, ending: Ending) -> Ending:
+def _outdated(run: RunState, issue: Issue, ending: Ending) -> Ending:
     """Return how an issue ended; say so if its worker may have lacked a part of jobTree."""
     may_lack = ending.reason == "FAILED" and ending.exit_status in (UNCAUGHT, WORKER_FAILED)
-    if may_lack and is_of_another(live, issue):
+    if may_lack and is_of_another(run, issue):
         return ending._replace(reason=OUTDATED)
     return ending
 
 
-def _settle_unbegun(live: Live, issue: Issue, ending: Ending) -> None:
+def _collect_unbegun(run: RunState, issue: Issue, ending: Ending) -> None:
     """Give every job of an issue that no worker has begun a new chance."""
-    ending = _failed_launch(live, issue, ending)
-    blame(issue, ending)
-    _slow_down(live, ending)
+    ending = _failed_launch(run, issue, ending)
+    mark_node_failure(issue, ending)
+    _slow_down(run, ending)
     for job_id in list(issue.open):
-        _charge(live, issue, job_id, judge_unclaimed(ending))
+        _charge(run, issue, job_id, judge_unclaimed(ending))
 
 
-def _failed_launch(live: Live, issue: Issue, ending: Ending) -> Ending:
+def _failed_launch(run: RunState, issue: Issue, ending: Ending) -> Ending:
     """Return how an issue ended that no worker has begun; tell if another jobTree is why."""
-    words = _launch_words(live, issue)
-    of_another = ending.reason in LAUNCHES and is_of_another(live, issue)
+    words = _launch_words(run, issue)
+    of_another = ending.reason in LAUNCHES and is_of_another(run, issue)
     ending = failed_launch(ending, words, of_another)
-    issue.unbegun = words if ending.reason == "LAUNCH_FAILED" else None
-    if ending.reason == OUTDATED and issue.submission not in live.outdated:
-        live.outdated.add(issue.submission)
-        printed = live.mailbox.launch_tail(issue.submission).rstrip("\n").rpartition("\n")[2]
+    issue.launch_error = words if ending.reason == "LAUNCH_FAILED" else None
+    if ending.reason == OUTDATED and issue.submission not in run.outdated:
+        run.outdated.add(issue.submission)
+        printed = run.mailbox.launch_tail(issue.submission).rstrip("\n").rpartition("\n")[2]
         log.warning(
             "%s was submitted by another jobTree or Python, which does not start any more (%s): "
             "what it was to run is issued again, and nobody is charged",
@@ -212,78 +212,78 @@ def _failed_launch(live: Live, issue: Issue, ending: Ending) -> Ending:
     return ending
 
 
-def _judge_running(live: Live, issue: Issue, job_id: int, ending: Ending) -> Verdict:
+def _judge_running(run: RunState, issue: Issue, job_id: int, ending: Ending) -> Verdict:
     """Return who pays for the step that was running when its worker ended like this."""
     if ending.exit_status == WORKER_FAILED:
-        words = last_error(live.mailbox.worker_tail(issue.name), issue.task)
+        words = last_error(run.mailbox.worker_tail(issue.name), issue.task)
         ending = ending._replace(said=words)
-    return judge(ending, issue.granted, live.policy_now(), _losses(live, job_id))
+    return judge(ending, issue.granted, run.policy_now(), _losses(run, job_id))
 
 
-def _losses(live: Live, job_id: int) -> list[str]:
+def _losses(run: RunState, job_id: int) -> list[str]:
     """Return why earlier attempts at a job's present step were lost."""
-    job = live.store.get(job_id)
+    job = run.store.get(job_id)
     if job is None:
         return []
-    found = (row for row in live.store.history(job_id) if row.step == job.step)
+    found = (row for row in run.store.history(job_id) if row.step == job.step)
     return [row.why or "" for row in found if row.event == "lost"]
 
 
-def _slow_down(live: Live, ending: Ending) -> None:
+def _slow_down(run: RunState, ending: Ending) -> None:
     """Wait before the next submission if launch after launch fails."""
-    now = live.clock.now()
+    now = run.clock.now()
     if ending.killed_for or ending.reason not in ("LAUNCH_FAILED", "FAILED"):
         return
-    if now < live.hold_until:  # of the same wave
+    if now < run.hold_until:  # of the same wave
         return
-    live.failed_launches += 1
+    run.failed_launches += 1
     with suppress(OSError):  # a file system that does not answer is not the tree's fault
-        environment.require(live.directory, live.store.meta("environment", ""))
-    wait_s = hold_s(live.failed_launches, live.policy)
+        environment.require(run.directory, run.store.meta("environment", ""))
+    wait_s = hold_s(run.failed_launches, run.policy)
     if wait_s:
-        live.hold_until = now + wait_s
+        run.hold_until = now + wait_s
         log.warning(
             "the last %d launches failed: nothing is submitted for %.0f s",
-            live.failed_launches,
+            run.failed_launches,
             wait_s,
         )
 
 
-def _release(live: Live, issue: Issue) -> None:
+def _release(run: RunState, issue: Issue) -> None:
     """Give back the pack of an issue that is said never to run; it may have run all the same."""
-    adopt(live, issue, live.mailbox.read(issue.name, final=True))
+    apply_lines(run, issue, run.mailbox.read(issue.name, final=True))
     for job_id in list(issue.open):
-        _charge(live, issue, job_id, Verdict(Charge.NOBODY, "refused"))
+        _charge(run, issue, job_id, Verdict(Charge.NOBODY, "refused"))
 
 
-def _launch_words(live: Live, issue: Issue) -> str:
+def _launch_words(run: RunState, issue: Issue) -> str:
     """Return why no step was begun, as far as the batch job could say."""
-    printed = live.mailbox.launch_tail(issue.submission)
+    printed = run.mailbox.launch_tail(issue.submission)
     return last_error(printed, issue.task) or launch_words(printed, issue.task)
 
 
-def _last_error(live: Live, issue: Issue) -> str:
+def _last_error(run: RunState, issue: Issue) -> str:
     """Return why a worker ended between two steps, as far as it could say."""
-    words = last_error(live.mailbox.worker_tail(issue.name), issue.task)
+    words = last_error(run.mailbox.worker_tail(issue.name), issue.task)
     return f"its worker gave up: {words}" if words else "its worker ended between two steps"
 
 
-def _charge(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
-    job = current(live, issue, job_id)
+def _charge(run: RunState, issue: Issue, job_id: int, verdict: Verdict) -> None:
+    job = held_job(run, issue, job_id)
     issue.open.pop(job_id, None)
     if job is None:
         return
     begun = job._replace(has_directory=True)  # who knows how far its lost attempt came
-    live.store.put(job, begun)
+    run.store.put(job, begun)
     job = begun
     if verdict.charge == Charge.NOBODY:
-        live.apply(job, job_states.Unstarted())
+        run.apply(job, job_states.Unstarted())
         return
     label = job.stack[-1].label
     charged = verdict.charge in (Charge.USER, Charge.CRASH)
-    live.record(job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why)
-    after = live.apply(job, _event(verdict, live.settings.time_margin))
-    tell_loss(live, issue, job, after, label, verdict.why, charged)
+    run.record(job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why)
+    after = run.apply(job, _event(verdict, run.settings.time_margin))
+    tell_loss(run, issue, job, after, label, verdict.why, charged)
 
 
 def _event(verdict: Verdict, time_margin: float) -> job_states.Event:
@@ -295,66 +295,66 @@ def _event(verdict: Verdict, time_margin: float) -> job_states.Event:
     return job_states.StepFailed(crashed=verdict.charge == Charge.CRASH)
 
 
-def _asks_less_now(live: Live, issue: Issue) -> bool:
+def _asks_less_now(run: RunState, issue: Issue) -> bool:
     """Tell whether an issue was refused for the reserve of time that was asked for it.
 
     How long jobs may be is often not known before the first one is submitted.
     """
-    most, asked = live.systems[issue.batch_system].capacity().largest.time_s, issue.granted.time_s
+    most, asked = run.systems[issue.batch_system].capacity().largest.time_s, issue.granted.time_s
     if most is None or asked is None or asked <= most:
         return False
-    jobs = (live.store.get(job) for job in issue.open)
-    needed = [live.needs_of(job).time_s or 0.0 for job in jobs if job is not None and job.stack]
+    jobs = (run.store.get(job) for job in issue.open)
+    needed = [run.needs_of(job).time_s or 0.0 for job in jobs if job is not None and job.stack]
     return max(needed, default=asked) < asked
 
 
-def _refuse_pack(live: Live, issue: Issue, why: str) -> None:
+def _refuse_pack(run: RunState, issue: Issue, why: str) -> None:
     for job_id in list(issue.open):
-        job = current(live, issue, job_id)
+        job = held_job(run, issue, job_id)
         issue.open.pop(job_id)
         if job is not None:
-            give_up(live, job, why, issue.name)
+            fail_for_good(run, job, why, issue.name)
 
 
-def give_up(live: Live, job: Job, why: str, issue: str = "") -> None:
+def fail_for_good(run: RunState, job: Job, why: str, issue: str = "") -> None:
     """Fail a job for good, whatever retries it has: trying again cannot help."""
     label = job.stack[-1].label
     hopeless = job._replace(retries=0)
-    live.record(job, "failed", label, issue=issue, why=why)
-    live.store.put(job, hopeless)
-    live.apply(hopeless, job_states.StepFailed())
+    run.record(job, "failed", label, issue=issue, why=why)
+    run.store.put(job, hopeless)
+    run.apply(hopeless, job_states.StepFailed())
     log.error("failed job=%d class=%s: %s", job.id, label, why)
 
 
-def _tidy(live: Live, issue: Issue) -> None:
+def _tidy(run: RunState, issue: Issue) -> None:
     """Forget an ended issue; its submission's files go with the last one of it."""
-    live.by_handle.pop((issue.batch_system, issue.handle), None)
-    if live.count_ended(issue):
-        tidy_submission(live, issue.submission)
+    run.by_handle.pop((issue.batch_system, issue.handle), None)
+    if run.count_ended(issue):
+        tidy_submission(run, issue.submission)
     else:
-        live.store.renew_issue(issue.stored())
+        run.store.renew_issue(issue.stored())
 
 
-def tidy_submission(live: Live, submission: str) -> None:
+def tidy_submission(run: RunState, submission: str) -> None:
     """Remove all that is kept of a submission none of whose issues lives.
 
     Results that a pending move still needs stay until it is made.
     """
-    issues = live.submission_of(submission)
-    waiting = set(live.moves.values())
+    issues = run.submission_of(submission)
+    waiting = set(run.moves.values())
     if any(issue.name in waiting for issue in issues):
-        live.untidy.add(submission)
+        run.untidy.add(submission)
         for issue in issues:
-            live.store.renew_issue(issue.stored())
+            run.store.renew_issue(issue.stored())
         return
-    live.untidy.discard(submission)
+    run.untidy.discard(submission)
     for issue in issues:
-        live.forget(issue)
+        run.forget(issue)
     names = [issue.name for issue in issues]
 
     def remove() -> None:
         """Withdraw the order first: after that no worker starts to fill a bundle."""
-        live.mailbox.tidy(submission, names)
-        live.mailbox.forget_bundles(n for n in names if not live.store.needs_bundle(n))
+        run.mailbox.tidy(submission, names)
+        run.mailbox.forget_bundles(n for n in names if not run.store.needs_bundle(n))
 
-    live.effects.append(remove)
+    run.effects.append(remove)

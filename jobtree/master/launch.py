@@ -7,7 +7,7 @@ import os
 import sys
 
 from batchsystems.interface import INDEX
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.run_state import Issue, RunState
 
 WORKER = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker/start.py"
@@ -27,6 +27,6 @@ def program(python: str) -> str:
     return f"{python or sys.executable} {WORKER}"
 
 
-def is_of_another(live: Live, issue: Issue) -> bool:
+def is_of_another(run: RunState, issue: Issue) -> bool:
     """Tell whether an issue was submitted by another jobTree, which may have been replaced."""
-    return live.mailbox.is_of_another(issue.submission, program(live.settings.python))
+    return run.mailbox.is_of_another(issue.submission, program(run.settings.python))

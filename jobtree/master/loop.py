@@ -22,12 +22,18 @@ from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
 from jobtree.mailbox.keepalive import keep_alive_during
 from jobtree.master.dispatch import issue_ready
-from jobtree.master.issue_events import kill, take_lines, take_news, take_update, tidy_submission
-from jobtree.master.node_exclusion import resume, take_back
-from jobtree.master.queries import answer
+from jobtree.master.issue_events import (
+    advance_issue,
+    kill,
+    on_update,
+    read_results,
+    tidy_submission,
+)
+from jobtree.master.node_exclusion import readmit_nodes, restore_exclusions
+from jobtree.master.queries import answer_request
 from jobtree.master.result_events import replay_moves
-from jobtree.master.run_state import Issue, Live
-from jobtree.master.watchdog import check_grace, look
+from jobtree.master.run_state import Issue, RunState
+from jobtree.master.watchdog import check_grace, check_issues
 from jobtree.store.lease import Lease
 
 log = logging.getLogger("jobtree")
@@ -44,28 +50,28 @@ COLLECT_S = 300.0
 class Watcher(Protocol):
     """Who is told how a run goes: a terminal, a log, a status file."""
 
-    def turn(self, live: Live) -> None:
+    def turn(self, run: RunState) -> None:
         """Look at the run; called after every turn, so cheap."""
 
 
 class Unwatched:
     """Nobody is told."""
 
-    def turn(self, live: Live) -> None:
+    def turn(self, run: RunState) -> None:
         """Tell nobody."""
 
 
 class Master:
     """Runs a tree to its end, from wherever it stands."""
 
-    def __init__(self, live: Live, lease: Lease, watcher: Watcher) -> None:
-        self.live, self.lease, self.watcher = live, lease, watcher
-        live.mailbox.keep_alive = lease.keep
-        self.name_of_tree = os.path.basename(live.directory)
+    def __init__(self, run: RunState, lease: Lease, watcher: Watcher) -> None:
+        self.run_state, self.lease, self.watcher = run, lease, watcher
+        run.mailbox.keep_alive = lease.keep
+        self.name_of_tree = os.path.basename(run.directory)
         self.leaving = False
-        self._swept_at = self._looked_at = self._controlled_at = live.clock.now()
+        self._swept_at = self._looked_at = self._controlled_at = run.clock.now()
         self._polled_at = -1e9
-        self._collected_at = live.clock.now()
+        self._collected_at = run.clock.now()
         self._sweep_from = 0
         self._kill_wanted = self._lingers = self._all_over = False
         self._wakeup_r, self._wakeup_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -74,17 +80,17 @@ class Master:
         """Run until nothing more can happen, or until told to leave; return jobs not done."""
         with _rare_collections():
             self.recover()
-            while not self.live.finished():
+            while not self.run_state.finished():
                 self.turn()
                 if self.leaving:
                     self._linger()
                     break
-                if not self.live.finished():
+                if not self.run_state.finished():
                     self.wait()
             else:
                 self.sweep()
-        self.watcher.turn(self.live)
-        return self.live.remaining()
+        self.watcher.turn(self.run_state)
+        return self.run_state.remaining()
 
     def leave(self) -> None:
         """Stop at the end of this turn, leaving jobs to run. Safe to call from a signal."""
@@ -100,16 +106,16 @@ class Master:
 
     def _linger(self) -> None:
         """Say how to go on, and give a second interrupt the time to come."""
-        directory = self.live.directory
-        if self.live.stopping:  # everything was killed, by a request
+        directory = self.run_state.directory
+        if self.run_state.stopping:  # everything was killed, by a request
             return
         log.warning(
             "leaving: nothing more is submitted, what runs goes on; to go on: jobtree restart %s%s",
             directory,
             f"; interrupt again within {LINGER_S:.0f} s to kill what runs" if self._lingers else "",
         )
-        end = self.live.clock.now() + (LINGER_S if self._lingers else 0.0)
-        while not self._kill_wanted and (left := end - self.live.clock.now()) > 0:
+        end = self.run_state.clock.now() + (LINGER_S if self._lingers else 0.0)
+        while not self._kill_wanted and (left := end - self.run_state.clock.now()) > 0:
             self.wait(left)
         if self._kill_wanted:
             unconfirmed = self.kill_everything("the user's interrupt")
@@ -124,127 +130,127 @@ class Master:
 
     def turn(self) -> None:
         """Take in all news, decide, commit once, then act on what was decided."""
-        live = self.live
-        now = live.clock.now()
+        run = self.run_state
+        now = run.clock.now()
         self.lease.keep()
         self._hear_batch_systems(now)
         self._hear_workers(now)
         self._hear_requests(now)
         if now - self._looked_at >= self._look_every():
             self._looked_at = now
-            look(live)
+            check_issues(run)
         if not self.leaving:
-            issue_ready(live, self.name_of_tree)
+            issue_ready(run, self.name_of_tree)
         self._expect_ends()
         self.commit_and_act()
-        self.watcher.turn(live)
+        self.watcher.turn(run)
 
     def _expect_ends(self) -> None:
         """Have schedulers asked soon when nothing is waited for but their word of what is over."""
-        over = bool(self.live.issues) and not self.live.issues_out
+        over = bool(self.run_state.issues) and not self.run_state.issues_out
         if over and not self._all_over:
-            for system in self.live.systems.values():
+            for system in self.run_state.systems.values():
                 system.expect_ends()
         self._all_over = over
 
     def commit_and_act(self) -> None:
         """Make the turn durable; only then let the world see it."""
-        live = self.live
+        run = self.run_state
         self.lease.keep()
-        live.store.commit()
-        live.ready.committed()
+        run.store.commit()
+        run.ready.committed()
         self.lease.keep()
-        live.mailbox.forget_bundles(live.take_unused_bundles())
-        effects, live.effects = live.effects, []
+        run.mailbox.forget_bundles(run.pop_unused_bundles())
+        effects, run.effects = run.effects, []
         for effect in effects:
             self.lease.keep()
             effect()
 
     def recover(self) -> None:
         """Take up the tree where the last master left it."""
-        live = self.live
-        resume(live)
-        replay_moves(live)
-        stored = live.store.issues()
+        run = self.run_state
+        restore_exclusions(run)
+        replay_moves(run)
+        stored = run.store.issues()
         for entry in stored:
             issue = Issue(
                 entry.submission,
                 entry.task,
                 entry.batch_system,
                 entry.granted,
-                _still_held(live, entry.pack),
+                _still_held(run, entry.pack),
                 entry.submitted,
-                live.clock.now(),
+                run.clock.now(),
             )
             issue.state = State(entry.state)
             issue.native, issue.killed_for = entry.native, entry.killed_for
-            live.add_issue(issue)
+            run.add_issue(issue)
             if issue.state == State.ENDED and issue.killed_for:
                 # the last master may have given it up and died before it had fenced it
-                live.effects.append(partial(live.mailbox.fence, issue.name, Fence.STOP))
-        for name in live.systems:
+                run.effects.append(partial(run.mailbox.fence, issue.name, Fence.STOP))
+        for name in run.systems:
             self._adopt(name)
         for submission in dict.fromkeys(entry.submission for entry in stored):
-            if all(i.state == State.ENDED for i in live.submission_of(submission)):
-                tidy_submission(live, submission)
+            if all(i.state == State.ENDED for i in run.submission_of(submission)):
+                tidy_submission(run, submission)
         self.commit_and_act()
         self.sweep()
 
     def sweep(self) -> None:
         """Remove files nothing needs: a lost master's, and those of workers that woke up late."""
-        live = self.live
-        submissions = {issue.submission for issue in live.issues.values()}
-        live.mailbox.sweep(
-            submissions, live.store.bundles(), lambda job: live.store.get(job) is not None
+        run = self.run_state
+        submissions = {issue.submission for issue in run.issues.values()}
+        run.mailbox.sweep(
+            submissions, run.store.bundles(), lambda job: run.store.get(job) is not None
         )
 
     def kill_everything(self, why: str) -> list[str]:
         """End every issue; return the names of those whose end could not be confirmed."""
-        live = self.live
-        live.stopping = True
-        for issue in list(live.issues.values()):
+        run = self.run_state
+        run.stopping = True
+        for issue in list(run.issues.values()):
             if issue.state != State.ENDED:
-                kill(live, issue, why)
+                kill(run, issue, why)
         self.commit_and_act()
-        end = live.clock.now() + live.policy.kill_s
-        while live.clock.now() < end:
-            if all(issue.state == State.ENDED for issue in live.issues.values()):
+        end = run.clock.now() + run.policy.kill_s
+        while run.clock.now() < end:
+            if all(issue.state == State.ENDED for issue in run.issues.values()):
                 break
-            self._hear_batch_systems(live.clock.now(), force=True)
+            self._hear_batch_systems(run.clock.now(), force=True)
             self.commit_and_act()
             self.wait(0.2)
-        return [issue.name for issue in live.issues.values() if issue.state != State.ENDED]
+        return [issue.name for issue in run.issues.values() if issue.state != State.ENDED]
 
-    def take_back(self, nodes: Sequence[str]) -> list[str]:
+    def readmit_nodes(self, nodes: Sequence[str]) -> list[str]:
         """Let nodes be used again; return those that were left out."""
-        return take_back(self.live, nodes)
+        return readmit_nodes(self.run_state, nodes)
 
     def _adopt(self, name: str) -> None:
         """Take back the issues of one batch system; those it does not find are given out again."""
-        live = self.live
+        run = self.run_state
         alive = [
             issue
-            for issue in live.issues.values()
+            for issue in run.issues.values()
             if issue.batch_system == name and issue.state != State.ENDED
         ]
         records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
         handles: list[int | None] = []
         if records:  # a scheduler may be slow to answer
-            handles = keep_alive_during(lambda: live.systems[name].adopt(records), self.lease.keep)
+            handles = keep_alive_during(lambda: run.systems[name].adopt(records), self.lease.keep)
         for issue, handle in zip(alive, handles, strict=True):
             if handle is not None:
                 issue.handle = handle
-                live.by_handle[issue.batch_system, handle] = issue
+                run.by_handle[issue.batch_system, handle] = issue
                 if issue.state == State.KILLING:  # who wanted it so may have died before asking
-                    take_news(live, issue, News.KILL)
-                take_lines(live, issue)
+                    advance_issue(run, issue, News.KILL)
+                read_results(run, issue)
                 continue
             issue.killed_for = issue.killed_for or "not found again after a restart"
             if issue.state != State.PUBLISHED:
-                live.change_state(issue, State.VANISHED)
-            take_news(live, issue, News.OVERDUE)
+                run.change_state(issue, State.VANISHED)
+            advance_issue(run, issue, News.OVERDUE)
             if issue.state == State.PUBLISHED:
-                take_news(live, issue, News.ABSENT)
+                advance_issue(run, issue, News.ABSENT)
         found = sum(handle is not None for handle in handles)
         if alive:
             log.info("adopted %d of %d batch jobs of the earlier master", found, len(alive))
@@ -255,7 +261,7 @@ class Master:
 
         Whoever submitted them lost the tree to another master: nobody waits for them.
         """
-        system = self.live.systems[name]
+        system = self.run_state.systems[name]
         strays = system.strays()
         if not strays:
             return
@@ -266,83 +272,83 @@ class Master:
         log.warning(said, len(strays), names)
 
     def _hear_batch_systems(self, now: float, force: bool = False) -> None:
-        live = self.live
-        if now - self._polled_at < live.settings.wait_s and not force:
+        run = self.run_state
+        if now - self._polled_at < run.settings.wait_s and not force:
             return
         self._polled_at = now
-        for name, system in live.systems.items():
+        for name, system in run.systems.items():
             for handle, update in system.getUpdatedJobs().items():
                 self.lease.keep()
-                issue = live.by_handle.get((name, handle))
+                issue = run.by_handle.get((name, handle))
                 if issue is not None and issue.state != State.ENDED:
-                    take_update(live, issue, update)
+                    on_update(run, issue, update)
 
     def _hear_workers(self, now: float) -> None:
-        live = self.live
-        rung = live.mailbox.rung()
+        run = self.run_state
+        rung = run.mailbox.rung()
         if BELL in rung:
             self._controlled_at = -1e9
         for name in sorted(rung):
             self.lease.keep()
-            issue = live.issues.get(name)
+            issue = run.issues.get(name)
             if issue is not None and issue.state != State.ENDED:
-                take_lines(live, issue)
-        if now - self._swept_at < live.settings.sweep_s:
+                read_results(run, issue)
+        if now - self._swept_at < run.settings.sweep_s:
             return
         self._swept_at = now
-        names = list(live.issues)
+        names = list(run.issues)
         self._sweep_from = self._sweep_from % max(1, len(names))
-        chosen = names[self._sweep_from : self._sweep_from + live.settings.swept_at_once]
+        chosen = names[self._sweep_from : self._sweep_from + run.settings.swept_at_once]
         self._sweep_from += len(chosen)
         for name in chosen:
             self.lease.keep()
-            issue = live.issues.get(name)
+            issue = run.issues.get(name)
             if issue is None or issue.state == State.ENDED:
                 continue
             if issue.state != State.PUBLISHED:
-                take_lines(live, issue)
-            check_grace(live, issue)
-        for submission in sorted(live.untidy):
-            tidy_submission(live, submission)
+                read_results(run, issue)
+            check_grace(run, issue)
+        for submission in sorted(run.untidy):
+            tidy_submission(run, submission)
 
     def _hear_requests(self, now: float) -> None:
         if now - self._controlled_at < CONTROL_S:
             return
         self._controlled_at = now
-        live = self.live
-        for request in live.mailbox.requests():
-            said = answer(live.store, live.directory, request.verb, request.arguments, self)
-            live.effects.append(partial(live.mailbox.answer, request, said))
+        run = self.run_state
+        for request in run.mailbox.requests():
+            said = answer_request(run.store, run.directory, request.verb, request.arguments, self)
+            run.effects.append(partial(run.mailbox.answer, request, said))
 
     def _look_every(self) -> float:
-        settings = self.live.settings
+        settings = self.run_state.settings
         return min(settings.rescue_s, max(0.1, settings.longest_step_s / 4))
 
     def wait(self, longest_s: float = LONGEST_WAIT_S) -> None:
         """Sleep until there is news, or a timer is due; never while there is work."""
-        live = self.live
-        if live.effects:
+        run = self.run_state
+        if run.effects:
             return
-        if live.clock.now() - self._collected_at > COLLECT_S:
-            self._collected_at = live.clock.now()
+        if run.clock.now() - self._collected_at > COLLECT_S:
+            self._collected_at = run.clock.now()
             gc.collect()
         with selectors.DefaultSelector() as selector:
-            sources: list[Callable[[], int | None]] = [live.mailbox.bell.fileno]
-            if live.settings.wait_s <= 0:
-                sources += [system.fileno for system in live.systems.values()]
+            sources: list[Callable[[], int | None]] = [run.mailbox.bell.fileno]
+            if run.settings.wait_s <= 0:
+                sources += [system.fileno for system in run.systems.values()]
             for source in sources:
                 fd = source()
                 if fd is not None:
                     selector.register(fd, selectors.EVENT_READ)
             selector.register(self._wakeup_r, selectors.EVENT_READ)
             due = min(
-                self._swept_at + live.settings.sweep_s,
+                self._swept_at + run.settings.sweep_s,
                 self._controlled_at + CONTROL_S,
                 self._looked_at + self._look_every(),
             )
-            if live.settings.wait_s > 0:
-                due = min(due, self._polled_at + live.settings.wait_s)
-            selector.select(max(0.0, min(longest_s, due - live.clock.now())))
+            if run.settings.wait_s > 0:
+                due = min(due, self._polled_at + run.settings.wait_s)
+            selector.select(max(0.0, min(longest_s, due - run.clock.now())))
         with suppress(BlockingIOError):
             while os.read(self._wakeup_r, 512):
                 pass
@@ -365,11 +371,11 @@ def _rare_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _still_held(live: Live, pack: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def _still_held(run: RunState, pack: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Return a pack as it stands now: adopted steps have moved its jobs on since it was issued."""
     held = []
     for job_id, attempt, _ in pack:
-        job = live.store.get(job_id)
+        job = run.store.get(job_id)
         if job is not None and job.attempt == attempt and job.colour == Colour.GREY:
             held.append((job_id, attempt, job.step))
     return held

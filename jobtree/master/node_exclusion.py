@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from jobtree.core.node_health import KEPT_AS, from_json, to_json
 from jobtree.core.rescue import NOT_OURS, OUTDATED, Ending
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.run_state import Issue, RunState
 
 log = logging.getLogger("jobtree")
 
@@ -19,62 +19,62 @@ NOT_THE_NODES = ("PREEMPTED", "CANCELLED", "TIME_LIMIT", "OUT_OF_MEMORY", "REJEC
 """Ends that say nothing of the node."""
 
 
-def blame(issue: Issue, ending: Ending) -> None:
+def mark_node_failure(issue: Issue, ending: Ending) -> None:
     """Hold against its node that an issue ended before its pack was done, if it may be at fault."""
     if issue.killed_for or ending.reason in NOT_THE_NODES or ending.exit_status == NOT_OURS:
         return
-    issue.fared_well = False
+    issue.node_ok = False
 
 
-def note_end(live: Live, issue: Issue) -> None:
+def note_end(run: RunState, issue: Issue) -> None:
     """Note how an issue fared on its node, once it is over; leave the node out if it is bad."""
-    if issue.fared_well is None or live.systems[issue.batch_system].here:
+    if issue.node_ok is None or run.systems[issue.batch_system].here:
         return
-    before, now = live.nodes.excluded(), live.clock.now()
-    found = live.nodes.note(issue.node, issue.fared_well, now, issue.unbegun)
+    before, now = run.nodes.excluded(), run.clock.now()
+    found = run.nodes.note(issue.node, issue.node_ok, now, issue.launch_error)
     if found is not None:
         minutes = (found.until - now) / 60
         log.warning("node %s is left out for %.0f minutes: %s", found.node, minutes, found.why)
-    after = live.nodes.excluded()
+    after = run.nodes.excluded()
     if len(after) < len(before):
         back = " ".join(each.node for each in before if each not in after)
         log.warning("may be used again, as other nodes fail in the same way: %s", back)
     if after != before:
-        _tell(live)
+        _tell(run)
 
 
-def resume(live: Live) -> None:
+def restore_exclusions(run: RunState) -> None:
     """Leave out what an earlier master of the tree had left out, for the rest of its time."""
-    kept = from_json(live.store.meta(KEPT_AS, "[]"), -_ahead_s(live))
-    live.nodes.restore(each for each in kept if each.until > live.clock.now())
+    kept = from_json(run.store.meta(KEPT_AS, "[]"), -_ahead_s(run))
+    run.nodes.restore(each for each in kept if each.until > run.clock.now())
     if kept:
-        _tell(live)
+        _tell(run)
 
 
-def take_back(live: Live, nodes: Sequence[str]) -> list[str]:
+def readmit_nodes(run: RunState, nodes: Sequence[str]) -> list[str]:
     """Let these nodes be used again at once; return those that were left out."""
-    taken = live.nodes.clear(nodes)
+    taken = run.nodes.clear(nodes)
     if taken:
         log.info("may be used again, by the user's word: %s", " ".join(taken))
-        _tell(live)
+        _tell(run)
     return taken
 
 
-def forgive(live: Live) -> None:
+def readmit_due(run: RunState) -> None:
     """Let nodes be used again whose time is over."""
-    for node in live.nodes.forgive(live.clock.now()):
+    for node in run.nodes.readmit_due(run.clock.now()):
         log.info("node %s may be used again", node)
-        _tell(live)
+        _tell(run)
 
 
-def _tell(live: Live) -> None:
+def _tell(run: RunState) -> None:
     """Tell every batch system which nodes are left out now, and have the tree keep it."""
-    excluded = live.nodes.excluded()
-    live.store.put_meta(KEPT_AS, to_json(excluded, _ahead_s(live)))
-    for system in live.systems.values():
+    excluded = run.nodes.excluded()
+    run.store.put_meta(KEPT_AS, to_json(excluded, _ahead_s(run)))
+    for system in run.systems.values():
         system.exclude([each.node for each in excluded])
 
 
-def _ahead_s(live: Live) -> float:
+def _ahead_s(run: RunState) -> float:
     """Return how much the epoch's clock is ahead of the master's own."""
-    return live.clock.epoch() - live.clock.now()
+    return run.clock.epoch() - run.clock.now()

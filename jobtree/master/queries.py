@@ -15,7 +15,7 @@ from jobtree.core.job import Colour, Job, attempt_count
 from jobtree.core.node_health import KEPT_AS, from_json, short_name, to_json
 from jobtree.mailbox.layout import failed_log_path, log_path, output_path
 from jobtree.stats import collect
-from jobtree.store.rows import Record
+from jobtree.store.rows import HistoryEntry
 from jobtree.store.store import Store
 
 MOST_FAILURES = 20
@@ -27,7 +27,7 @@ MOST_ENTRIES = 1000
 LONGEST_TEXT = 2000
 
 
-class Acting(Protocol):
+class MasterControl(Protocol):
     """What a master can do for `kill` and `nodes`."""
 
     def kill_everything(self, why: str) -> list[str]:
@@ -36,12 +36,16 @@ class Acting(Protocol):
     def leave(self) -> None:
         """Stop at the end of this turn."""
 
-    def take_back(self, nodes: Sequence[str]) -> list[str]:
+    def readmit_nodes(self, nodes: Sequence[str]) -> list[str]:
         """Let nodes be used again; return those that were left out."""
 
 
-def answer(
-    store: Store, directory: str, verb: str, arguments: dict[str, Any], master: Acting | None = None
+def answer_request(
+    store: Store,
+    directory: str,
+    verb: str,
+    arguments: dict[str, Any],
+    master: MasterControl | None = None,
 ) -> dict[str, Any]:
     """Answer one request. An unknown verb, or an unknown job, is told in `error`."""
     if verb == "status":
@@ -82,7 +86,7 @@ def nodes_left_out(store: Store) -> list[dict[str, Any]]:
     return [each._asdict() for each in kept if each.until > time.time()]
 
 
-def nodes(store: Store, arguments: dict[str, Any], master: Acting | None) -> dict[str, Any]:
+def nodes(store: Store, arguments: dict[str, Any], master: MasterControl | None) -> dict[str, Any]:
     """Take back the nodes named in `clear`, all of them if it is empty; return what is left out."""
     left_out = [each["node"] for each in nodes_left_out(store)]
     wanted = arguments.get("clear")
@@ -94,7 +98,7 @@ def nodes(store: Store, arguments: dict[str, Any], master: Acting | None) -> dic
         return {"error": f"{', '.join(unknown)} is not left out of submissions; {known}"}
     cleared = [short_name(name) for name in wanted] or left_out
     if master is not None:
-        master.take_back(cleared)
+        master.readmit_nodes(cleared)
     else:
         kept = from_json(store.meta(KEPT_AS, "[]"))
         store.put_meta(KEPT_AS, to_json(each for each in kept if each.node not in cleared))
@@ -169,7 +173,7 @@ def job_logs(store: Store, directory: str, arguments: dict[str, Any]) -> dict[st
     }
 
 
-def _entry(directory: str, record: Record) -> dict[str, Any]:
+def _entry(directory: str, record: HistoryEntry) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "at": record.at,
         "step": record.step,
@@ -194,7 +198,7 @@ def _entry(directory: str, record: Record) -> dict[str, Any]:
     return entry
 
 
-def _kill(master: Acting | None) -> dict[str, Any]:
+def _kill(master: MasterControl | None) -> dict[str, Any]:
     if master is None:
         return {"error": "no master runs"}
     unconfirmed = master.kill_everything("the user's kill")

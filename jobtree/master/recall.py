@@ -14,16 +14,16 @@ from functools import partial
 from math import ceil
 
 from jobtree.core.issue_states import State
-from jobtree.core.kin_estimates import kind_of
+from jobtree.core.sibling_estimates import sibling_group
 from jobtree.mailbox.claims import Fence, count_kept
-from jobtree.master.issue_events import take_lines
+from jobtree.master.issue_events import read_results
 from jobtree.master.result_events import hand_back
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.run_state import Issue, RunState
 
 RECALL_S = 2.0
 """A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
 
-TAKE_BACK_S = 5.0
+RECLAIM_S = 5.0
 """A worker recalled for so long that has not answered has its tail taken back."""
 
 RECALL_EVERY_S = 0.5
@@ -34,62 +34,62 @@ STALLED_STEPS = 3.0
 FOREVER = float("inf")
 
 
-def recall(live: Live, free: int) -> None:
+def recall(run: RunState, free: int) -> None:
     """Have running packs share what they have not begun with the slots that are free, or soon are.
 
     free: less than 0 if more is out than can run. To be called when nothing is ready. What is
     stalled comes first, then what would last longest.
     """
-    now = live.clock.now()
-    if now < live.recall_at or free + live.slots_in[State.RUNNING] <= 0:
+    now = run.clock.now()
+    if now < run.recall_at or free + run.slots_in[State.RUNNING] <= 0:
         return
-    live.recall_at = now + RECALL_EVERY_S
-    worth_s = max(RECALL_S, live.costs.start_s)
+    run.recall_at = now + RECALL_EVERY_S
+    worth_s = max(RECALL_S, run.overhead.start_s)
     found: list[tuple[bool, float, Issue]] = []
-    for issue in list(live.issues.values()):
+    for issue in list(run.issues.values()):
         if issue.state != State.RUNNING:
             continue
         if len(issue.open) < 2:
             free += 1  # soon
             continue
-        stalled, left_s = _outlook(live, issue, now)
+        stalled, left_s = _outlook(run, issue, now)
         if issue.recalled_at is not None:
-            if now - issue.recalled_at > TAKE_BACK_S:
-                free -= _take_back(live, issue)
+            if now - issue.recalled_at > RECLAIM_S:
+                free -= _reclaim_tail(run, issue)
         elif stalled or (left_s > worth_s and len(issue.open) > 2):
             found.append((stalled, left_s, issue))
     if free > 0 and found:
         found.sort(key=lambda each: each[:2], reverse=True)
-        _share(live, found[:free], free)
+        _share(run, found[:free], free)
 
 
-def _outlook(live: Live, issue: Issue, now: float) -> tuple[bool, float]:
+def _outlook(run: RunState, issue: Issue, now: float) -> tuple[bool, float]:
     """Return whether a step holds up its pack, and what is not begun is expected to take."""
-    mean_s = _mean_s(live, issue)
+    mean_s = _mean_s(run, issue)
     stalled = now - issue.progress_at > RECALL_S + STALLED_STEPS * mean_s
     if stalled:
-        live.uneven.update(_labels(live, issue.open))
+        run.uneven.update(_labels(run, issue.open))
     return stalled, mean_s * (len(issue.open) - 1)
 
 
-def _share(live: Live, chosen: list[tuple[bool, float, Issue]], free: int) -> None:
+def _share(run: RunState, chosen: list[tuple[bool, float, Issue]], free: int) -> None:
     """Recall all parts but one of each pack; of a stalled one, all."""
     parts = 1 + ceil(free / len(chosen))
     for stalled, _, issue in chosen:
-        issue.recalled_at, issue.recalls = live.clock.now(), issue.recalls + 1
+        issue.recalled_at, issue.recalls = run.clock.now(), issue.recalls + 1
         issue.recall_parts = 0 if stalled else parts
         word = Fence.recall(issue.recall_parts, issue.recalls)
-        live.effects.append(partial(live.mailbox.fence, issue.name, word))
+        run.effects.append(partial(run.mailbox.fence, issue.name, word))
 
 
-def _take_back(live: Live, issue: Issue) -> int:
+def _reclaim_tail(run: RunState, issue: Issue) -> int:
     """Make ready again what a worker was long since told to hand back; return how much.
 
     It is busy with a long step, else it had answered. It has seen, or will see, what it is not to
     begin; if it did begin some of that, it is of an attempt that counts no more.
     """
-    take_lines(live, issue)
-    begun = live.mailbox.running(issue.name)
+    read_results(run, issue)
+    begun = run.mailbox.running(issue.name)
     held = list(issue.open)
     recalled_at, issue.recalled_at = issue.recalled_at, FOREVER
     if recalled_at is None or issue.state != State.RUNNING:
@@ -100,21 +100,21 @@ def _take_back(live: Live, issue: Issue) -> int:
     waiting = held[held.index(begun.job) + 1 :]  # what came before has results on their way
     tail = waiting[count_kept(issue.recall_parts, len(waiting)) :]
     for job in tail:
-        hand_back(live, issue, job)
+        hand_back(run, issue, job)
     return len(tail)
 
 
-def _mean_s(live: Live, issue: Issue) -> float:
+def _mean_s(run: RunState, issue: Issue) -> float:
     """Return how long a job of an issue is expected to take, as its last one; 0: not known."""
-    job = live.store.get(next(reversed(issue.open)))
+    job = run.store.get(next(reversed(issue.open)))
     if job is None or not job.stack:
         return 0.0
     command = job.stack[-1]
-    found = live.measured.get(command.label) or live.kinds.get(kind_of(job))
+    found = run.measured.get(command.label) or run.siblings.get(sibling_group(job))
     return (command.requirements.time_s or 0.0) if found is None else found.mean_s
 
 
-def _labels(live: Live, jobs: Iterable[int]) -> set[str]:
+def _labels(run: RunState, jobs: Iterable[int]) -> set[str]:
     """Return the classes of the next steps of these jobs."""
-    known = (live.store.get(job) for job in jobs)
+    known = (run.store.get(job) for job in jobs)
     return {job.stack[-1].label for job in known if job is not None and job.stack}

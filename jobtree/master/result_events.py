@@ -25,7 +25,7 @@ from jobtree.mailbox.results import (
     encode_line,
 )
 from jobtree.master.launch import is_of_another
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.run_state import Issue, RunState
 
 log = logging.getLogger("jobtree")
 
@@ -34,51 +34,51 @@ SHOWN_LINES = 20
 FILE_SYSTEM_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
 
 
-def adopt(live: Live, issue: Issue, lines: list[ResultLine]) -> bool:
+def apply_lines(run: RunState, issue: Issue, lines: list[ResultLine]) -> bool:
     """Carry the lines of an issue into the tree; True if the last of them was read."""
     ended = False
     for line in lines:
         if isinstance(line, Done):
-            _adopt_done(live, issue, line)
+            _apply_done(run, issue, line)
         elif isinstance(line, Failed):
-            _adopt_failed(live, issue, line)
+            _apply_failed(run, issue, line)
         elif isinstance(line, Returned):
             issue.recalled_at = None
             for job_id in line.jobs:
-                hand_back(live, issue, job_id)
+                hand_back(run, issue, job_id)
         elif isinstance(line, End):
             ended = True
     return ended
 
 
-def current(live: Live, issue: Issue, job_id: int) -> Job | None:
+def held_job(run: RunState, issue: Issue, job_id: int) -> Job | None:
     """Return the job if this issue holds its current attempt and step, else None."""
-    job = live.store.get(job_id)
+    job = run.store.get(job_id)
     held = issue.open.get(job_id)
     if job is None or held != (job.attempt, job.step) or job.colour != Colour.GREY:
         return None
     return job
 
 
-def hand_back(live: Live, issue: Issue, job_id: int) -> None:
+def hand_back(run: RunState, issue: Issue, job_id: int) -> None:
     """Make a job ready again that its issue did not begin; nobody is charged."""
-    job = current(live, issue, job_id)
+    job = held_job(run, issue, job_id)
     issue.open.pop(job_id, None)
     if job is not None:
-        live.apply(job, job_states.Unstarted())
+        run.apply(job, job_states.Unstarted())
 
 
-def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
-    job = current(live, issue, line.job)
+def _apply_done(run: RunState, issue: Issue, line: Done) -> None:
+    job = held_job(run, issue, line.job)
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     command = job.stack[-1]
-    issue.fared_well = issue.fared_well is not False
-    issue.progress_at = live.clock.now()
+    issue.node_ok = issue.node_ok is not False
+    issue.progress_at = run.clock.now()
     waited = None if issue.started_at is None else max(0.0, issue.started_at - issue.issued_at)
-    live.measure(job, line.usage.wall_s)
+    run.measure(job, line.usage.wall_s)
     issue.worked_s += line.usage.wall_s
-    live.record(
+    run.record(
         job,
         "done",
         command.label,
@@ -95,53 +95,53 @@ def _adopt_done(live: Live, issue: Issue, line: Done) -> None:
     _pass_on(job, line.messages)
     if line.publish:
         issue.open.pop(job.id)
-        live.apply(job, job_states.StepDone(moves=True, has_directory=line.has_directory))
+        run.apply(job, job_states.StepDone(moves=True, has_directory=line.has_directory))
         text = encode_line(line).decode()
-        live.moves[job.id] = issue.name
-        live.store.put_move(job.id, job.attempt, issue.name, text)
-        live.effects.append(lambda: make_moves(live, job.id, issue.name, line))
+        run.moves[job.id] = issue.name
+        run.store.put_move(job.id, job.attempt, issue.name, text)
+        run.effects.append(lambda: make_moves(run, job.id, issue.name, line))
         return
-    after = live.apply(job, _event(line), _children(live, issue.name, line))
+    after = run.apply(job, _event(line), _children(run, issue.name, line))
     if after.colour == Colour.GREY:
         issue.open[job.id] = (after.attempt, after.step)
     else:
         issue.open.pop(job.id)
 
 
-def make_moves(live: Live, job_id: int, issue: str, line: Done) -> None:
+def make_moves(run: RunState, job_id: int, issue: str, line: Done) -> None:
     """Move a step's outputs into place, then let the tree go on from it, or fail it.
 
     Runs after the adoption was committed, and again after a crash; what it brings about is
     part of the next commit. What the file system itself fails at (it is full, it is gone) is
     not the step's fault: that ends this master, and the next one makes the move.
     """
-    job = live.store.get(job_id)
+    job = run.store.get(job_id)
     if job is None or job.colour != Colour.BLACK:
         return
     try:
         for source, destination in line.publish:
-            live.mailbox.move(source, destination)
+            run.mailbox.move(source, destination)
     except OSError as error:
         if error.errno in FILE_SYSTEM_FAILS:
             raise
         why = f"an output could not be published: {error}"
         label = job.stack[-1].label
-        live.record(job, "failed", label, issue=issue, why=why)
-        after = live.apply(job, job_states.StepFailed())
-        _tell_failure(live, job, after, label, why, "")
+        run.record(job, "failed", label, issue=issue, why=why)
+        after = run.apply(job, job_states.StepFailed())
+        _tell_failure(run, job, after, label, why, "")
     else:
-        live.apply(job, job_states.Moved(_event(line)), _children(live, issue, line))
-    live.moves.pop(job_id, None)
-    live.store.remove_move(job_id)
+        run.apply(job, job_states.Moved(_event(line)), _children(run, issue, line))
+    run.moves.pop(job_id, None)
+    run.store.remove_move(job_id)
 
 
-def replay_moves(live: Live) -> None:
+def replay_moves(run: RunState) -> None:
     """Make again the moves that an earlier master may not have finished."""
-    for job_id, _attempt, issue, text in live.store.moves():
+    for job_id, _attempt, issue, text in run.store.moves():
         line = decode_line(text.encode())
         assert isinstance(line, Done)
-        live.moves[job_id] = issue
-        make_moves(live, job_id, issue, line)
+        run.moves[job_id] = issue
+        make_moves(run, job_id, issue, line)
 
 
 def _event(line: Done) -> job_states.StepDone:
@@ -154,25 +154,25 @@ def _event(line: Done) -> job_states.StepDone:
     )
 
 
-def _children(live: Live, issue: str, line: Done) -> Iterable[Command]:
+def _children(run: RunState, issue: str, line: Done) -> Iterable[Command]:
     if line.children_at < 0:
         return line.children
-    return live.mailbox.children(issue, line.children_at, line.job, line.child_count)
+    return run.mailbox.children(issue, line.children_at, line.job, line.child_count)
 
 
-def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
-    job = current(live, issue, line.job)
+def _apply_failed(run: RunState, issue: Issue, line: Failed) -> None:
+    job = held_job(run, issue, line.job)
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     label = job.stack[-1].label
     _pass_on(job, line.messages)
-    if lacks_a_part(line.why) and is_of_another(live, issue):
-        _lose(live, issue, job, line, f"{REPLACED}: {line.why}", job_states.Faulted())
+    if lacks_a_part(line.why) and is_of_another(run, issue):
+        _lose(run, issue, job, line, f"{REPLACED}: {line.why}", job_states.Faulted())
         return
-    issue.fared_well = False
-    if line.out_of_memory and _give_more_memory(live, issue, job, line):
+    issue.node_ok = False
+    if line.out_of_memory and _give_more_memory(run, issue, job, line):
         return
-    live.record(
+    run.record(
         job,
         "failed",
         label,
@@ -184,46 +184,46 @@ def _adopt_failed(live: Live, issue: Issue, line: Failed) -> None:
         detail=line.detail,
     )
     issue.open.pop(job.id)
-    after = live.apply(job, job_states.StepFailed(line.crashed, line.has_directory))
-    tail = live.mailbox.failure_tail(job.id, line.step, line.attempt) if line.log_kept else ""
+    after = run.apply(job, job_states.StepFailed(line.crashed, line.has_directory))
+    tail = run.mailbox.failure_tail(job.id, line.step, line.attempt) if line.log_kept else ""
     if line.detail and line.detail not in tail:
         tail = f"{tail}\n{line.detail}".strip("\n")
-    where = failed_log_path(live.directory, job.id, line.step, line.attempt)
-    _tell_failure(live, job, after, label, line.why, tail, where if line.log_kept else "")
+    where = failed_log_path(run.directory, job.id, line.step, line.attempt)
+    _tell_failure(run, job, after, label, line.why, tail, where if line.log_kept else "")
 
 
-def _give_more_memory(live: Live, issue: Issue, job: Job, line: Failed) -> bool:
+def _give_more_memory(run: RunState, issue: Issue, job: Job, line: Failed) -> bool:
     """Have a step tried with more memory that failed for want of it; False if none is left."""
     ending = Ending("OUT_OF_MEMORY", node=issue.node)
-    verdict = judge(ending, issue.granted, live.policy_now())
+    verdict = judge(ending, issue.granted, run.policy_now())
     if verdict.charge != Charge.MEMORY:
         return False
     more = job_states.Exhausted(verdict.memory_bytes, 0.0)
-    _lose(live, issue, job, line, f"{verdict.why}: {line.why}", more)
+    _lose(run, issue, job, line, f"{verdict.why}: {line.why}", more)
     return True
 
 
 def _lose(
-    live: Live, issue: Issue, job: Job, line: Failed, why: str, event: job_states.Event
+    run: RunState, issue: Issue, job: Job, line: Failed, why: str, event: job_states.Event
 ) -> None:
     """Have a step tried again that failed by no doing of its own."""
     issue.open.pop(job.id)
     begun = job._replace(has_directory=job.has_directory or line.has_directory)
-    live.store.put(job, begun)
+    run.store.put(job, begun)
     label = job.stack[-1].label
-    live.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
-    after = live.apply(begun, event)
-    tell_loss(live, issue, job, after, label, why, charged=False)
+    run.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
+    after = run.apply(begun, event)
+    tell_loss(run, issue, job, after, label, why, charged=False)
 
 
 def tell_loss(
-    live: Live, issue: Issue, job: Job, after: Job, label: str, why: str, charged: bool
+    run: RunState, issue: Issue, job: Job, after: Job, label: str, why: str, charged: bool
 ) -> None:
     """Log that an attempt was lost, and what its worker last said."""
-    tail = live.mailbox.worker_tail(issue.name)
-    where = log_path(live.directory, issue.name) if tail else ""
+    tail = run.mailbox.worker_tail(issue.name)
+    where = log_path(run.directory, issue.name) if tail else ""
     if charged:
-        _tell_failure(live, job, after, label, why, tail, where)
+        _tell_failure(run, job, after, label, why, tail, where)
         return
     left = f"{after.rescues} rescues left"
     outlook = "given up: no rescues left" if after.colour == Colour.RED else f"again, {left}"
@@ -238,7 +238,7 @@ def tell_loss(
 
 
 def _tell_failure(
-    live: Live, job: Job, after: Job, label: str, why: str, tail: str, where: str = ""
+    run: RunState, job: Job, after: Job, label: str, why: str, tail: str, where: str = ""
 ) -> None:
     if after.colour == Colour.RED:
         outlook = "failed for good: no retries left"

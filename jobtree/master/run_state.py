@@ -16,15 +16,15 @@ from batchsystems.interface import BatchSystem
 from jobtree.core import job_states
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour, Command, Job, Requirements
-from jobtree.core.kin_estimates import Kinds, kind_of
-from jobtree.core.node_health import Ledger
-from jobtree.core.overheads import Costs, Crowd
+from jobtree.core.node_health import NodeHealth
 from jobtree.core.packing import Measured, slots_of
 from jobtree.core.rescue import Policy, within
+from jobtree.core.scheduler_estimates import JobOverhead, SlotEstimate
+from jobtree.core.sibling_estimates import SiblingEstimates, sibling_group
 from jobtree.mailbox.layout import issue_name
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.options import Settings
-from jobtree.store.rows import Record, StoredIssue
+from jobtree.store.rows import HistoryEntry, StoredIssue
 from jobtree.store.store import Store
 
 WINDOW = 10_000
@@ -38,10 +38,10 @@ class Issue:
     name: what its files are called by. open: job -> (attempt, step) of what is still to come
     from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
     ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
-    fared_well: as far as that speaks for or against its node, None if it does not. overstayed:
+    node_ok: as far as that speaks for or against its node, None if it does not. kill_sent:
     it was still in the queue long after its results were read, so its end was asked for. silent:
-    it was for too long when last looked at. unbegun: what was said as its launch failed, None if
-    it did not. recalled_at: since when its worker is to hand back what it has not begun;
+    it was for too long when last looked at. launch_error: what was said as its launch failed, None
+    if it did not. recalled_at: since when its worker is to hand back what it has not begun;
     recalls: how often; recall_parts: of how many equal parts it is to keep one, 0: none. worked_s:
     what its steps took.
     """
@@ -51,7 +51,7 @@ class Issue:
         "batch_system",
         "beat",
         "beat_at",
-        "fared_well",
+        "node_ok",
         "granted",
         "handle",
         "issued_at",
@@ -60,7 +60,7 @@ class Issue:
         "native",
         "node",
         "open",
-        "overstayed",
+        "kill_sent",
         "progress_at",
         "ran_at_beat_s",
         "recalled_at",
@@ -74,7 +74,7 @@ class Issue:
         "submission",
         "submitted",
         "task",
-        "unbegun",
+        "launch_error",
         "worked_s",
     )
 
@@ -103,9 +103,9 @@ class Issue:
         self.recalled_at: float | None = None
         self.recalls = self.recall_parts = 0
         self.worked_s = 0.0
-        self.fared_well: bool | None = None
-        self.unbegun: str | None = None
-        self.overstayed = self.silent = False
+        self.node_ok: bool | None = None
+        self.launch_error: str | None = None
+        self.kill_sent = self.silent = False
 
     @property
     def occupies(self) -> bool:
@@ -152,7 +152,7 @@ class ReadyQueue:
         """Know that the store now shows all that was pushed."""
         self._uncommitted = False
 
-    def take(self, limit: int) -> list[Job]:
+    def pop(self, limit: int) -> list[Job]:
         """Remove and return the oldest ready jobs."""
         if not self._window and self._on_disk:
             found = self._store.white_jobs(0, WINDOW)
@@ -165,16 +165,17 @@ class ReadyQueue:
                 jobs.append(job)
         return jobs
 
-    def put_back(self, jobs: list[Job]) -> None:
+    def push_front(self, jobs: list[Job]) -> None:
         """Return jobs taken and not used, to the front."""
         self._window.extendleft(job.id for job in reversed(jobs))
 
 
-class Live:
+class RunState:
     """The state of one run. `effects` are carried out, in order, after the next commit.
 
     issues_out, slots_out, memory_out_bytes: what issues take up in which work may still run.
-    slots_in: what those in each state take up. costs, crowd: of the batch system new jobs go to.
+    slots_in: what those in each state take up.
+    overhead, slot_estimate: of the batch system new jobs go to.
     """
 
     def __init__(
@@ -200,8 +201,8 @@ class Live:
         self.outdated: set[str] = set()
         self.ready = ReadyQueue(store)
         self.measured: dict[str, Measured] = {}
-        self.kinds = Kinds()
-        self.costs, self.crowd = Costs(), Crowd()
+        self.siblings = SiblingEstimates()
+        self.overhead, self.slot_estimate = JobOverhead(), SlotEstimate()
         self.slots_in: Counter[State] = Counter()
         self.effects: list[Callable[[], None]] = []
         self.moves: dict[int, str] = {}
@@ -213,7 +214,7 @@ class Live:
         self.largest_pack = 1
         self.uneven: set[str] = set()
         self.outages: dict[str, float] = {}
-        self.nodes = Ledger(self.policy.cool_down_s)
+        self.nodes = NodeHealth(self.policy.cool_down_s)
         for label, count, mean in store.classes():
             self.measured[label] = Measured(mean, count)
 
@@ -280,7 +281,7 @@ class Live:
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
 
-    def take_unused_bundles(self) -> list[str]:
+    def pop_unused_bundles(self) -> list[str]:
         """Return the bundles no job needs any more, to be removed now.
 
         Those a worker may still add to are removed with the other files of its submission. To be
@@ -324,7 +325,7 @@ class Live:
     def record(self, job: Job, event: str, label: str, **known: Any) -> None:
         """Add to a job's history."""
         self.store.record(
-            Record(self.clock.epoch(), job.id, job.step, job.attempt, label, event, **known)
+            HistoryEntry(self.clock.epoch(), job.id, job.step, job.attempt, label, event, **known)
         )
 
     def measure(self, job: Job, wall_s: float) -> None:
@@ -333,7 +334,7 @@ class Live:
         mean, seen = self.measured.get(command.label, Measured(0.0, 0))
         self.measured[command.label] = Measured(mean + (wall_s - mean) / (seen + 1), seen + 1)
         if not seen:
-            self.kinds.note(kind_of(job), wall_s)
+            self.siblings.note(sibling_group(job), wall_s)
 
     def remaining(self) -> int:
         """Return how many jobs are not done."""

@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Any, NamedTuple
 
-from jobtree.core.job import Command, Kind, Requirements
+from jobtree.core.job import Command, CommandKind, Requirements
 from jobtree.errors import JobTreeError, UsageError
 from jobtree.payload.context import StepContext
 from jobtree.units import parse_requirements
@@ -35,12 +35,12 @@ _NOTHING_ASKED = Requirements()
 
 def shell_command(text: str, requirements: Requirements = _NOTHING_ASKED) -> Command:
     """Return the Command that runs `text` under /bin/sh."""
-    return Command(Kind.SHELL, _label(text), _checked(text), requirements)
+    return Command(CommandKind.SHELL, _label(text), _checked(text), requirements)
 
 
 def protocol_command(text: str, requirements: Requirements = _NOTHING_ASKED) -> Command:
     """Return the Command that runs `text` with a JOB_FILE. Without the word, it will fail."""
-    return Command(Kind.PROTOCOL, _label(text), _checked(text), requirements)
+    return Command(CommandKind.PROTOCOL, _label(text), _checked(text), requirements)
 
 
 def _checked(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobtree.core.job import Command, Kind, Pickle, command_from_wire
+from jobtree.core.job import Command, CommandKind, Pickle, command_from_wire
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.payload.context import ThisProcess
@@ -66,7 +66,9 @@ def target_command(target: TargetBase, bundle: BundleWriter) -> Command:
 
 def _command(target: TargetBase, where: Pickle) -> Command:
     node = node_of(target)
-    return Command(Kind.TARGET, target._jobtree_label(), "", node.requirements, where, node.isolate)
+    return Command(
+        CommandKind.TARGET, target._jobtree_label(), "", node.requirements, where, node.isolate
+    )
 
 
 def _shared(targets: list[TargetBase]) -> "SharedObjects | None":

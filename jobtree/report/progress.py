@@ -15,7 +15,7 @@ from shlex import quote
 from jobtree import stats
 from jobtree.core.issue_states import State
 from jobtree.errors import LostTree, StoreError
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 from jobtree.report.console import PLAIN_ONLY, Terminal, logging_to, terminal
 from jobtree.report.plain import one_line, plural
 from jobtree.report.snapshot import Publisher, Slowest, Snapshot, counts_of
@@ -43,66 +43,66 @@ FAILURES_SHOWN = 10
 class Progress:
     """Watches one run. turn() costs nothing to speak of while nothing is due."""
 
-    def __init__(self, live: Live, fresh: bool, is_ours: Callable[[], bool]) -> None:
-        self._publisher = Publisher(live, is_ours)
+    def __init__(self, run: RunState, fresh: bool, is_ours: Callable[[], bool]) -> None:
+        self._publisher = Publisher(run, is_ours)
         self._terminal: Terminal | None = terminal()
-        self._began = now = live.clock.now()
+        self._began = now = run.clock.now()
         self._due = now
         self._line_due = now + FIRST_LINE_S
         self._complained = False
         log.info(
             "%s tree=%s batchSystem=%s done=%d remaining=%d",
             "started" if fresh else "restarted",
-            live.directory,
-            live.settings.batch_system,
-            live.store.done,
-            live.remaining(),
+            run.directory,
+            run.settings.batch_system,
+            run.store.done,
+            run.remaining(),
         )
 
-    def turn(self, live: Live) -> None:
+    def turn(self, run: RunState) -> None:
         """Show where the run stands, if that is due; called after every turn."""
-        now = live.clock.now()
+        now = run.clock.now()
         if now >= self._due:
-            self.show(live, now)
+            self.show(run, now)
 
-    def show(self, live: Live, now: float) -> None:
+    def show(self, run: RunState, now: float) -> None:
         """Show where the run stands, in each of the forms."""
-        snapshot = self._publisher.take(live)
+        snapshot = self._publisher.take(run)
         self._publish(snapshot, now)
         if self._terminal is not None:
-            self._draw(self._terminal, live, snapshot, now)
+            self._draw(self._terminal, run, snapshot, now)
         if now >= self._line_due:
             age = now - self._began
             self._line_due = now + min(LONGEST_SPACING_S, max(FIRST_LINE_S, SPACING * age))
             log.info(progress_line(snapshot, age), extra=PLAIN_ONLY)
-        after = live.clock.now()
+        after = run.clock.now()
         self._due = after + max(EVERY_S, DEAREST * (after - now))
 
-    def finish(self, live: Live) -> None:
+    def finish(self, run: RunState) -> None:
         """Tell how the run ended."""
-        now = live.clock.now()
+        now = run.clock.now()
         self.clear()
-        if not live.remaining():
+        if not run.remaining():
             state = "done"
-        elif live.finished():
+        elif run.finished():
             state = "failed"
         else:
             state = "interrupted"
-        snapshot = self._publisher.take(live, state)
+        snapshot = self._publisher.take(run, state)
         self._publish(snapshot, now)
         level = logging.INFO if state == "done" else logging.ERROR
-        log.log(level, "%s", closing_words(snapshot, now - self._began, _still_alive(live)))
-        if live.settings.stats:
-            print(stats.render(stats.collect(live.store)), file=sys.stderr)  # noqa: T201
+        log.log(level, "%s", closing_words(snapshot, now - self._began, _still_alive(run)))
+        if run.settings.stats:
+            print(stats.render(stats.collect(run.store)), file=sys.stderr)  # noqa: T201
 
-    def interrupt(self, live: Live) -> None:
+    def interrupt(self, run: RunState) -> None:
         """Leave word that the run ended before its time, as far as that can still be done."""
         self.clear()
         try:
-            snapshot = self._publisher.take(live, "interrupted")
+            snapshot = self._publisher.take(run, "interrupted")
         except StoreError:
             return
-        self._publisher.publish(snapshot, live.clock.now())
+        self._publisher.publish(snapshot, run.clock.now())
 
     def clear(self) -> None:
         """Remove the block from the terminal."""
@@ -115,29 +115,29 @@ class Progress:
             log.warning("the status file cannot be written: %s; the run goes on", trouble)
         self._complained = bool(trouble)
 
-    def _draw(self, shown_on: Terminal, live: Live, snapshot: Snapshot, now: float) -> None:
+    def _draw(self, shown_on: Terminal, run: RunState, snapshot: Snapshot, now: float) -> None:
         from jobtree.report import block
 
         rows = max(0, shown_on.console.height - 6)
-        slowest = _slowest(live, now)
+        slowest = _slowest(run, now)
         shown_on.draw(block.render(snapshot, now - self._began, slowest, min(rows, 12)))
 
 
 @contextmanager
-def watching(live: Live, fresh: bool, is_ours: Callable[[], bool]) -> Iterator[Progress]:
+def watching(run: RunState, fresh: bool, is_ours: Callable[[], bool]) -> Iterator[Progress]:
     """Tell of a run from here to the end of the block, and then how it ended.
 
     is_ours: tells whether no other master has taken the tree.
     """
-    progress = Progress(live, fresh, is_ours)
+    progress = Progress(run, fresh, is_ours)
     try:
         yield progress
     except BaseException as error:
         progress.clear()
         if not isinstance(error, LostTree):  # the status file is another master's now
-            progress.interrupt(live)
+            progress.interrupt(run)
         raise
-    progress.finish(live)
+    progress.finish(run)
 
 
 def progress_line(snapshot: Snapshot, age_s: float) -> str:
@@ -178,19 +178,19 @@ def closing_words(snapshot: Snapshot, elapsed_s: float, alive: int) -> str:
     return "\n".join(lines)
 
 
-def _still_alive(live: Live) -> int:
-    return sum(issue.state != State.ENDED for issue in live.issues.values())
+def _still_alive(run: RunState) -> int:
+    return sum(issue.state != State.ENDED for issue in run.issues.values())
 
 
-def _slowest(live: Live, now: float) -> dict[str, Slowest]:
+def _slowest(run: RunState, now: float) -> dict[str, Slowest]:
     """Return, per class, which running step has taken longest."""
-    running = [issue for issue in live.issues.values() if issue.state == State.RUNNING]
+    running = [issue for issue in run.issues.values() if issue.state == State.RUNNING]
     if len(running) > MOST_RUNNING:
         return {}
     found: dict[str, Slowest] = {}
     for issue in running:
-        start = live.mailbox.running(issue.name)
-        job = None if start is None else live.store.get(start.job)
+        start = run.mailbox.running(issue.name)
+        job = None if start is None else run.store.get(start.job)
         if start is None or job is None or not job.stack or issue.started_at is None:
             continue
         lasted_s = max(0.0, now - issue.started_at - start.at_s)

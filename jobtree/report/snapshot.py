@@ -29,7 +29,7 @@ from jobtree.core.job import Colour
 from jobtree.mailbox.files import read_file, write_file
 from jobtree.mailbox.layout import STATUS
 from jobtree.master.queries import colours, failures, site_of
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 
 FORMAT = 1
 MOST_CLASSES = 200
@@ -55,42 +55,42 @@ class Publisher:
     is_ours: tells whether the tree is still this master's, as the status file is.
     """
 
-    def __init__(self, live: Live, is_ours: Callable[[], bool]) -> None:
+    def __init__(self, run: RunState, is_ours: Callable[[], bool]) -> None:
         self._is_ours = is_ours
-        self._path = f"{live.directory}/{STATUS}"
+        self._path = f"{run.directory}/{STATUS}"
         self._fixed: Snapshot = {
             "format": FORMAT,
-            "tree": live.directory,
-            "batch_system": live.settings.batch_system,
+            "tree": run.directory,
+            "batch_system": run.settings.batch_system,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "epoch": live.epoch,
-            "started": live.store.meta("started"),
-            "site": site_of(live.store),
+            "epoch": run.epoch,
+            "started": run.store.meta("started"),
+            "site": site_of(run.store),
         }
         self._failures: list[dict[str, Any]] = []
         self._red = 0
         self._written: Snapshot = {}
         self._written_at = 0.0
 
-    def take(self, live: Live, state: str = "running") -> Snapshot:
+    def take(self, run: RunState, state: str = "running") -> Snapshot:
         """Return where the tree stands now."""
         issued = running = 0
-        for issue in live.issues.values():
+        for issue in run.issues.values():
             issued += issue.state != State.ENDED
             running += issue.state == State.RUNNING
-        red = live.store.counts[Colour.RED]
+        red = run.store.counts[Colour.RED]
         if red != self._red:
-            self._red, self._failures = red, failures(live.store)
-        measured = list(live.measured.items())
+            self._red, self._failures = red, failures(run.store)
+        measured = list(run.measured.items())
         if len(measured) > MOST_CLASSES:
             measured = sorted(measured, key=lambda item: -item[1].seen)[:MOST_CLASSES]
         return self._fixed | {
             "state": state,
-            "updated": round(live.clock.epoch(), 3),
-            "done": live.store.done,
-            "remaining": live.remaining(),
-            "colours": colours(live.store),
+            "updated": round(run.clock.epoch(), 3),
+            "done": run.store.done,
+            "remaining": run.remaining(),
+            "colours": colours(run.store),
             "issued": issued,
             "running": running,
             "classes": {
@@ -98,11 +98,11 @@ class Publisher:
                 for label, known in measured
             },
             "nodes_left_out": [
-                {"node": each.node, "why": each.why} for each in live.nodes.excluded()
+                {"node": each.node, "why": each.why} for each in run.nodes.excluded()
             ],
             "troubles": [
                 {"batch_system": name, "since": trouble.since, "what": trouble.what}
-                for name, system in live.systems.items()
+                for name, system in run.systems.items()
                 for trouble in system.troubles()
             ],
             "failures": self._failures,

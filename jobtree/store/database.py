@@ -112,7 +112,7 @@ def copy_database(old: str, new: str, keep_alive: Callable[[], object] = lambda:
             for suffix in ("", "-wal"):
                 _copy(old + suffix, draft + suffix, keep_alive)
             if _fingerprint(old) == before:
-                _settle(draft, new)
+                _finish_copy(draft, new)
                 return
     except BaseException:
         _remove_draft(draft)
@@ -145,9 +145,9 @@ def _copy(old: str, new: str, keep_alive: Callable[[], object]) -> None:
         os.close(target)
 
 
-def _settle(draft: str, new: str) -> None:
+def _finish_copy(draft: str, new: str) -> None:
     """Check a copy, take its write-ahead log into it, and give it its name."""
-    with explained(draft):
+    with translated_errors(draft):
         db = connect(draft)
         try:
             check(db, draft)
@@ -202,7 +202,7 @@ def _damaged(path: str, verdict: str) -> StoreError:
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
+def translated_errors(path: str) -> Iterator[None]:
     """Turn SQLite's errors into ones that say what to do."""
     try:
         yield

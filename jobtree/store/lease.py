@@ -177,7 +177,7 @@ class Watch:
 
 
 class Lease:
-    """A tree held by this process, from take() to release()."""
+    """A tree held by this process, from acquire() to release()."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class Lease:
                 self._leases.write(self.holder)
 
 
-def take(
+def acquire(
     tree: str | Leases,
     looks: bool = False,
     wait: Callable[[float], None] = time.sleep,

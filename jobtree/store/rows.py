@@ -28,7 +28,7 @@ class StoredIssue(NamedTuple):
     killed_for: str
 
 
-class Record(NamedTuple):
+class HistoryEntry(NamedTuple):
     """One row of a job's history: the end of a step or of an attempt. at: epoch seconds."""
 
     at: float

@@ -17,7 +17,7 @@ from typing import Any
 from jobtree.core.job import Colour, Command, Job
 from jobtree.mailbox.files import random_name, sync_directory
 from jobtree.store import schema
-from jobtree.store.database import check, connect, explained
+from jobtree.store.database import check, connect, translated_errors
 from jobtree.store.rows import (
     ADD_CLASS,
     ADD_RECORD,
@@ -26,7 +26,7 @@ from jobtree.store.rows import (
     INSERT,
     UPDATE,
     UPDATE_STACK,
-    Record,
+    HistoryEntry,
     StoredIssue,
     bundles_of,
     encode,
@@ -54,7 +54,7 @@ class Store:
         Raises StoreError: JT310 damaged, JT311 of a newer version, JT312 cannot be written.
         """
         self.path = path
-        with explained(path):
+        with translated_errors(path):
             self._db = connect(path)
             check(self._db, path)
             self._load()
@@ -66,7 +66,7 @@ class Store:
         for leftover in (draft, f"{draft}-wal"):
             if os.path.exists(leftover):
                 os.unlink(leftover)
-        with explained(path):
+        with translated_errors(path):
             db = connect(draft)
             db.executescript(f"begin;{schema.TABLES}")
             rows = [(k, storable(v) if isinstance(v, str) else v) for k, v in meta.items()]
@@ -90,7 +90,7 @@ class Store:
         self._new: dict[int, Job] = {}
         self._removed: set[int] = set()
         self._restacked: set[int] = set()
-        self._history: list[Record] = []
+        self._history: list[HistoryEntry] = []
         self._classes: dict[str, tuple[int, float]] = {}
         self._references: dict[str, int] = {}
         self._open = False
@@ -109,7 +109,7 @@ class Store:
         """Return a job, or None if it is finished and gone."""
         job = self._dirty.get(job_id) or self._new.get(job_id) or self._cache.get(job_id)
         if job is None and job_id not in self._removed:
-            with explained(self.path):
+            with translated_errors(self.path):
                 row = self._db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
             job = None if row is None else job_of(row)
             if job is not None:
@@ -148,14 +148,14 @@ class Store:
             self._new[job.id] = job
             self._born(job)
         if len(first) == BIRTHS_IN_MEMORY:
-            with explained(self.path):
+            with translated_errors(self.path):
                 self._begin()
                 self._db.executemany(INSERT, (job_row(self._born(job)) for job in jobs))
         return first
 
     def white_jobs(self, after: int, limit: int) -> list[Job]:
         """Return ready jobs with ids above `after`, lowest first, as last committed."""
-        with explained(self.path):
+        with translated_errors(self.path):
             rows = self._db.execute(
                 "select * from jobs where colour = 0 and id > ? order by id limit ?", (after, limit)
             ).fetchall()
@@ -173,7 +173,7 @@ class Store:
 
     def refill(self, retries: int, rescues: int) -> None:
         """Set every unfinished job's budgets, and make failed ones ready again. At start only."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.execute(
                 "update jobs set retries = ?1, rescues = ?2 where (retries, rescues) <> (?1, ?2)",
@@ -191,13 +191,13 @@ class Store:
 
     def issues(self) -> list[StoredIssue]:
         """Return every issue not yet tidied away."""
-        with explained(self.path):
+        with translated_errors(self.path):
             rows = self._db.execute("select * from issues").fetchall()
         return [issue_of(row) for row in rows]
 
     def put_issues(self, issues: Iterable[StoredIssue]) -> None:
         """Add issues, or replace what was kept of them."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.executemany(
                 "insert or replace into issues values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -206,7 +206,7 @@ class Store:
 
     def renew_issue(self, issue: StoredIssue) -> None:
         """Replace what was kept of an issue, but for its pack and what it was granted."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.execute(
                 """update issues set state = ?, native = ?, killed_for = ?
@@ -216,7 +216,7 @@ class Store:
 
     def remove_issue(self, submission: str, task: int) -> None:
         """Forget an issue."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.execute(
                 "delete from issues where submission = ? and task = ?", (submission, task)
@@ -224,7 +224,7 @@ class Store:
 
     def put_move(self, job: int, attempt: int, issue: str, line: str) -> None:
         """Record that a job waits for its outputs to be moved; `line` is its Done line."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.execute(
                 "insert or replace into moves values (?, ?, ?, ?)", (job, attempt, issue, line)
@@ -232,16 +232,16 @@ class Store:
 
     def remove_move(self, job: int) -> None:
         """Forget a move that was made, or that failed."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.execute("delete from moves where job = ?", (job,))
 
     def moves(self) -> list[tuple[int, int, str, str]]:
         """Return the (job, attempt, issue, line) of every move not known to be made."""
-        with explained(self.path):
+        with translated_errors(self.path):
             return self._db.execute("select job, attempt, issue, line from moves").fetchall()
 
-    def record(self, record: Record) -> None:
+    def record(self, record: HistoryEntry) -> None:
         """Add a row to a job's history."""
         if not (record.label + (record.why or "") + (record.detail or "")).isascii():
             label, why, detail = map(storable, (record.label, record.why, record.detail))
@@ -253,42 +253,42 @@ class Store:
 
     def classes(self) -> list[tuple[str, int, float]]:
         """Return the label, number and mean wall time of all steps done, as last committed."""
-        with explained(self.path):
+        with translated_errors(self.path):
             return self._db.execute("select label, done, wall_s / done from classes").fetchall()
 
-    def history(self, job: int) -> list[Record]:
+    def history(self, job: int) -> list[HistoryEntry]:
         """Return what happened to a job, oldest first, as last committed."""
-        with explained(self.path):
+        with translated_errors(self.path):
             rows = self._db.execute("select * from history where job = ? order by seq", (job,))
-            return [Record(*row[1:]) for row in rows]
+            return [HistoryEntry(*row[1:]) for row in rows]
 
     def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading query, for reports over the history."""
-        with explained(self.path):
+        with translated_errors(self.path):
             return self._db.execute(sql, arguments).fetchall()
 
     def needs_bundle(self, name: str) -> bool:
         """Tell whether an unfinished job needs a bundle, as last committed."""
-        with explained(self.path):
+        with translated_errors(self.path):
             row = self._db.execute("select 1 from bundles where name = ?", (name,)).fetchone()
         return row is not None
 
     def bundles(self) -> set[str]:
         """Return the bundles that unfinished jobs need, as last committed."""
-        with explained(self.path):
+        with translated_errors(self.path):
             return {name for (name,) in self._db.execute("select name from bundles")}
 
     # Meta and transactions.
 
     def meta(self, key: str, default: Any = None) -> Any:
         """Return what was recorded under a key."""
-        with explained(self.path):
+        with translated_errors(self.path):
             row = self._db.execute("select value from meta where key = ?", (key,)).fetchone()
         return default if row is None else row[0]
 
     def put_meta(self, key: str, value: str | float) -> None:
         """Record a value under a key."""
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             self._db.execute("insert or replace into meta values (?, ?)", (key, value))
 
@@ -297,7 +297,7 @@ class Store:
         known: str = self.meta("id", "")
         return known or self._new_identity()
 
-    def settle_at(self, place: str) -> None:
+    def record_place(self, place: str) -> None:
         """Note where the tree is. A copy made elsewhere of a tree gets an id of its own."""
         before = self.meta("place", "")
         if before != place:
@@ -314,7 +314,7 @@ class Store:
         """Make all changes since the last commit durable, in one transaction."""
         if not (self._open or self._dirty or self._new or self._removed or self._history):
             return
-        with explained(self.path):
+        with translated_errors(self.path):
             self._begin()
             many = self._db.executemany
             many(INSERT, map(job_row, self._new.values()))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import NoReturn
 
-from jobtree.core.job import Command, Kind, Requirements
+from jobtree.core.job import Command, CommandKind, Requirements
 from jobtree.mailbox.claims import Fence, check_fence
 from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.orders import Assignment, Terms
@@ -144,7 +144,7 @@ def run_job(run: WorkerRun, assignment: Assignment) -> None:
         run.sidecar.begins_step(run.log.begin_step())
         run.running = context
         outcome, usage = run_step(run.tools, stack[-1], context, isolated)
-        log = run.end_step(stack[-1].kind == Kind.TARGET)
+        log = run.end_step(stack[-1].kind == CommandKind.TARGET)
         run.local.next_step()
         if outcome.why:
             publish_failure(run, context, outcome, usage, log)

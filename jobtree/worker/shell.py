@@ -12,7 +12,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobtree.core.job import Command, Kind
+from jobtree.core.job import Command, CommandKind
 from jobtree.errors import JobTreeError
 from jobtree.mailbox.results import Usage
 from jobtree.payload.context import StepContext
@@ -62,7 +62,7 @@ def run_command(
     command: Command, context: StepContext, settings: StepSettings
 ) -> tuple[StepOutcome, Usage]:
     """Run a command to its end."""
-    if command.kind == Kind.SHELL:
+    if command.kind == CommandKind.SHELL:
         return _spawn_and_wait(command.text, context, settings)
     from jobtree.payload.jobfile import JOB_FILE, speaks_protocol
 

@@ -5,7 +5,7 @@ Owns the choice between them. Read next: targets.py, isolated.py, shell.py; chai
 
 from __future__ import annotations
 
-from jobtree.core.job import Command, Kind
+from jobtree.core.job import Command, CommandKind
 from jobtree.mailbox.results import Usage
 from jobtree.payload.context import StepContext, ThisProcess
 from jobtree.worker.shell import StepOutcome, run_command
@@ -17,7 +17,7 @@ def run_step(
 ) -> tuple[StepOutcome, Usage]:
     """Run a step to its end, whatever it is. Raises WorkerFailure, OSError for our own faults."""
     context.drop_deeper_directory()
-    if command.kind != Kind.TARGET:
+    if command.kind != CommandKind.TARGET:
         return run_command(command, context, tools.settings)
     tools.process_state.start_site(tools.meter.status)
     if isolated or command.isolate:

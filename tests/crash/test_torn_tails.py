@@ -14,7 +14,7 @@ from batchsystems.interface import BatchSystem, JobSpec, Update
 from jobtree import options
 from jobtree.core import job_states
 from jobtree.core.issue_states import News, State
-from jobtree.core.job import Colour, Command, Kind, Requirements
+from jobtree.core.job import Colour, Command, CommandKind, Requirements
 from jobtree.core.rescue import Ending
 from jobtree.mailbox import layout
 from jobtree.mailbox.master_side import Mailbox
@@ -32,13 +32,13 @@ from jobtree.mailbox.results import (
     Usage,
     encode_line,
 )
-from jobtree.master.issue_events import take_news
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.issue_events import advance_issue
+from jobtree.master.run_state import Issue, RunState
 from jobtree.store.store import Store
 
 BUDGETS = job_states.Budgets(2, 3)
 USAGE = Usage(0.5, 0.25, None)
-SHELL = Command(Kind.SHELL, "sh", "true", Requirements())
+SHELL = Command(CommandKind.SHELL, "sh", "true", Requirements())
 GRANTED = Requirements(2**30, 1, 0, 600.0)
 SUBMISSION = "j-x.1-1"
 ISSUE = f"{SUBMISSION}.0"
@@ -89,7 +89,7 @@ def lines(attempt: int) -> list[ResultLine]:
 class World(NamedTuple):
     """A live master's state, with one issue out."""
 
-    live: Live
+    run_state: RunState
     issue: Issue
     results: Path
 
@@ -141,17 +141,17 @@ def reopened(home: Path) -> Generator[World, None, None]:
     store = Store(str(home / "tree.db"))
     mailbox = Mailbox(str(home), None)
     systems: dict[str, BatchSystem] = {"singleMachine": Nowhere()}
-    live = Live(str(home), store, mailbox, given, 1, MachineClock(), systems)
+    run = RunState(str(home), store, mailbox, given, 1, MachineClock(), systems)
     pack = []
     for number in (TWINS, LINK, BAD, LATE, LAST):
         job = store.get(number)
         assert job is not None
-        issued = live.apply(job, job_states.Issued(1))
+        issued = run.apply(job, job_states.Issued(1))
         pack.append((number, issued.attempt, issued.step))
-    issue = Issue(SUBMISSION, 0, "singleMachine", GRANTED, pack, 0.0, live.clock.now())
-    live.add_issue(issue)
-    live.change_state(issue, State.RUNNING)
-    yield World(live, issue, Path(layout.result_path(str(home), ISSUE)))
+    issue = Issue(SUBMISSION, 0, "singleMachine", GRANTED, pack, 0.0, run.clock.now())
+    run.add_issue(issue)
+    run.change_state(issue, State.RUNNING)
+    yield World(run, issue, Path(layout.result_path(str(home), ISSUE)))
     mailbox.close()
     store.close()
 
@@ -175,8 +175,8 @@ def test_a_settle_of_results_cut_at_every_byte(world: World, home: Path) -> None
         world = next(fresh)
         world.results.write_bytes(content[:cut])
         world.results.chmod(0o600)
-        take_news(world.live, world.issue, News.ENDED, KILLED)
-        check(world.live, whole(content[:cut], attempt))
+        advance_issue(world.run_state, world.issue, News.ENDED, KILLED)
+        check(world.run_state, whole(content[:cut], attempt))
         world.results.unlink()
         fresh.close()
         fresh = reopened(home)
@@ -185,12 +185,12 @@ def test_a_settle_of_results_cut_at_every_byte(world: World, home: Path) -> None
     print(f"results of {len(content)} bytes, cut {cuts} times")
 
 
-def check(live: Live, read: list[ResultLine]) -> None:
+def check(run: RunState, read: list[ResultLine]) -> None:
     """Compare the tree with what the whole lines say, and with nothing else."""
     finished = {(line.job, line.step) for line in read if isinstance(line, Done)}
     began = [(line.job, line.step) for line in read if isinstance(line, Start)]
     failed = any(isinstance(line, Failed) for line in read)
-    jobs = {number: live.store.get(number) for number in (TWINS, LINK, BAD, LATE, LAST)}
+    jobs = {number: run.store.get(number) for number in (TWINS, LINK, BAD, LATE, LAST)}
     running = [step for step in began if step not in finished and not (failed and step[0] == BAD)]
 
     twins = jobs[TWINS]
@@ -217,7 +217,7 @@ def check(live: Live, read: list[ResultLine]) -> None:
     else:
         assert sum(paid.values()) == (not isinstance(read[-1], End | Returned))
     children = 2 if (TWINS, 0) in finished else 0
-    total = sum(live.store.counts.values())
+    total = sum(run.store.counts.values())
     assert total == 1 + sum(job is not None for job in jobs.values()) + children
 
 

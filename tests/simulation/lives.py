@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobtree.core.submission_names import ID_LENGTH
 from jobtree.master.loop import Master, Unwatched
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 from jobtree.store.holder import Holder, Place
 from jobtree.store.lease import Lease, Leases
 from jobtree.store.store import Store
@@ -137,11 +137,11 @@ class Life:
         mailbox = VirtualMailbox(run.disk, epoch, self.point)
         clock = VirtualClock(run.world)
         systems: dict[str, Any] = {"virtual": self.adapter}
-        self.live = Live("/tree", self.store, mailbox, run.settings, epoch, clock, systems)
-        self.live.policy = self.live.policy._replace(
+        self.run_state = RunState("/tree", self.store, mailbox, run.settings, epoch, clock, systems)
+        self.run_state.policy = self.run_state.policy._replace(
             largest_memory_bytes=2**40, silent_s=run.silent_s
         )
-        self.master = Master(self.live, held, Unwatched())
+        self.master = Master(self.run_state, held, Unwatched())
 
     def point(self, where: str) -> None:
         """Be where a master may be killed, paused, or lose its tree to another."""

@@ -178,7 +178,7 @@ class Run:
     def _take(self, place: Place) -> lease.Lease:
         """Take the tree, no master being at work."""
         world = self.world
-        held, _ = lease.take(
+        held, _ = lease.acquire(
             VirtualLeases(self, place),
             wait=lambda seconds: world.run_until(world.now + seconds),
             clock=lambda: world.now,
@@ -214,7 +214,7 @@ class Run:
         while until is None or world.now < until:
             life = self.life
             assert life is not None
-            if life.live.finished():
+            if life.run_state.finished():
                 world.record(
                     "unswept",
                     bundles=self._left("bundles/"),
@@ -281,7 +281,7 @@ class Run:
         elsewhere = VirtualLeases(self, self._other_place(old))
         watch = lease.Watch(elsewhere, clock=lambda: world.now)
         world.run_until(world.now + lease.STALE_S + self.rng.uniform(1, 60))
-        held, _ = lease.take(elsewhere, clock=lambda: world.now, watch=watch)
+        held, _ = lease.acquire(elsewhere, clock=lambda: world.now, watch=watch)
         old.void, self.nested = True, True
         self._seen = old.seen.copy()
         self._begin_life(held=held)
@@ -300,7 +300,7 @@ class Run:
         looks = self.rng.random() < 0.5
         self.nested = True
         try:
-            held, _ = lease.take(leases, looks, wait=self._live_on, clock=lambda: world.now)
+            held, _ = lease.acquire(leases, looks, wait=self._live_on, clock=lambda: world.now)
         except TreeFinished:
             return
         except StoreError as error:

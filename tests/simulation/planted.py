@@ -18,7 +18,7 @@ from jobtree.core.rescue import Charge, Verdict
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
 from jobtree.master import issue_events, loop, result_events, watchdog
-from jobtree.master.run_state import Issue, Live
+from jobtree.master.run_state import Issue, RunState
 from jobtree.store import lease, store
 from tests.simulation import disk, lives, worker
 
@@ -27,60 +27,60 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def absence_is_success(patch: pytest.MonkeyPatch) -> None:
     """A job that is gone from the queue is taken for done."""
-    settle = issue_events._settle
+    settle = issue_events._collect
 
-    def lenient(live: Live, issue: Issue, ending: Any) -> None:
+    def lenient(run: RunState, issue: Issue, ending: Any) -> None:
         if issue.killed_for.startswith("missing") or ending.reason in ("ENDED", "OK"):
             for job_id in list(issue.open):
-                job = result_events.current(live, issue, job_id)
+                job = result_events.held_job(run, issue, job_id)
                 issue.open.pop(job_id)
                 if job is not None:
-                    live.record(job, "done", job.stack[-1].label, issue=issue.name)
-                    live.apply(job, job_states.StepDone())
-        settle(live, issue, ending)
+                    run.record(job, "done", job.stack[-1].label, issue=issue.name)
+                    run.apply(job, job_states.StepDone())
+        settle(run, issue, ending)
 
-    patch.setattr(issue_events, "_settle", lenient)
+    patch.setattr(issue_events, "_collect", lenient)
 
 
 def stale_attempt_adopted(patch: pytest.MonkeyPatch) -> None:
     """A killed attempt's job is issued again at once, and whoever finishes first is adopted."""
     kill = issue_events.kill
 
-    def hasty(live: Live, issue: Issue, why: str) -> None:
-        kill(live, issue, why)
+    def hasty(run: RunState, issue: Issue, why: str) -> None:
+        kill(run, issue, why)
         for job_id in issue.open:
-            job = live.store.get(job_id)
+            job = run.store.get(job_id)
             if job is not None and job.colour == Colour.GREY:
-                live.apply(job, job_states.Unstarted())
+                run.apply(job, job_states.Unstarted())
 
-    def any_grey(live: Live, issue: Issue, job_id: int) -> Any:
-        job = live.store.get(job_id)
+    def any_grey(run: RunState, issue: Issue, job_id: int) -> Any:
+        job = run.store.get(job_id)
         return job if job is not None and job.colour == Colour.GREY else None
 
-    adopt_done = result_events._adopt_done
+    adopt_done = result_events._apply_done
 
-    def blind(live: Live, issue: Issue, line: Done) -> None:
-        job = any_grey(live, issue, line.job)
+    def blind(run: RunState, issue: Issue, line: Done) -> None:
+        job = any_grey(run, issue, line.job)
         if job is not None:
             issue.open.setdefault(line.job, (0, 0))
             line = line._replace(attempt=job.attempt, step=job.step)
-        adopt_done(live, issue, line)
+        adopt_done(run, issue, line)
 
     patch.setattr(watchdog, "kill", hasty)
-    patch.setattr(result_events, "current", any_grey)
-    patch.setattr(result_events, "_adopt_done", blind)
+    patch.setattr(result_events, "held_job", any_grey)
+    patch.setattr(result_events, "_apply_done", blind)
 
 
 def raised_before_read(patch: pytest.MonkeyPatch) -> None:
     """An ended issue's jobs are given back without reading its file to the end."""
-    settle = issue_events._settle
+    settle = issue_events._collect
 
-    def hasty(live: Live, issue: Issue, ending: Any) -> None:
+    def hasty(run: RunState, issue: Issue, ending: Any) -> None:
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(type(live.mailbox), "read", lambda *_, **__: [])
-            settle(live, issue, ending)
+            inner.setattr(type(run.mailbox), "read", lambda *_, **__: [])
+            settle(run, issue, ending)
 
-    patch.setattr(issue_events, "_settle", hasty)
+    patch.setattr(issue_events, "_collect", hasty)
 
 
 def claim_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -97,13 +97,13 @@ def committed_after(patch: pytest.MonkeyPatch) -> None:
     """Submissions go out before the intent is committed."""
 
     def act_and_commit(self: loop.Master) -> None:
-        live = self.live
-        effects, live.effects = live.effects, []
+        run = self.run_state
+        effects, run.effects = run.effects, []
         for effect in effects:
             effect()
-        live.store.commit()
-        live.ready.committed()
-        live.mailbox.forget_bundles(live.take_unused_bundles())
+        run.store.commit()
+        run.ready.committed()
+        run.mailbox.forget_bundles(run.pop_unused_bundles())
 
     patch.setattr(loop.Master, "commit_and_act", act_and_commit)
 
@@ -127,8 +127,8 @@ def sync_missing(patch: pytest.MonkeyPatch) -> None:
 def mates_pay(patch: pytest.MonkeyPatch) -> None:
     """What was left of a pack is charged like the step that ran."""
 
-    def charge(live: Live, issue: Issue, job_id: int) -> None:
-        issue_events._charge(live, issue, job_id, Verdict(Charge.FAULT, "its pack was lost"))
+    def charge(run: RunState, issue: Issue, job_id: int) -> None:
+        issue_events._charge(run, issue, job_id, Verdict(Charge.FAULT, "its pack was lost"))
 
     patch.setattr(issue_events, "hand_back", charge)
 
@@ -136,24 +136,24 @@ def mates_pay(patch: pytest.MonkeyPatch) -> None:
 def mates_pay_silently(patch: pytest.MonkeyPatch) -> None:
     """What was left of a pack loses a retry, with no word of it."""
 
-    def charge(live: Live, issue: Issue, job_id: int) -> None:
-        job = result_events.current(live, issue, job_id)
+    def charge(run: RunState, issue: Issue, job_id: int) -> None:
+        job = result_events.held_job(run, issue, job_id)
         issue.open.pop(job_id, None)
         if job is not None:
-            live.apply(job, job_states.StepFailed())
+            run.apply(job, job_states.StepFailed())
 
     patch.setattr(issue_events, "hand_back", charge)
 
 
 def two_commits(patch: pytest.MonkeyPatch) -> None:
     """A result's record and the job's step are two commits."""
-    record = Live.record
+    record = RunState.record
 
-    def commit_too(self: Live, job: Any, event: str, label: str, **known: Any) -> None:
+    def commit_too(self: RunState, job: Any, event: str, label: str, **known: Any) -> None:
         record(self, job, event, label, **known)
         self.store.commit()
 
-    patch.setattr(Live, "record", commit_too)
+    patch.setattr(RunState, "record", commit_too)
 
 
 def lease_unchecked(patch: pytest.MonkeyPatch) -> None:
@@ -163,19 +163,19 @@ def lease_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 def failed_step_bears(patch: pytest.MonkeyPatch) -> None:
     """The children of a failed step are born."""
-    fail = result_events._adopt_failed
+    fail = result_events._apply_failed
 
-    def fertile(live: Live, issue: Issue, line: Failed) -> None:
-        job = result_events.current(live, issue, line.job)
-        fail(live, issue, line)
+    def fertile(run: RunState, issue: Issue, line: Failed) -> None:
+        job = result_events.held_job(run, issue, line.job)
+        fail(run, issue, line)
         if job is not None:
             child = job_states.first_job(
-                live.store.new_ids(1)[0], job.id, job.stack[-1], live.budgets
+                run.store.new_ids(1)[0], job.id, job.stack[-1], run.budgets
             )
-            for born in live.store.add([child]):
-                live.ready.push(born)
+            for born in run.store.add([child]):
+                run.ready.push(born)
 
-    patch.setattr(result_events, "_adopt_failed", fertile)
+    patch.setattr(result_events, "_apply_failed", fertile)
 
 
 # ---- bugs that were there -----------------------------------------------------------------
@@ -189,11 +189,11 @@ def used_bundle_forgotten(patch: pytest.MonkeyPatch) -> None:
 def bundle_removed_under_worker(patch: pytest.MonkeyPatch) -> None:
     """A bundle is removed while its worker still adds pickles to it, or jobs need them."""
 
-    def all_unused(self: Live) -> list[str]:
+    def all_unused(self: RunState) -> list[str]:
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return unused
 
-    patch.setattr(Live, "take_unused_bundles", all_unused)
+    patch.setattr(RunState, "pop_unused_bundles", all_unused)
     patch.setattr(store.Store, "needs_bundle", lambda self, name: False)
 
 
@@ -205,9 +205,9 @@ def lost_claim_charged(patch: pytest.MonkeyPatch) -> None:
 def refused_unread(patch: pytest.MonkeyPatch) -> None:
     """What a refused submission wrote, as it ran all the same, is not read."""
 
-    def release(live: Live, issue: Issue) -> None:
+    def release(run: RunState, issue: Issue) -> None:
         for job_id in list(issue.open):
-            result_events.hand_back(live, issue, job_id)
+            result_events.hand_back(run, issue, job_id)
 
     patch.setattr(issue_events, "_release", release)
 
@@ -231,11 +231,11 @@ def acts_after_sleep(patch: pytest.MonkeyPatch) -> None:
     """The lease is asked once a turn only: a master may wake up between commit and effects."""
 
     def commit_and_act(self: loop.Master) -> None:
-        live = self.live
-        live.store.commit()
-        live.ready.committed()
-        live.mailbox.forget_bundles(live.take_unused_bundles())
-        effects, live.effects = live.effects, []
+        run = self.run_state
+        run.store.commit()
+        run.ready.committed()
+        run.mailbox.forget_bundles(run.pop_unused_bundles())
+        effects, run.effects = run.effects, []
         for effect in effects:
             effect()
 
@@ -246,12 +246,12 @@ def directory_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A directory that only a lost attempt had made is never removed."""
     charge = issue_events._charge
 
-    def charge_forgetfully(live: Live, issue: Issue, job_id: int, verdict: Verdict) -> None:
-        before = live.store.get(job_id)
-        charge(live, issue, job_id, verdict)
-        after = live.store.get(job_id)
+    def charge_forgetfully(run: RunState, issue: Issue, job_id: int, verdict: Verdict) -> None:
+        before = run.store.get(job_id)
+        charge(run, issue, job_id, verdict)
+        after = run.store.get(job_id)
         if before is not None and after is not None and not before.has_directory:
-            live.store.put(after, after._replace(has_directory=False))
+            run.store.put(after, after._replace(has_directory=False))
 
     patch.setattr(issue_events, "_charge", charge_forgetfully)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from jobtree.core.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, CommandKind, Pickle, Requirements
 
 GIB = 2**30
 NEVER = 10**6
@@ -90,7 +90,7 @@ def plan_tree(rng: Random, retries: int) -> dict[int, Step]:
 
 def command_for(step: Step, pickle: Pickle | None) -> Command:
     """Return the command by which a step is known to the tree."""
-    kind = Kind.SHELL if pickle is None else Kind.TARGET
+    kind = CommandKind.SHELL if pickle is None else CommandKind.TARGET
     needs = Requirements(step.asks_bytes, None, None, step.estimate_s)
     return Command(kind, step.label, f"step {step.number}", needs, pickle)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobtree.core.job import Kind, Requirements
+from jobtree.core.job import CommandKind, Requirements
 from jobtree.errors import JobTreeError
 from jobtree.payload.context import LocalDirectory, StepContext
 from jobtree.payload.jobfile import (
@@ -37,7 +37,7 @@ def test_children_and_follow_on() -> None:
         </children><extra/></job>"""
     )
     assert [child.text for child in children] == ["a JOB_FILE", "b && c"]
-    assert [child.kind for child in children] == [Kind.PROTOCOL, Kind.SHELL]
+    assert [child.kind for child in children] == [CommandKind.PROTOCOL, CommandKind.SHELL]
     assert children[0].requirements == Requirements(None, 2, 1, 3600.0)
     assert follow_on is not None
     assert (follow_on.text, follow_on.requirements.memory_bytes) == ("after JOB_FILE", 2**30)

@@ -24,19 +24,19 @@ def tree(tmp_path: Path) -> str:
 
 
 def test_the_first_master_gets_epoch_one_and_the_next_two(tree: str) -> None:
-    first, before = lease.take(tree)
+    first, before = lease.acquire(tree)
     assert (first.epoch, before) == (1, None)
     first.release()
-    second, before = lease.take(tree)
+    second, before = lease.acquire(tree)
     assert second.epoch == 2
     assert before is not None
     assert before.released
 
 
 def test_a_second_master_is_refused_naming_host_pid_and_remedy(tree: str) -> None:
-    lease.take(tree)
+    lease.acquire(tree)
     with pytest.raises(StoreError) as caught:
-        lease.take(tree)
+        lease.acquire(tree)
     said = str(caught.value)
     assert caught.value.code == "JT302"
     assert str(os.getpid()) in said
@@ -48,7 +48,7 @@ def test_a_dead_process_on_this_host_is_taken_over_at_once(tree: str) -> None:
     script = f"""
 import os, signal
 from jobtree.store import lease
-lease.take({tree!r})
+lease.acquire({tree!r})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", script], check=False)
@@ -56,23 +56,23 @@ os.kill(os.getpid(), signal.SIGKILL)
     def no_waiting(_: float) -> None:
         raise AssertionError("waited for a dead process of this host")
 
-    taken, _ = lease.take(tree, wait=no_waiting)
+    taken, _ = lease.acquire(tree, wait=no_waiting)
     assert taken.epoch == 2
 
 
 def test_a_reused_pid_is_not_the_holder(tree: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     impostor = held.holder._replace(started=held.holder.started - 1)
     assert is_alive(impostor) is False
 
 
 def test_a_command_that_only_looks_is_waited_for(tree: str) -> None:
-    looking, _ = lease.take(tree, looks=True)
+    looking, _ = lease.acquire(tree, looks=True)
 
     def wait(_: float) -> None:
         looking.release()
 
-    taken, _ = lease.take(tree, wait=wait)
+    taken, _ = lease.acquire(tree, wait=wait)
     assert taken.epoch == 2
 
 
@@ -80,7 +80,7 @@ class OtherHost:
     """A holder on another host, and a clock that a test turns by waiting."""
 
     def __init__(self, tree: str, renews_at: float | None) -> None:
-        held, _ = lease.take(tree)
+        held, _ = lease.acquire(tree)
         self.time, self.renews_at, self.path = 0.0, renews_at, f"{tree}/leases/1"
         self.holder = held.holder._replace(host="elsewhere")
         self.write()
@@ -97,7 +97,7 @@ class OtherHost:
 
 def test_another_host_is_waited_for_and_then_taken_for_dead(tree: str) -> None:
     other = OtherHost(tree, renews_at=None)
-    taken, before = lease.take(tree, wait=other.wait, clock=lambda: other.time)
+    taken, before = lease.acquire(tree, wait=other.wait, clock=lambda: other.time)
     assert taken.epoch == 2
     assert other.time >= lease.STALE_S
     assert before is not None
@@ -107,11 +107,11 @@ def test_another_host_is_waited_for_and_then_taken_for_dead(tree: str) -> None:
 def test_another_host_that_renews_keeps_its_tree(tree: str) -> None:
     other = OtherHost(tree, renews_at=30.0)
     with pytest.raises(StoreError, match="held by another master"):
-        lease.take(tree, wait=other.wait, clock=lambda: other.time)
+        lease.acquire(tree, wait=other.wait, clock=lambda: other.time)
 
 
 def test_a_master_that_wakes_up_late_sees_that_it_lost_the_tree(tree: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     other = held.holder._replace(epoch=2, host="elsewhere", nonce="other")
     assert Leases(tree).make(other)
     late = lease.Lease(Leases(tree), held.holder, clock=iter([0.0, 1e9]).__next__)
@@ -132,7 +132,7 @@ from jobtree.store.lease import Leases
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    lease.take({tree!r})
+    lease.acquire({tree!r})
 except StoreError as error:
     print("lost", flush=True)
 else:
@@ -179,7 +179,7 @@ ELSEWHERE = {
 
 
 def test_a_holder_tells_its_machine_its_boot_and_its_namespace(tree: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     assert held.holder.place == HERE
     assert HERE.boot
     assert HERE.namespace
@@ -197,7 +197,7 @@ def test_a_machine_is_known_by_what_leases_of_all_versions_call_it(
 
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_a_process_elsewhere_is_neither_alive_nor_dead(tree: str, where: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     assert is_alive(held.holder) is True
     gone = held.holder._replace(started=held.holder.started - 1)
     assert is_alive(gone) is False
@@ -207,7 +207,7 @@ def test_a_process_elsewhere_is_neither_alive_nor_dead(tree: str, where: str) ->
 
 @pytest.mark.parametrize("place", [HERE._replace(boot=""), HERE._replace(namespace="")])
 def test_a_place_that_cannot_be_told_is_not_the_same_as_itself(tree: str, place: Place) -> None:
-    held, _ = lease.take(Leases(tree, place))
+    held, _ = lease.acquire(Leases(tree, place))
     assert is_alive(held.holder, place) is None
 
 
@@ -215,13 +215,13 @@ def test_a_place_that_cannot_be_told_is_not_the_same_as_itself(tree: str, place:
 def test_a_command_that_only_looks_takes_no_tree_whose_holder_it_cannot_see(
     tree: str, where: str
 ) -> None:
-    lease.take(tree)
+    lease.acquire(tree)
 
     def no_waiting(_: float) -> None:
         raise AssertionError("waited")
 
     with pytest.raises(StoreError, match="held by another master"):
-        lease.take(Leases(tree, ELSEWHERE[where]), looks=True, wait=no_waiting)
+        lease.acquire(Leases(tree, ELSEWHERE[where]), looks=True, wait=no_waiting)
     found = lease.latest(tree)
     assert found is not None
     assert found.epoch == 1
@@ -235,7 +235,7 @@ def test_a_dead_holder_elsewhere_is_watched_and_its_database_copied(tree: str, w
         host=place.host, machine=place.machine, boot=place.boot, namespace=place.namespace
     )
     other.write()
-    taken, _ = lease.take(tree, wait=other.wait, clock=lambda: other.time)
+    taken, _ = lease.acquire(tree, wait=other.wait, clock=lambda: other.time)
     assert other.time >= lease.STALE_S
     assert taken.holder.copying
 
@@ -248,7 +248,7 @@ def test_a_holder_that_let_go_while_it_was_watched_needs_no_copy(tree: str) -> N
         other.holder = other.holder._replace(released=True)
         other.write()
 
-    taken, _ = lease.take(tree, wait=wait, clock=lambda: other.time)
+    taken, _ = lease.acquire(tree, wait=wait, clock=lambda: other.time)
     assert taken.epoch == 2
     assert not taken.holder.copying
 
@@ -259,7 +259,7 @@ def test_a_watch_begun_before_counts(tree: str) -> None:
     assert watch.lives() is None
     other.time = lease.STALE_S - 1.5
     before = other.time
-    lease.take(tree, wait=other.wait, clock=lambda: other.time, watch=watch)
+    lease.acquire(tree, wait=other.wait, clock=lambda: other.time, watch=watch)
     assert other.time - before < 3
 
 
@@ -313,18 +313,18 @@ def test_a_lease_of_the_version_before_is_read_and_its_holder_watched(tree: str)
     assert is_alive(found) is None
     released = here._replace(released=True)
     Path(other.path).write_bytes(of_the_version_before(released))
-    taken, _ = lease.take(tree)
+    taken, _ = lease.acquire(tree)
     assert not taken.holder.copying
 
 
 def test_a_lease_of_a_later_version_is_read(tree: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     said = held.holder._asdict() | {"colour": "blue"}
     assert holder.decode(1, json.dumps(said).encode()) == held.holder
 
 
 def torn(tree: str) -> list[bytes]:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     whole = holder.encode(held.holder)
     return [
         b"",
@@ -347,7 +347,7 @@ def test_a_torn_lease_is_a_holder_unknown_who_is_watched(tree: str) -> None:
         assert found is not None, content
         assert (found.epoch, found.is_known, is_alive(found)) == (1, False, None), content
         time = Time()
-        taken, _ = lease.take(tree, wait=time.wait, clock=time)
+        taken, _ = lease.acquire(tree, wait=time.wait, clock=time)
         assert time.now >= lease.STALE_S
         assert (taken.epoch, taken.holder.copying) == (2, True)
         assert taken.holder.database == "tree.db"
@@ -355,7 +355,7 @@ def test_a_torn_lease_is_a_holder_unknown_who_is_watched(tree: str) -> None:
 
 
 def test_a_torn_lease_that_is_renewed_keeps_its_tree(tree: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     Path(f"{tree}/leases/1").write_bytes(b"")
     time = [0.0]
 
@@ -365,11 +365,11 @@ def test_a_torn_lease_that_is_renewed_keeps_its_tree(tree: str) -> None:
             Path(f"{tree}/leases/1").write_bytes(holder.encode(held.holder))
 
     with pytest.raises(StoreError, match="held by another master"):
-        lease.take(Leases(tree, ELSEWHERE["another host"]), wait=wait, clock=lambda: time[0])
+        lease.acquire(Leases(tree, ELSEWHERE["another host"]), wait=wait, clock=lambda: time[0])
 
 
 def test_a_torn_lease_is_ours_and_mended(tree: str) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     Path(f"{tree}/leases/1").write_bytes(b"")
     later = lease.Lease(Leases(tree), held.holder, clock=iter([0.0, 20.0]).__next__)
     assert later.renew()
@@ -385,12 +385,12 @@ def test_the_newest_copy_is_the_tree_where_no_lease_says(tree: str) -> None:
     def wait(seconds: float) -> None:
         time[0] += seconds
 
-    taken, _ = lease.take(tree, wait=wait, clock=lambda: time[0])
+    taken, _ = lease.acquire(tree, wait=wait, clock=lambda: time[0])
     assert taken.holder.database == "tree.10.db"
 
 
 def test_a_lease_is_synced_every_ten_seconds(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    held, _ = lease.take(tree)
+    held, _ = lease.acquire(tree)
     synced: list[str] = []
     fsync = os.fsync
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from jobtree.core import job_states
-from jobtree.core.job import Colour, Command, Job, Kind, Pickle, Requirements
+from jobtree.core.job import Colour, Command, CommandKind, Job, Pickle, Requirements
 from jobtree.errors import StoreError
 from jobtree.store import store as store_module
 from jobtree.store.database import copy_database
-from jobtree.store.rows import Record, StoredIssue
+from jobtree.store.rows import HistoryEntry, StoredIssue
 from jobtree.store.store import Store
 
 BUDGETS = job_states.Budgets(1, 2)
@@ -23,7 +23,12 @@ BUDGETS = job_states.Budgets(1, 2)
 
 def command(bundle: str = "root") -> Command:
     return Command(
-        Kind.TARGET, "Count", "", Requirements(2**30, 2, 0, 1.5), Pickle(bundle, 3, 4, "ab"), True
+        CommandKind.TARGET,
+        "Count",
+        "",
+        Requirements(2**30, 2, 0, 1.5),
+        Pickle(bundle, 3, 4, "ab"),
+        True,
     )
 
 
@@ -114,7 +119,7 @@ def test_text_that_is_no_text_is_kept_readable(path: str) -> None:
     """A file's name may be any bytes; an exception that quotes it must not end the master."""
     store = Store(path)
     why = "no such file: caf\udce9"
-    store.record(Record(1.0, 1, 0, 1, "C\udcff", "failed", why=why, detail=f"{why} ü"))
+    store.record(HistoryEntry(1.0, 1, 0, 1, "C\udcff", "failed", why=why, detail=f"{why} ü"))
     store.commit()
     store.close()
     (kept,) = Store(path).history(1)
@@ -129,7 +134,7 @@ def test_issues_moves_meta_and_history_are_kept(path: str) -> None:
     store.put_issues([issue])
     store.put_move(1, 1000001, "j-x.1-1.0", "line")
     store.put_meta("options", "{1}")
-    store.record(Record(1.0, 1, 0, 1000001, "Count", "done", wall_s=0.5))
+    store.record(HistoryEntry(1.0, 1, 0, 1000001, "Count", "done", wall_s=0.5))
     store.commit()
     store.close()
     again = Store(path)

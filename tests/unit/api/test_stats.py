@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from jobtree import stats
-from jobtree.core.job import Command, Kind, Requirements
+from jobtree.core.job import Command, CommandKind, Requirements
 from jobtree.core.job_states import Budgets, first_job
-from jobtree.store.rows import Record
+from jobtree.store.rows import HistoryEntry
 from jobtree.store.store import Store
 
-SORT = Command(Kind.SHELL, "Sort", "sort", Requirements())
+SORT = Command(CommandKind.SHELL, "Sort", "sort", Requirements())
 ROOT_JOB = first_job(1, 0, SORT, Budgets(0, 0))
 
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def tell(store: Store, event: str = "done", **known: Any) -> None:
     fields: dict[str, Any] = {"at": 1000.0, "job": 1, "step": 0, "attempt": 1, "label": "Sort"}
-    store.record(Record(event=event, **(fields | known)))
+    store.record(HistoryEntry(event=event, **(fields | known)))
     store.commit()
 
 

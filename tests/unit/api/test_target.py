@@ -14,7 +14,7 @@ import pytest
 
 import jobtree
 from jobtree import JobTreeError, Stack, Target, UsageError
-from jobtree.core.job import Kind, Requirements
+from jobtree.core.job import CommandKind, Requirements
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.payload.context import LocalDirectory, StepContext, ThisProcess
 from jobtree.payload.main_script import Script
@@ -260,7 +260,7 @@ def test_commands() -> None:
     target.addChildCommand("sort x", runTime="5m", memory="1G", cpu=2)
     target.addChildCommand("grow JOB_FILE")
     plain, protocol = node_of(target).children
-    assert (plain.kind, protocol.kind) == (Kind.SHELL, Kind.PROTOCOL)  # type: ignore[union-attr]
+    assert (plain.kind, protocol.kind) == (CommandKind.SHELL, CommandKind.PROTOCOL)  # type: ignore[union-attr]
     assert plain.requirements == Requirements(2**30, 2, None, 300.0)  # type: ignore[union-attr]
     assert target.getChildren() == []
 

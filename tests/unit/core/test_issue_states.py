@@ -42,12 +42,12 @@ def test_a_submission_nobody_knows_after_a_restart_is_fenced_and_given_out_again
 ) -> None:
     change = advance(state, News.OVERDUE)
     assert change.state == State.ENDED
-    assert change.actions.index(Action.FENCE) < change.actions.index(Action.SETTLE)
+    assert change.actions.index(Action.FENCE) < change.actions.index(Action.COLLECT)
 
 
 def test_a_lost_issue_is_fenced_before_its_jobs_are_given_out_again() -> None:
     actions = advance(State.VANISHED, News.OVERDUE).actions
-    assert actions.index(Action.FENCE) < actions.index(Action.SETTLE)
+    assert actions.index(Action.FENCE) < actions.index(Action.COLLECT)
 
 
 def test_a_vanished_issue_that_shows_again_goes_on() -> None:
@@ -55,7 +55,7 @@ def test_a_vanished_issue_that_shows_again_goes_on() -> None:
 
 
 def test_results_are_read_once_when_published_and_the_end_only_tidies() -> None:
-    assert advance(State.RUNNING, News.PUBLISHED).actions == (Action.SETTLE,)
+    assert advance(State.RUNNING, News.PUBLISHED).actions == (Action.COLLECT,)
     assert advance(State.PUBLISHED, News.ENDED).actions == (Action.TIDY,)
 
 
@@ -68,10 +68,10 @@ def test_a_published_issue_still_in_the_queue_after_the_grace_is_killed() -> Non
 def test_a_kill_fences_first_and_settles_only_when_it_is_confirmed(state: State) -> None:
     change = advance(state, News.KILL)
     assert change.state == State.KILLING
-    assert Action.SETTLE not in change.actions
+    assert Action.COLLECT not in change.actions
     assert Action.KILL in change.actions
     for confirmation in (News.ENDED, News.ABSENT, News.OVERDUE):
-        assert Action.SETTLE in advance(State.KILLING, confirmation).actions
+        assert Action.COLLECT in advance(State.KILLING, confirmation).actions
 
 
 @pytest.mark.parametrize("state", State)

@@ -11,8 +11,8 @@ from jobtree.core.job import (
     ATTEMPTS_PER_EPOCH,
     Colour,
     Command,
+    CommandKind,
     Job,
-    Kind,
     Requirements,
     attempt_count,
 )
@@ -21,7 +21,7 @@ BUDGETS = job_states.Budgets(retries=2, rescues=3)
 
 
 def command(label: str) -> Command:
-    return Command(Kind.SHELL, label, label, Requirements())
+    return Command(CommandKind.SHELL, label, label, Requirements())
 
 
 FIRST, FOLLOW, CHILD = command("first"), command("follow"), command("child")

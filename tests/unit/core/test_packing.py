@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtree.core.job import Requirements
-from jobtree.core.kin_estimates import Kinds
-from jobtree.core.packing import Known, Measured, Pack, Ready, plan, slots_of
+from jobtree.core.packing import Known, Measured, Pack, ReadyJob, plan, slots_of
+from jobtree.core.sibling_estimates import SiblingEstimates
 
 NEEDS = Requirements(2**30, 1, 0, 3600.0)
 
 
-def ready(count: int, label: str = "Count", needs: Requirements = NEEDS) -> list[Ready]:
-    return [Ready(number, label, needs, False) for number in range(count)]
+def ready(count: int, label: str = "Count", needs: Requirements = NEEDS) -> list[ReadyJob]:
+    return [ReadyJob(number, label, needs, False) for number in range(count)]
 
 
 def sizes(packs: list[Pack]) -> list[int]:
@@ -62,14 +62,14 @@ def test_a_job_longer_than_the_job_time_runs_alone() -> None:
 
 
 def test_the_users_estimate_counts_until_there_is_a_measurement() -> None:
-    jobs = [Ready(number, "New", NEEDS._replace(time_s=1.0), True) for number in range(100)]
+    jobs = [ReadyJob(number, "New", NEEDS._replace(time_s=1.0), True) for number in range(100)]
     assert sizes(plan(jobs, 1, 1, Known({}, 30.0), 100)) == [30]
 
 
 def test_different_needs_never_share_a_pack() -> None:
     seen = {"Count": Measured(0.001, 1000), "Big": Measured(0.001, 1000)}
     big = NEEDS._replace(memory_bytes=2**33)
-    jobs = ready(10) + [Ready(100 + n, "Big", big, False) for n in range(10)]
+    jobs = ready(10) + [ReadyJob(100 + n, "Big", big, False) for n in range(10)]
     packs = plan(jobs, 2, 2, Known(seen, 30.0), 20)
     assert [pack.needs.memory_bytes for pack in packs] == [2**30, 2**33]
 
@@ -81,7 +81,7 @@ def test_a_job_of_several_cpus_takes_as_many_slots() -> None:
 
 
 def test_a_pack_asks_for_the_time_of_all_its_jobs() -> None:
-    jobs = [Ready(number, "New", NEEDS._replace(time_s=1.0), True) for number in range(100)]
+    jobs = [ReadyJob(number, "New", NEEDS._replace(time_s=1.0), True) for number in range(100)]
     (pack,) = plan(jobs, 1, 1, Known({}, 30.0), 100)
     assert pack.needs.time_s == 30.0
 
@@ -125,31 +125,31 @@ def test_jobs_longer_than_a_batch_job_should_be_all_wait_in_the_queue() -> None:
 
 
 def test_the_users_estimate_is_trusted_to_be_brief() -> None:
-    jobs = [Ready(number, "New", NEEDS._replace(time_s=0.01), True) for number in range(10)]
+    jobs = [ReadyJob(number, "New", NEEDS._replace(time_s=0.01), True) for number in range(10)]
     assert sizes(plan(jobs, 32, 32, Known({}, 30.0), 10)) == [10]
 
 
 def test_a_class_never_seen_goes_by_its_kin() -> None:
-    kinds = Kinds()
-    jobs = [Ready(number, f"./job_{number}.sh", NEEDS, False, "kin") for number in range(400)]
-    known = Known({}, 30.0, kin=kinds.get)
+    siblings = SiblingEstimates()
+    jobs = [ReadyJob(number, f"./job_{number}.sh", NEEDS, False, "kin") for number in range(400)]
+    known = Known({}, 30.0, siblings=siblings.get)
     assert sizes(plan(jobs, 2, 2, known, 400)) == [1, 1], "nothing is known of any of them"
-    kinds.note("kin", 0.01)
-    kinds.note("kin", 0.01)
+    siblings.note("kin", 0.01)
+    siblings.note("kin", 0.01)
     assert sizes(plan(jobs, 2, 2, known, 400)) == [8, 8], "more is dared with what was seen"
     for _ in range(14):
-        kinds.note("kin", 0.01)
+        siblings.note("kin", 0.01)
     assert sizes(plan(jobs, 2, 2, known, 400)) == [64, 64]
 
 
 def test_kin_that_differ_much_are_expected_to_take_long() -> None:
-    kinds = Kinds()
+    siblings = SiblingEstimates()
     for wall_s in [1.0] * 90 + [100.0] * 10:
-        kinds.note("kin", wall_s)
-    found = kinds.get("kin")
+        siblings.note("kin", wall_s)
+    found = siblings.get("kin")
     assert found is not None
     assert 60 < found.mean_s < 100, "the mean of 11 s would have packs of a hundred seconds"
-    assert kinds.get("others") is None
+    assert siblings.get("others") is None
 
 
 @given(
@@ -164,7 +164,7 @@ def test_every_job_is_planned_at_most_once_and_slots_are_kept(
     jobs: list[tuple[str, int]], free: int, seen: dict[str, Measured]
 ) -> None:
     waiting = [
-        Ready(number, label, NEEDS._replace(cpus=cpus), False)
+        ReadyJob(number, label, NEEDS._replace(cpus=cpus), False)
         for number, (label, cpus) in enumerate(jobs)
     ]
     packs = plan(waiting, free, 20, Known(seen, 30.0), len(waiting))
@@ -181,7 +181,7 @@ def test_every_job_is_planned_at_most_once_and_slots_are_kept(
 def test_a_job_that_ran_out_of_time_keeps_the_time_it_was_raised_to() -> None:
     """What others of its class took says nothing of it: in a pack it would run out again."""
     seen = {"Count": Measured(2.0, 1000)}
-    raised = Ready(99, "Count", NEEDS._replace(time_s=400.0), False, raised=True)
+    raised = ReadyJob(99, "Count", NEEDS._replace(time_s=400.0), False, raised=True)
     others = ready(3, needs=NEEDS._replace(time_s=10.0))
     *_, alone = plan([*others, raised], 3, 1, Known(seen, 30.0), 4)
     assert (alone.jobs, alone.needs.time_s) == ((99,), 400.0)

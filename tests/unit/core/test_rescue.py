@@ -26,7 +26,7 @@ from jobtree.core.rescue import (
     within,
 )
 from jobtree.mailbox.last_error import format_error, last_error
-from jobtree.master.node_exclusion import blame
+from jobtree.master.node_exclusion import mark_node_failure
 
 POLICY = Policy(largest_memory_bytes=16 * 2**30)
 GRANTED = Requirements(4 * 2**30, 1, 0, 600.0)
@@ -169,11 +169,11 @@ def test_nobody_and_no_node_is_charged_with_a_launch_of_a_jobtree_that_is_gone(
 ) -> None:
     outdated = failed_launch(ending, "", of_another=True)
     assert judge_unclaimed(outdated).charge == Charge.NOBODY
-    issue: Any = SimpleNamespace(killed_for="", fared_well=None)
-    blame(issue, outdated)
-    assert issue.fared_well is None
-    blame(issue, failed_launch(ending, ""))
-    assert issue.fared_well is False
+    issue: Any = SimpleNamespace(killed_for="", node_ok=None)
+    mark_node_failure(issue, outdated)
+    assert issue.node_ok is None
+    mark_node_failure(issue, failed_launch(ending, ""))
+    assert issue.node_ok is False
 
 
 def test_a_worker_that_lacks_a_part_of_a_jobtree_that_is_gone_costs_no_retry() -> None:

@@ -46,10 +46,10 @@ def test_every_name_and_the_names_of_its_parts_fit(
 
 
 def test_a_tree_of_the_version_before_gets_an_id_and_keeps_it(tmp_path: Path) -> None:
-    with living(tmp_path) as live:
-        assert live.store.query("select value from meta where key = 'id'") == [(live.tree_id,)]
-        live.store.commit()
-        first, known = _name(live, "Sort", "tree"), live.tree_id
+    with living(tmp_path) as run:
+        assert run.store.query("select value from meta where key = 'id'") == [(run.tree_id,)]
+        run.store.commit()
+        first, known = _name(run, "Sort", "tree"), run.tree_id
     store = Store(f"{tmp_path}/tree.db")
     assert store.identity() == known
     store.close()

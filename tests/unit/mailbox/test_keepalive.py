@@ -16,7 +16,7 @@ from jobtree.mailbox.keepalive import keep_alive_during
 from jobtree.mailbox.layout import SUBDIRECTORIES
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.master.loop import Master, Unwatched
-from jobtree.store.lease import RENEW_S, STALE_S, Lease, Leases, Watch, take
+from jobtree.store.lease import RENEW_S, STALE_S, Lease, Leases, Watch, acquire
 from tests.unit.master.runs import living
 
 PIECE_S = 5.0
@@ -52,7 +52,7 @@ class Slow:
             (tree / name).mkdir(parents=True, exist_ok=True)
         self.now, self.tree = 0.0, tree
         self.leases = Leases(str(tree))
-        held, _ = take(self.leases)
+        held, _ = acquire(self.leases)
         self.lease = Lease(self.leases, held.holder, lambda: self.now, lambda: self.now)
         elsewhere = Leases(str(tree), self.leases.place._replace(namespace="pid:[1]"))
         self.watch = Watch(elsewhere, clock=lambda: self.now)
@@ -137,14 +137,14 @@ def test_submissions_are_tidied_and_bundles_forgotten(slow: Slow) -> None:
 def test_a_master_renews_its_lease_between_all_it_was_to_do(slow: Slow, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    with living(home) as live:
-        live.mailbox = mailbox_of(slow)
-        master = Master(live, slow.lease, Unwatched())
-        live.effects += [lambda: slow.pass_time(PIECE_S) for _ in range(60)]
+    with living(home) as run:
+        run.mailbox = mailbox_of(slow)
+        master = Master(run, slow.lease, Unwatched())
+        run.effects += [lambda: slow.pass_time(PIECE_S) for _ in range(60)]
         master.commit_and_act()
         assert slow.is_kept()
         master.close()
-        live.mailbox.close()
+        run.mailbox.close()
 
 
 def test_a_scheduler_that_is_slow_at_a_restart_is_waited_for(
@@ -177,8 +177,8 @@ def test_what_is_being_done_ends_where_the_tree_is_lost(slow: Slow) -> None:
 
 
 def test_a_master_gives_its_mailbox_something_to_do_between(tmp_path: Path) -> None:
-    with living(tmp_path) as live:
+    with living(tmp_path) as run:
         lease: Any = SimpleNamespace(keep=lambda: None)
-        master = Master(live, lease, Unwatched())
-        assert live.mailbox.keep_alive is lease.keep
+        master = Master(run, lease, Unwatched())
+        assert run.mailbox.keep_alive is lease.keep
         master.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtree.core.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, CommandKind, Pickle, Requirements
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.master_side import Mailbox
@@ -35,7 +35,7 @@ def bear(tree: str, name: str) -> Command:
     bundle = BundleWriter(tree, ISSUE)
     where = bundle.add(f"<{name}>".encode())
     bundle.close()
-    return Command(Kind.TARGET, name, "", Requirements(), where)
+    return Command(CommandKind.TARGET, name, "", Requirements(), where)
 
 
 def done(job: int, children: list[Command], at: int = -1) -> Done:
@@ -74,7 +74,7 @@ def test_children_in_lines_of_their_own_are_looked_at_too(tree: str, mailbox: Ma
 
 
 def test_what_is_known_to_be_on_disk_is_not_read_back(tree: str, mailbox: Mailbox) -> None:
-    gone = Command(Kind.TARGET, "a", "", Requirements(), Pickle("no-such-bundle", 0, 3, "d"))
+    gone = Command(CommandKind.TARGET, "a", "", Requirements(), Pickle("no-such-bundle", 0, 3, "d"))
     line = done(1, [gone])
     write(tree, line)
     write(tree, Synced(os.path.getsize(layout.result_path(tree, ISSUE))))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtree.core.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, CommandKind, Pickle, Requirements
 from jobtree.mailbox.results import (
     CHUNK_BYTES,
     Children,
@@ -29,8 +29,10 @@ from jobtree.mailbox.results import (
 )
 
 USAGE = Usage(1.5, 0.25, None)
-COMMAND = Command(Kind.TARGET, "C", "", Requirements(1, None, 2, 3.5), Pickle("b", 0, 9, "d"))
-SHELL = Command(Kind.SHELL, "sh", "echo 'ü\n'", Requirements())
+COMMAND = Command(
+    CommandKind.TARGET, "C", "", Requirements(1, None, 2, 3.5), Pickle("b", 0, 9, "d")
+)
+SHELL = Command(CommandKind.SHELL, "sh", "echo 'ü\n'", Requirements())
 DONE = Done(
     1,
     2,

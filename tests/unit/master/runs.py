@@ -13,11 +13,11 @@ from typing import Any
 
 from jobtree import options
 from jobtree.core.issue_states import State
-from jobtree.core.job import Colour, Command, Kind, Requirements
+from jobtree.core.job import Colour, Command, CommandKind, Requirements
 from jobtree.core.job_states import Budgets, first_job
 from jobtree.mailbox.results import Start
-from jobtree.master.run_state import Issue, Live
-from jobtree.store.rows import Record
+from jobtree.master.run_state import Issue, RunState
+from jobtree.store.rows import HistoryEntry
 from jobtree.store.store import Store
 
 NOW = 1_763_802_842.0
@@ -35,15 +35,15 @@ class Clock:
 
 
 @contextmanager
-def living(directory: Path) -> Iterator[Live]:
+def living(directory: Path) -> Iterator[RunState]:
     """Make a run of one job, whose clock stands until it is told otherwise."""
-    command = Command(Kind.SHELL, "Sort", "sort", Requirements())
+    command = Command(CommandKind.SHELL, "Sort", "sort", Requirements())
     root = first_job(1, 0, command, Budgets(0, 0))
     store = Store.create(f"{directory}/tree.db", root, {"started": NOW, "options": "{}"})
     settings, _ = options.settings_in_force({})
     mailbox: Any = SimpleNamespace(running=lambda _: Start(1, 1, 0, 2.0))
     try:
-        yield Live(str(directory), store, mailbox, settings, 3, Clock(), {})
+        yield RunState(str(directory), store, mailbox, settings, 3, Clock(), {})
     finally:
         store.close()
 
@@ -53,26 +53,26 @@ def ours() -> bool:
     return True
 
 
-def paint(live: Live, colour: Colour) -> None:
-    job = live.store.get(1)
+def paint(run: RunState, colour: Colour) -> None:
+    job = run.store.get(1)
     assert job is not None
-    live.store.put(job, job._replace(colour=colour))
-    live.store.commit()
+    run.store.put(job, job._replace(colour=colour))
+    run.store.commit()
 
 
-def fail(live: Live, why: str = "exit status 1") -> None:
-    live.store.record(Record(NOW, 1, 0, 1, "Sort", "failed", why=why))
-    paint(live, Colour.RED)
+def fail(run: RunState, why: str = "exit status 1") -> None:
+    run.store.record(HistoryEntry(NOW, 1, 0, 1, "Sort", "failed", why=why))
+    paint(run, Colour.RED)
 
 
-def later(live: Live, seconds: float) -> None:
-    clock = live.clock
+def later(run: RunState, seconds: float) -> None:
+    clock = run.clock
     assert isinstance(clock, Clock)
     clock.time += seconds
 
 
-def add_issue(live: Live, state: State) -> Issue:
-    issue = Issue("s1", 0, "singleMachine", Requirements(), [(1, 1, 0)], NOW, live.clock.now())
-    issue.state, issue.node, issue.started_at = state, "node007", live.clock.now()
-    live.add_issue(issue)
+def add_issue(run: RunState, state: State) -> Issue:
+    issue = Issue("s1", 0, "singleMachine", Requirements(), [(1, 1, 0)], NOW, run.clock.now())
+    issue.state, issue.node, issue.started_at = state, "node007", run.clock.now()
+    run.add_issue(issue)
     return issue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobtree.core.job import Colour, Command, Job, Kind, Requirements
+from jobtree.core.job import Colour, Command, CommandKind, Job, Requirements
 from jobtree.master.dispatch import _runs_in_the_worker
 
 
@@ -15,7 +15,11 @@ def job(number: int, kind: str, command: bool = False, retried: bool = False) ->
 
 @pytest.mark.parametrize("wants", [{"command": True}, {"retried": True}])
 def test_packs_begin_with_what_leaves_the_worker_unused(wants: dict[str, bool]) -> None:
-    pack = [job(1, Kind.TARGET), job(2, Kind.SHELL), job(3, Kind.TARGET, **wants)]
-    pack += [job(4, Kind.TARGET), job(5, Kind.PROTOCOL)]
+    pack = [
+        job(1, CommandKind.TARGET),
+        job(2, CommandKind.SHELL),
+        job(3, CommandKind.TARGET, **wants),
+    ]
+    pack += [job(4, CommandKind.TARGET), job(5, CommandKind.PROTOCOL)]
     pack.sort(key=_runs_in_the_worker)
     assert [each.id for each in pack] == [2, 3, 5, 1, 4]

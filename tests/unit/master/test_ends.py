@@ -21,17 +21,17 @@ def test_ends_are_expected_once_when_nothing_else_is_waited_for(tmp_path: Path) 
         capacity=lambda: SimpleNamespace(told=True, slots=1, largest=None),
     )
     nothing: Any = SimpleNamespace(keep=lambda: None)
-    with living(tmp_path) as live:
-        live.systems = {"singleMachine": quiet}
-        live.mailbox = SimpleNamespace(  # type: ignore[assignment]
+    with living(tmp_path) as run:
+        run.systems = {"singleMachine": quiet}
+        run.mailbox = SimpleNamespace(  # type: ignore[assignment]
             rung=set, requests=tuple, forget_bundles=lambda names: None
         )
-        with closing(Master(live, nothing, Unwatched())) as master:
+        with closing(Master(run, nothing, Unwatched())) as master:
             master.leaving = True
-            issue = add_issue(live, State.RUNNING)
+            issue = add_issue(run, State.RUNNING)
             master.turn()
             assert not asked
-            live.change_state(issue, State.PUBLISHED)
+            run.change_state(issue, State.PUBLISHED)
             master.turn()
             master.turn()
             assert asked == ["asked"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobtree.core import job_states
-from jobtree.core.job import Colour, Command, Job, Kind, Requirements
+from jobtree.core.job import Colour, Command, CommandKind, Job, Requirements
 from jobtree.mailbox.results import Done, LogRange, Usage
 from jobtree.master.result_events import make_moves
 
@@ -25,7 +25,7 @@ class OneJob:
     """A run of one black job, whose moves end as told."""
 
     def __init__(self, error: OSError | None) -> None:
-        command = Command(Kind.SHELL, "echo", "echo", Requirements())
+        command = Command(CommandKind.SHELL, "echo", "echo", Requirements())
         first = job_states.first_job(1, 0, command, BUDGETS)
         self.job: Job = first._replace(colour=Colour.BLACK, attempt=1_000_001)
         self.error, self.moves = error, {1: "issue"}

@@ -36,7 +36,7 @@ def test_launches_go_well_again_only_once_a_worker_does_more_than_begin(
     mailbox = SimpleNamespace(
         read=lambda _: lines, hello=lambda _: HELLO, running=lambda _: running
     )
-    live: Any = SimpleNamespace(mailbox=mailbox, failed_launches=2)
-    monkeypatch.setattr(issue_events, "adopt", lambda *_: False)
-    issue_events.take_lines(live, issue)
-    assert live.failed_launches == failed
+    run: Any = SimpleNamespace(mailbox=mailbox, failed_launches=2)
+    monkeypatch.setattr(issue_events, "apply_lines", lambda *_: False)
+    issue_events.read_results(run, issue)
+    assert run.failed_launches == failed

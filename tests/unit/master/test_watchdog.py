@@ -30,7 +30,7 @@ class Look:
         system = SimpleNamespace(
             getIssuedJobIDs=lambda: frozenset({1}), getRunningJobIDs=lambda: {1: self.running_s}
         )
-        self.live: Any = SimpleNamespace(
+        self.run_state: Any = SimpleNamespace(
             systems={"any": system},
             issues={"j.0": self.issue},
             clock=SimpleNamespace(now=lambda: self.now),
@@ -40,15 +40,15 @@ class Look:
                 running=lambda _: self.step, beat=lambda _: self.beat, keep_alive=lambda: None
             ),
         )
-        monkeypatch.setattr(watchdog, "take_lines", lambda *_: None)
-        monkeypatch.setattr(watchdog, "forgive", lambda _: None)
+        monkeypatch.setattr(watchdog, "read_results", lambda *_: None)
+        monkeypatch.setattr(watchdog, "readmit_due", lambda _: None)
         monkeypatch.setattr(watchdog, "kill", lambda _, issue, why: setattr(self, "killed", why))
 
     def after(self, seconds: float, running_s: float | None = None) -> str:
         """Look again after so long, in which the job ran for so long; return why it was killed."""
         self.now += seconds
         self.running_s += seconds if running_s is None else running_s
-        watchdog.look(self.live)
+        watchdog.check_issues(self.run_state)
         return self.killed
 
 
@@ -98,17 +98,17 @@ def test_what_stays_in_the_queue_after_its_results_is_killed_and_given_up_at_las
     """A batch system may show what ran on a lost node until that node is back."""
     look = Look(monkeypatch, State.PUBLISHED, POLICY)
     news: list[News] = []
-    monkeypatch.setattr(watchdog, "take_news", lambda _, issue, each: news.append(each))
+    monkeypatch.setattr(watchdog, "advance_issue", lambda _, issue, each: news.append(each))
     look.after(POLICY.publish_s)
     assert News.OVERDUE not in news
     look.after(1)
     assert news.count(News.OVERDUE) == 1
     look.after(POLICY.kill_s)
     assert News.ABSENT not in news
-    look.live.systems["any"].getIssuedJobIDs = unobtainable
+    look.run_state.systems["any"].getIssuedJobIDs = unobtainable
     look.after(1_000)
     assert News.ABSENT not in news, "the batch system may have been told nothing"
-    look.live.systems["any"].getIssuedJobIDs = lambda: frozenset({1})
+    look.run_state.systems["any"].getIssuedJobIDs = lambda: frozenset({1})
     look.after(1)
     assert (news.count(News.OVERDUE), news.count(News.ABSENT)) == (1, 1)
 

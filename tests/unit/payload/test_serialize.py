@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobtree import JobTreeError, Target
-from jobtree.core.job import Command, Kind
+from jobtree.core.job import Command, CommandKind
 from jobtree.mailbox.bundles import BundleWriter, read_pickle
 from jobtree.payload.main_script import Script
 from jobtree.payload.serialize import handed_over, restore_target, target_command
@@ -76,7 +76,7 @@ class Tree:
         todo: list[Command] = [target_command(root, self.bundle)]
         while todo:
             command = todo.pop()
-            if command.kind != Kind.TARGET:
+            if command.kind != CommandKind.TARGET:
                 SAID.append(command.text)
                 continue
             assert command.pickle is not None

@@ -17,7 +17,7 @@ import pytest
 from jobtree.core.issue_states import State
 from jobtree.core.job import Colour
 from jobtree.errors import UsageError
-from jobtree.master.run_state import Live
+from jobtree.master.run_state import RunState
 from jobtree.report import block, console
 from jobtree.report.plain import indented, one_line, printable
 from jobtree.report.progress import logging_to, watching
@@ -28,7 +28,7 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (debug|info|warning|error) "
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
+def run(tmp_path: Path) -> Iterator[RunState]:
     with living(tmp_path) as made:
         yield made
 
@@ -98,13 +98,15 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Tty:
     return stream
 
 
-def test_a_terminal_gets_a_block_with_lines_above_it(live: Live, monkeypatch: pytest.MonkeyPatch):
+def test_a_terminal_gets_a_block_with_lines_above_it(
+    run: RunState, monkeypatch: pytest.MonkeyPatch
+):
     screen = terminal(monkeypatch)
-    paint(live, Colour.GREY)
-    add_issue(live, State.RUNNING)
-    with logging_to("INFO", ""), watching(live, True, ours) as progress:
-        later(live, 5)
-        progress.turn(live)
+    paint(run, Colour.GREY)
+    add_issue(run, State.RUNNING)
+    with logging_to("INFO", ""), watching(run, True, ours) as progress:
+        later(run, 5)
+        progress.turn(run)
         logging.getLogger("jobtree").error("failed job=1: why [bold]not[/bold]")
     text = screen.getvalue()
     assert "running 1  queued 0" in text
@@ -114,13 +116,13 @@ def test_a_terminal_gets_a_block_with_lines_above_it(live: Live, monkeypatch: py
 
 
 def test_progress_lines_are_not_repeated_on_a_terminal(
-    live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: RunState, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     screen = terminal(monkeypatch)
     path = tmp_path / "log"
-    with logging_to("INFO", str(path)), watching(live, True, ours) as progress:
-        later(live, 61)
-        progress.turn(live)
+    with logging_to("INFO", str(path)), watching(run, True, ours) as progress:
+        later(run, 61)
+        progress.turn(run)
     assert "progress done=" not in screen.getvalue()
     assert "progress done=" in path.read_text()
     assert "\x1b" not in path.read_text()
@@ -143,7 +145,7 @@ def test_a_dumb_terminal_is_none(monkeypatch: pytest.MonkeyPatch):
     assert not console.is_terminal()
 
 
-def test_the_block_fits_its_rows_and_says_known(live: Live):
+def test_the_block_fits_its_rows_and_says_known(run: RunState):
     snapshot = {
         "tree": "/x/align.jt",
         "batch_system": "slurm",

@@ -21,7 +21,7 @@ WAVE = 16
 """The starts of so many tasks of one submission show how fast jobs are started."""
 
 
-class Costs:
+class JobOverhead:
     """What a batch job costs beside the work in it.
 
     start_s: from its submission to its worker's begin, where nothing was in the way, and what it
@@ -73,7 +73,7 @@ REMEMBERED_S = 300.0
 """What ran at once is remembered for so long, and up to twice as long."""
 
 
-class Crowd:
+class SlotEstimate:
     """How many slots there are, as shown by jobs that wait although they were said to have room.
 
     A scheduler tells what a cluster has, not what others leave of it. most: None while nothing
@@ -91,7 +91,7 @@ class Crowd:
         """How many slots' worth of jobs have run at once in the last minutes."""
         return max(self._peaks)
 
-    def look(self, waiting: int, running: int, now: float) -> None:
+    def observe(self, waiting: int, running: int, now: float) -> None:
         """Take in how many slots' worth of accepted jobs wait in the queue, and how many run."""
         if now - self._turned_at >= REMEMBERED_S:
             self._peaks, self._turned_at = (self._peaks[1], running), now

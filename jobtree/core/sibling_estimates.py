@@ -1,4 +1,4 @@
-"""Kinds: what is expected of a class that was never seen, by its kin. Pure.
+"""Sibling estimates: how long a class that was never seen will take, by its siblings. Pure.
 
 Owns what is learnt of jobs that differ in class and share a parent, and whether they are shell
 commands or Targets; must not know clocks. Read next: packing.py, which asks.
@@ -23,12 +23,12 @@ DEVIATIONS = 2.0
 """By so many standard deviations more than the mean a class is expected to take that is new."""
 
 
-def kind_of(job: Job) -> Hashable:
-    """Return what a job has in common with its kin."""
+def sibling_group(job: Job) -> Hashable:
+    """Return what a job has in common with its siblings of one kind."""
     return job.parent, job.stack[-1].kind
 
 
-class Kinds:
+class SiblingEstimates:
     """What the first step of each class took, by kind."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Kinds:
             self._seen.popitem(last=False)
 
     def get(self, kind: Hashable) -> Measured | None:
-        """Return what is to be expected of a new class, None if nothing is known of its kin."""
+        """Return what to expect of a new class, None if nothing is known of its siblings."""
         found = self._seen.get(kind)
         if found is None:
             return None
