@@ -63,11 +63,12 @@ def transitions_page() -> str:
         "",
         MADE,
         "Two machines decide all that becomes of a tree. Both are pure tables: no clock, no file,",
-        "no scheduler. Every cell is filled.",
+        "no scheduler.",
         "",
         "## Jobs: colours",
         "",
-        "From `jobtree/core/job_states.py`.",
+        "From `jobtree/core/job_states.py`. An event that is not listed is impossible: a bug. A",
+        "restart refills the budgets of every unfinished job, and makes red ones white.",
         "",
         row("colour", "meaning"),
         row("---", "---"),
@@ -76,16 +77,17 @@ def transitions_page() -> str:
     lines += [row(colour.name.lower(), meanings[colour.name]) for colour in Colour]
     lines += ["", row("event", "meaning"), row("---", "---")]
     lines += [row(event.__name__, _first_line(event)) for event in job_states.EVENTS]
-    for colour in Colour:
-        lines += ["", f"### A {colour.name.lower()} job", "", row("event", "becomes")]
-        lines.append(row("---", "---"))
-        for event in job_states.EVENTS:
-            lines.append(row(event.__name__, job_states.TABLE[colour, event][0]))
+    for colour, rules in job_states.TABLE.items():
+        if rules:
+            lines += ["", f"### A {colour.name.lower()} job", "", row("event", "becomes")]
+            lines.append(row("---", "---"))
+            lines += [row(event.__name__, phrase) for event, (phrase, _) in rules.items()]
     lines += [
         "",
         "## Batch jobs: issues",
         "",
         "From `jobtree/core/issue_states.py`. An issue is one batch job, or one task of an array.",
+        "News that is not listed changes nothing.",
         "",
         row("state", "meaning"),
         row("---", "---"),
@@ -99,11 +101,12 @@ def transitions_page() -> str:
             lines += ["", row(title, "meaning"), row("---", "---")]
         meanings = _meanings("jobtree/core/issue_states.py", kind.__name__)
         lines += [row(_word(member.name), meanings[member.name]) for member in kind]
-    for state in issue_states.State:
+    for state, changes in issue_states.TABLE.items():
+        if not changes:
+            continue
         lines += ["", f"### An issue that is {_word(state.name)}", ""]
         lines += [row("news", "becomes", "and the master"), row("---", "---", "---")]
-        for news in issue_states.News:
-            change = issue_states.TABLE[state, news]
+        for news, change in changes.items():
             becomes = "stays" if change.state == state else _word(change.state.name)
             actions = ", ".join(_word(action.name) for action in change.actions) or "-"
             lines.append(row(_word(news.name), becomes, actions))

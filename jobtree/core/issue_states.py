@@ -79,118 +79,76 @@ class Change(NamedTuple):
 
 
 def advance(state: State, news: News) -> Change:
-    """Return what `news` makes of an issue in `state`. Never raises: every cell is filled."""
-    return TABLE[state, news]
+    """Return what `news` makes of an issue in `state`: nothing if the table does not list it."""
+    return TABLE[state].get(news) or Change(state)
 
 
-_FENCE_KILL = (Action.FENCE, Action.KILL)
-_COLLECT = (Action.COLLECT, Action.TIDY)
+_ACCEPTED = Change(State.QUEUED, (Action.KEEP_ID,))
+_RUNS = Change(State.RUNNING)
+_DONE = Change(State.PUBLISHED, (Action.COLLECT,))
+_GONE = Change(State.VANISHED)
+_OVER = Change(State.ENDED, (Action.COLLECT, Action.TIDY))
+_REFUSED = Change(State.ENDED, (Action.FENCE, Action.RELEASE, Action.TIDY))
+_KILLED = Change(State.KILLING, (Action.FENCE, Action.KILL))
+_LOST = Change(State.ENDED, (Action.FENCE, Action.KILL, Action.COLLECT, Action.TIDY))
+_CLOSED = Change(State.ENDED, (Action.TIDY,))
+_KILL_AGAIN = Change(State.PUBLISHED, (Action.KILL,))
 
-_S = State
-_STAYS: dict[State, Change] = {state: Change(state) for state in State}
-_KEPT = Change(_S.QUEUED, (Action.KEEP_ID,))
-_RUNS = Change(_S.RUNNING)
-_DONE = Change(_S.PUBLISHED, (Action.COLLECT,))
-_GONE = Change(_S.VANISHED)
-_OVER = Change(_S.ENDED, _COLLECT)
-_REFUSED = Change(_S.ENDED, (Action.FENCE, Action.RELEASE, Action.TIDY))
-_KILLED = Change(_S.KILLING, _FENCE_KILL)
-_LOST = Change(_S.ENDED, (Action.FENCE, Action.KILL, Action.COLLECT, Action.TIDY))
-_CLOSED = Change(_S.ENDED, (Action.TIDY,))
-
-# One row a state, one entry a piece of news, in the order of News:
-# accepted, refused, unsure, claimed, published, present, absent, ended, overdue, kill.
-_ROWS: dict[State, tuple[Change, ...]] = {
-    _S.SUBMITTING: (
-        _KEPT,
-        _REFUSED,
-        Change(_S.AMBIGUOUS),
-        _RUNS,
-        _DONE,
-        Change(_S.QUEUED),
-        _STAYS[_S.SUBMITTING],
-        _OVER,
-        _LOST,
-        _KILLED,
-    ),
-    _S.AMBIGUOUS: (
-        _KEPT,
-        _REFUSED,
-        _STAYS[_S.AMBIGUOUS],
-        _RUNS,
-        _DONE,
-        Change(_S.QUEUED),
-        _STAYS[_S.AMBIGUOUS],
-        _OVER,
-        _LOST,
-        _KILLED,
-    ),
-    _S.QUEUED: (
-        _KEPT,
-        _REFUSED,
-        _STAYS[_S.QUEUED],
-        _RUNS,
-        _DONE,
-        _STAYS[_S.QUEUED],
-        _GONE,
-        _OVER,
-        _STAYS[_S.QUEUED],
-        _KILLED,
-    ),
-    _S.RUNNING: (
-        Change(_S.RUNNING, (Action.KEEP_ID,)),
-        _STAYS[_S.RUNNING],
-        _STAYS[_S.RUNNING],
-        _STAYS[_S.RUNNING],
-        _DONE,
-        _STAYS[_S.RUNNING],
-        _GONE,
-        _OVER,
-        _STAYS[_S.RUNNING],
-        _KILLED,
-    ),
-    _S.PUBLISHED: (
-        Change(_S.PUBLISHED, (Action.KEEP_ID,)),
-        _STAYS[_S.PUBLISHED],
-        _STAYS[_S.PUBLISHED],
-        _STAYS[_S.PUBLISHED],
-        _STAYS[_S.PUBLISHED],
-        _STAYS[_S.PUBLISHED],
-        _CLOSED,
-        _CLOSED,
-        Change(_S.PUBLISHED, (Action.KILL,)),
-        Change(_S.PUBLISHED, (Action.KILL,)),
-    ),
-    _S.VANISHED: (
-        Change(_S.VANISHED, (Action.KEEP_ID,)),
-        _REFUSED,
-        _STAYS[_S.VANISHED],
-        _STAYS[_S.VANISHED],
-        _DONE,
-        _RUNS,
-        _STAYS[_S.VANISHED],
-        _OVER,
-        _LOST,
-        _KILLED,
-    ),
-    _S.KILLING: (
-        Change(_S.KILLING, (Action.KEEP_ID, Action.KILL)),
-        _REFUSED,
-        _STAYS[_S.KILLING],
-        _STAYS[_S.KILLING],
-        _DONE,
-        _STAYS[_S.KILLING],
-        _OVER,
-        _OVER,
-        _OVER,
-        _KILLED,
-    ),
-    _S.ENDED: (*[_STAYS[_S.ENDED]] * 10,),
+_UNANSWERED = {
+    News.ACCEPTED: _ACCEPTED,
+    News.REFUSED: _REFUSED,
+    News.CLAIMED: _RUNS,
+    News.PUBLISHED: _DONE,
+    News.PRESENT: Change(State.QUEUED),
+    News.ENDED: _OVER,
+    News.OVERDUE: _LOST,
+    News.KILL: _KILLED,
 }
 
-TABLE: dict[tuple[State, News], Change] = {
-    (state, news): change
-    for state, changes in _ROWS.items()
-    for news, change in zip(News, changes, strict=True)
+TABLE: dict[State, dict[News, Change]] = {
+    State.SUBMITTING: {**_UNANSWERED, News.UNSURE: Change(State.AMBIGUOUS)},
+    State.AMBIGUOUS: _UNANSWERED,
+    State.QUEUED: {
+        News.ACCEPTED: _ACCEPTED,
+        News.REFUSED: _REFUSED,
+        News.CLAIMED: _RUNS,
+        News.PUBLISHED: _DONE,
+        News.ABSENT: _GONE,
+        News.ENDED: _OVER,
+        News.KILL: _KILLED,
+    },
+    State.RUNNING: {
+        News.ACCEPTED: Change(State.RUNNING, (Action.KEEP_ID,)),
+        News.PUBLISHED: _DONE,
+        News.ABSENT: _GONE,
+        News.ENDED: _OVER,
+        News.KILL: _KILLED,
+    },
+    State.PUBLISHED: {
+        News.ACCEPTED: Change(State.PUBLISHED, (Action.KEEP_ID,)),
+        News.ABSENT: _CLOSED,
+        News.ENDED: _CLOSED,
+        News.OVERDUE: _KILL_AGAIN,
+        News.KILL: _KILL_AGAIN,
+    },
+    State.VANISHED: {
+        News.ACCEPTED: Change(State.VANISHED, (Action.KEEP_ID,)),
+        News.REFUSED: _REFUSED,
+        News.PUBLISHED: _DONE,
+        News.PRESENT: _RUNS,
+        News.ENDED: _OVER,
+        News.OVERDUE: _LOST,
+        News.KILL: _KILLED,
+    },
+    State.KILLING: {
+        News.ACCEPTED: Change(State.KILLING, (Action.KEEP_ID, Action.KILL)),
+        News.REFUSED: _REFUSED,
+        News.PUBLISHED: _DONE,
+        News.ABSENT: _OVER,
+        News.ENDED: _OVER,
+        News.OVERDUE: _OVER,
+        News.KILL: _KILLED,
+    },
+    State.ENDED: {},
 }
-"""What each piece of news makes of each state."""
+"""What each piece of news makes of each state. What is not listed changes nothing."""

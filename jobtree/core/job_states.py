@@ -5,7 +5,7 @@ Read next: issue_states.py, the same for issues. Begin with TABLE, at the end.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from jobtree.core.job import Colour, Command, Job, next_attempt
 
@@ -18,24 +18,19 @@ class Budgets(NamedTuple):
 
 
 class Issued(NamedTuple):
-    """The job goes to the batch system, under the master of this epoch."""
+    """The job goes to the batch system."""
 
-    epoch: int
+    epoch: int  # of the master that issues it
 
 
 class StepDone(NamedTuple):
-    """The current attempt's step succeeded, and its result was adopted.
-
-    child: the only child, if there is exactly one. child_count: how many there are.
-    goes_on: the worker runs the job's next step. moves: outputs must be moved before the tree
-    may go on; a Moved or MoveFailed follows.
-    """
+    """The current attempt's step succeeded, and its result was adopted."""
 
     child_count: int = 0
-    child: Command | None = None
+    child: Command | None = None  # the only child, if there is exactly one
     follow_on: Command | None = None
-    goes_on: bool = False
-    moves: bool = False
+    goes_on: bool = False  # the worker runs the job's next step
+    moves: bool = False  # outputs must be moved first: a Moved or a StepFailed follows
     has_directory: bool = False
 
 
@@ -46,19 +41,16 @@ class Moved(NamedTuple):
 
 
 class StepFailed(NamedTuple):
-    """The step failed by its own doing. crashed: it took its process down."""
+    """The step failed by its own doing."""
 
-    crashed: bool = False
+    crashed: bool = False  # it took its process down
     has_directory: bool = False
 
 
 class Faulted(NamedTuple):
-    """The attempt was lost to something that is not the job's fault, as far as can be told.
+    """The attempt was lost to something that is not the job's fault, as far as can be told."""
 
-    isolate: the next one gets a process of its own, which will tell.
-    """
-
-    isolate: bool = False
+    isolate: bool = False  # the next one gets a process of its own, which will tell
 
 
 class Exhausted(NamedTuple):
@@ -76,43 +68,15 @@ class ChildFinished(NamedTuple):
     """One of the job's children, and all below it, is finished."""
 
 
-class Refilled(NamedTuple):
-    """The run was restarted, or the user asked for another try."""
-
-
-Event = (
-    Issued
-    | StepDone
-    | Moved
-    | StepFailed
-    | Faulted
-    | Exhausted
-    | Unstarted
-    | ChildFinished
-    | Refilled
-)
-
-EVENTS: tuple[type, ...] = (
-    Issued,
-    StepDone,
-    Moved,
-    StepFailed,
-    Faulted,
-    Exhausted,
-    Unstarted,
-    ChildFinished,
-    Refilled,
-)
+Event = Issued | StepDone | Moved | StepFailed | Faulted | Exhausted | Unstarted | ChildFinished
+EVENTS: tuple[type, ...] = get_args(Event)
 
 
 class Transition(NamedTuple):
-    """What an event did: the job as it is now, and how many children to bear below it.
+    """What an event did. A DEAD job is removed, and its parent gets a ChildFinished."""
 
-    A DEAD job is removed, and its parent gets a ChildFinished.
-    """
-
-    job: Job
-    births: int = 0
+    job: Job  # as it is now
+    births: int = 0  # how many children to bear below it
 
 
 class ImpossibleEvent(Exception):
@@ -126,8 +90,11 @@ class ImpossibleEvent(Exception):
 
 
 def step(job: Job, event: Event, budgets: Budgets) -> Transition:
-    """Return what `event` makes of `job`. Raises ImpossibleEvent for a cell marked so."""
-    return TABLE[job.colour, type(event)][1](job, event, budgets)
+    """Return what `event` makes of `job`. Raises ImpossibleEvent if the table lists no rule."""
+    rule = TABLE[job.colour].get(type(event))
+    if rule is None:
+        raise ImpossibleEvent(job, event)
+    return rule[1](job, event, budgets)
 
 
 def first_job(job_id: int, parent: int, command: Command, budgets: Budgets) -> Job:
@@ -150,18 +117,12 @@ def first_job(job_id: int, parent: int, command: Command, budgets: Budgets) -> J
     )
 
 
-def _impossible(job: Job, event: Event, budgets: Budgets) -> Transition:
-    raise ImpossibleEvent(job, event)
-
-
-def _issue(job: Job, event: Event, budgets: Budgets) -> Transition:
-    assert isinstance(event, Issued)
+def _issue(job: Job, event: Issued, budgets: Budgets) -> Transition:
     attempt = next_attempt(job.attempt, event.epoch)
     return Transition(job._replace(colour=Colour.GREY, attempt=attempt))
 
 
-def _finish_step(job: Job, event: Event, budgets: Budgets) -> Transition:
-    assert isinstance(event, StepDone)
+def _finish_step(job: Job, event: StepDone, budgets: Budgets) -> Transition:
     if event.moves:
         black = job._replace(
             colour=Colour.BLACK, has_directory=job.has_directory or event.has_directory
@@ -170,13 +131,12 @@ def _finish_step(job: Job, event: Event, budgets: Budgets) -> Transition:
     return _advance(job, event, budgets)
 
 
-def _finish_move(job: Job, event: Event, budgets: Budgets) -> Transition:
-    assert isinstance(event, Moved)
+def _finish_move(job: Job, event: Moved, budgets: Budgets) -> Transition:
     return _advance(job, event.done, budgets)
 
 
 def _advance(job: Job, done: StepDone, budgets: Budgets) -> Transition:
-    """Pop the command that ran, push what it left, refill, and settle the colour."""
+    """Pop the command that ran, push what it left, refill the budgets, and choose the colour."""
     stack = job.stack[:-1]
     if done.follow_on is not None:
         stack = (*stack, done.follow_on)
@@ -186,9 +146,7 @@ def _advance(job: Job, done: StepDone, budgets: Budgets) -> Transition:
         births = 0
     children = job.child_count + births
     goes_on = done.goes_on and stack and not births
-    colour = (
-        job.colour if goes_on else _colour_between_steps(children, job.black_child_count, stack)
-    )
+    colour = job.colour if goes_on else _resting(children, job.black_child_count, stack)
     # spelled out whole, as most of a job's life passes here: _replace takes three times as long
     after = Job(
         job.id,
@@ -209,15 +167,14 @@ def _advance(job: Job, done: StepDone, budgets: Budgets) -> Transition:
     return Transition(after, births)
 
 
-def _colour_between_steps(children: int, black_children: int, stack: tuple[Command, ...]) -> Colour:
-    """Return the colour a black job goes on to: blue, white or dead."""
+def _resting(children: int, black_children: int, stack: tuple[Command, ...]) -> Colour:
+    """Return the colour of a job none of whose steps runs: blue, white or dead."""
     if black_children < children:
         return Colour.BLUE
     return Colour.WHITE if stack else Colour.DEAD
 
 
-def _fail(job: Job, event: Event, budgets: Budgets) -> Transition:
-    assert isinstance(event, StepFailed)
+def _fail(job: Job, event: StepFailed, budgets: Budgets) -> Transition:
     job = job._replace(
         isolate=job.isolate or event.crashed,
         has_directory=job.has_directory or event.has_directory,
@@ -227,16 +184,14 @@ def _fail(job: Job, event: Event, budgets: Budgets) -> Transition:
     return Transition(job._replace(colour=Colour.RED))
 
 
-def _fault(job: Job, event: Event, budgets: Budgets) -> Transition:
-    assert isinstance(event, Faulted)
+def _fault(job: Job, event: Faulted, budgets: Budgets) -> Transition:
     job = job._replace(isolate=job.isolate or event.isolate)
     if job.rescues > 0:
         return Transition(job._replace(colour=Colour.WHITE, rescues=job.rescues - 1))
     return Transition(job._replace(colour=Colour.RED))
 
 
-def _escalate(job: Job, event: Event, budgets: Budgets) -> Transition:
-    assert isinstance(event, Exhausted)
+def _escalate(job: Job, event: Exhausted, budgets: Budgets) -> Transition:
     if job.rescues <= 0:
         return Transition(job._replace(colour=Colour.RED))
     return Transition(
@@ -250,73 +205,41 @@ def _escalate(job: Job, event: Event, budgets: Budgets) -> Transition:
     )
 
 
-def _hand_back(job: Job, event: Event, budgets: Budgets) -> Transition:
+def _hand_back(job: Job, event: Unstarted, budgets: Budgets) -> Transition:
     return Transition(job._replace(colour=Colour.WHITE))
 
 
-def _count_child(job: Job, event: Event, budgets: Budgets) -> Transition:
+def _count_child(job: Job, event: ChildFinished, budgets: Budgets) -> Transition:
     black = job.black_child_count + 1
-    colour = _colour_between_steps(job.child_count, black, job.stack)
+    colour = _resting(job.child_count, black, job.stack)
     return Transition(job._replace(colour=colour, black_child_count=black))
 
 
-def _refill(job: Job, event: Event, budgets: Budgets) -> Transition:
-    return Transition(job._replace(retries=budgets.retries, rescues=budgets.rescues))
+Rule = tuple[str, Callable[[Job, Any, Budgets], Transition]]
 
+_FAILS: Rule = ("white with one retry fewer, or red", _fail)
 
-def _revive(job: Job, event: Event, budgets: Budgets) -> Transition:
-    return Transition(_refill(job, event, budgets).job._replace(colour=Colour.WHITE))
-
-
-Rule = tuple[str, Callable[[Job, Event, Budgets], Transition]]
-
-_NEVER: Rule = ("impossible", _impossible)
-_REFILL: Rule = ("refill budgets, same colour", _refill)
-
-# One row a colour, one entry an event, in the order of EVENTS.
-_ROWS: dict[Colour, tuple[Rule, ...]] = {
-    Colour.WHITE: (
-        ("grey, next attempt", _issue),
-        _NEVER,
-        _NEVER,
-        ("red: it asks for more than it may ever get", _fail),
-        *[_NEVER] * 4,
-        _REFILL,
-    ),
-    Colour.GREY: (
-        _NEVER,
-        ("grey if it goes on; black while outputs move; else blue, white or dead", _finish_step),
-        _NEVER,
-        ("white with one retry fewer, or red", _fail),
-        ("white with one rescue fewer, or red", _fault),
-        ("white asking for more, one rescue fewer, or red", _escalate),
-        ("white, nobody charged", _hand_back),
-        _NEVER,
-        _REFILL,
-    ),
-    Colour.BLUE: (
-        *[_NEVER] * 7,
-        ("blue; after the last child white or dead", _count_child),
-        _REFILL,
-    ),
-    Colour.BLACK: (
-        _NEVER,
-        _NEVER,
-        ("blue, white or dead", _finish_move),
-        ("white with one retry fewer, or red", _fail),
-        *[_NEVER] * 4,
-        _REFILL,
-    ),
-    Colour.RED: (
-        *[_NEVER] * 8,
-        ("white, budgets refilled", _revive),
-    ),
-    Colour.DEAD: (*[_NEVER] * 9,),
+TABLE: dict[Colour, dict[type, Rule]] = {
+    Colour.WHITE: {
+        Issued: ("grey, next attempt", _issue),
+        StepFailed: ("red: it asks for more than it may ever get", _fail),
+    },
+    Colour.GREY: {
+        StepDone: (
+            "grey if it goes on; black while outputs move; else blue, white or dead",
+            _finish_step,
+        ),
+        StepFailed: _FAILS,
+        Faulted: ("white with one rescue fewer, or red", _fault),
+        Exhausted: ("white asking for more, one rescue fewer, or red", _escalate),
+        Unstarted: ("white, nobody charged", _hand_back),
+    },
+    Colour.BLUE: {ChildFinished: ("blue; after the last child white or dead", _count_child)},
+    Colour.BLACK: {Moved: ("blue, white or dead", _finish_move), StepFailed: _FAILS},
+    Colour.RED: {},
+    Colour.DEAD: {},
 }
+"""What each event makes of each colour: a phrase for people, and the rule.
 
-TABLE: dict[tuple[Colour, type], Rule] = {
-    (colour, event): rule
-    for colour, rules in _ROWS.items()
-    for event, rule in zip(EVENTS, rules, strict=True)
-}
-"""What each event makes of each colour: a phrase for people, and the rule."""
+What is not listed is impossible. A restart is no event of one job: see Store.refill().
+"""

@@ -114,7 +114,10 @@ def fence_missing(patch: pytest.MonkeyPatch) -> None:
     def without(change: Change) -> Change:
         return Change(change.state, tuple(a for a in change.actions if a != Action.FENCE))
 
-    table = {cell: without(change) for cell, change in issue_states.TABLE.items()}
+    table = {
+        state: {news: without(change) for news, change in changes.items()}
+        for state, changes in issue_states.TABLE.items()
+    }
     patch.setattr(issue_states, "TABLE", table)
 
 
@@ -262,9 +265,7 @@ def kill_forgotten(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: loop.Master, name: str) -> None:
         with pytest.MonkeyPatch.context() as inner:
-            table = dict(issue_states.TABLE)
-            table[State.KILLING, News.KILL] = Change(State.KILLING)
-            inner.setattr(issue_states, "TABLE", table)
+            inner.delitem(issue_states.TABLE[State.KILLING], News.KILL)
             adopt(self, name)
 
     patch.setattr(loop.Master, "_adopt", forgetful)
