@@ -124,7 +124,7 @@ def size(directory: str, jobs: int) -> dict[str, Any]:
             run.stopping = True
         waiting, _ = memory()
         workers.hold, run.stopping = True, False
-        while run.issues_out < MANY_SLOTS:
+        while run.in_use.issues < MANY_SLOTS:
             master.turn()
         idle = [_timed(master.turn) for _ in range(1000)]
         told = _packed(run)
@@ -137,7 +137,7 @@ def size(directory: str, jobs: int) -> dict[str, Any]:
             "jobs": jobs,
             "waiting_mb": round(waiting / 1e6, 1),
             "bytes_per_waiting_job": round((waiting - base) / jobs),
-            "issues": run.issues_out,
+            "issues": run.in_use.issues,
             "white": run.store.counts[Colour.WHITE],
             "peak_mb": round(memory()[1] / 1e6, 1),
             "idle_turn_ms": _quantiles(idle),
@@ -153,14 +153,14 @@ def issued(directory: str, jobs: int) -> dict[str, Any]:
         base, _ = memory()
         run.measured["Leaf"] = Leaf(30.0 * MANY_SLOTS / jobs, jobs)
         master.recover()
-        while run.store.counts[Colour.GREY] < 0.99 * jobs and run.issues_out < MANY_SLOTS:
+        while run.store.counts[Colour.GREY] < 0.99 * jobs and run.in_use.issues < MANY_SLOTS:
             workers.hold = bool(run.store.counts[Colour.BLUE])
             master.turn()
         grey = run.store.counts[Colour.GREY]
         now, peak = memory()
         return {
             "issued_jobs": grey,
-            "issues": run.issues_out,
+            "issues": run.in_use.issues,
             "rss_mb": round(now / 1e6, 1),
             "peak_mb": round(peak / 1e6, 1),
             "bytes_per_issued_job": round((now - base) / grey),

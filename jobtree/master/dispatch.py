@@ -15,13 +15,13 @@ from jobtree.core.issue_states import State
 from jobtree.core.job import Colour, CommandKind, Job, Requirements
 from jobtree.core.packing import GROWTH, Known, Pack, ReadyJob, plan
 from jobtree.core.sibling_estimates import sibling_group
-from jobtree.core.submission_names import submission_name
 from jobtree.mailbox.layout import SETUP_ENVIRONMENT, order_path, output_path
 from jobtree.mailbox.orders import STACK_SENT, Assignment, Terms
+from jobtree.master.issue import Issue
 from jobtree.master.issue_events import fail_for_good
 from jobtree.master.launch import program, worker_argv
 from jobtree.master.recall import recall
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.run_state import RunState
 from jobtree.payload.shell_environment import with_submission
 
 LOOKED_AT = 5_000
@@ -39,12 +39,13 @@ UNTOLD_S = 10.0
 """A batch system that has not said by then how many jobs it can run is taken to run many."""
 
 
-def issue_ready(run: RunState, name_of_tree: str) -> None:
+def issue_ready(run: RunState) -> None:
     """Issue what is ready and has room: jobs turn grey now, and are submitted after the commit."""
     waiting, now = run.store.counts[Colour.WHITE], run.clock.now()
-    if run.stopping or now < run.hold_until:
+    if run.stopping or run.launches.held(now):
         return
-    run.slot_estimate.observe(run.slots_in[State.QUEUED], run.slots_in[State.RUNNING], now)
+    slots_in = run.in_use.slots_in
+    run.slot_estimate.observe(slots_in[State.QUEUED], slots_in[State.RUNNING], now)
     room = _room(run)
     if not waiting:
         recall(run, room.free)
@@ -65,7 +66,7 @@ def issue_ready(run: RunState, name_of_tree: str) -> None:
     for pack in packs:
         alike.setdefault(pack.needs, []).append([jobs[number] for number in pack.jobs])
     for needs, members in alike.items():
-        _submit(run, name_of_tree, needs, members)
+        _submit(run, needs, members)
 
 
 class _Room(NamedTuple):
@@ -92,10 +93,10 @@ def _room(run: RunState) -> _Room:
     if run.slot_estimate.most is not None:
         slots = min(slots, run.slot_estimate.most)
     total = min(settings.max_cpus, slots)
-    most = settings.max_jobs - run.issues_out
-    free = min(total - run.slots_out, most)
+    most = settings.max_jobs - run.in_use.issues
+    free = min(total - run.in_use.slots, most)
     queued = 0 if run.system.here else min(settings.max_cpus, settings.slots)
-    ahead = min(max(total, queued) - run.slots_out, most)
+    ahead = min(max(total, queued) - run.in_use.slots, most)
     return _Room(free, min(total, settings.max_jobs), ahead)
 
 
@@ -143,7 +144,7 @@ def _known(run: RunState) -> Known:
 def _affordable(run: RunState, packs: list[Pack]) -> list[Pack]:
     """Drop the packs that --maxMemory has no room for now."""
     most = run.settings.max_memory_bytes
-    used = run.memory_out_bytes
+    used = run.in_use.memory_bytes
     kept = []
     for pack in packs:
         used += pack.needs.memory_bytes or 0
@@ -153,28 +154,21 @@ def _affordable(run: RunState, packs: list[Pack]) -> list[Pack]:
     return kept
 
 
-def _submit(run: RunState, name_of_tree: str, needs: Requirements, packs: list[list[Job]]) -> None:
-    settings = run.settings
-    submission = _name(run, packs[0][0].stack[-1].label, name_of_tree)
-    granted = Requirements(
-        needs.memory_bytes,
-        needs.cpus,
-        needs.gpus,
-        _time_s(run, needs, packs),
-    )
+def _submit(run: RunState, needs: Requirements, packs: list[list[Job]]) -> None:
+    submission = run.next_submission(packs[0][0].stack[-1].label)
+    granted = needs._replace(time_s=_time_s(run, needs, packs))
     issues, orders = [], []
     for task, jobs in enumerate(packs):
         jobs.sort(key=_runs_in_the_worker)  # a worker's process serves those best that come first
         assignments = [_assign(run, job) for job in jobs]
-        pack = [(given.job, given.attempt, given.step) for given in assignments]
         issue = Issue(
-            submission,
-            task,
-            settings.batch_system,
-            granted,
-            pack,
-            run.clock.epoch(),
-            run.clock.now(),
+            submission=submission,
+            task=task,
+            batch_system=run.settings.batch_system,
+            granted=granted,
+            pack=[(given.job, given.attempt, given.step) for given in assignments],
+            submitted=run.clock.epoch(),
+            issued_at=run.clock.now(),
         )
         run.add_issue(issue)
         issues.append(issue)
@@ -237,8 +231,7 @@ def _submission(
         ]
         handles = run.systems[issues[0].batch_system].issueJobs(specs)
         for issue, handle in zip(issues, handles, strict=True):
-            issue.handle = handle
-            run.by_handle[issue.batch_system, handle] = issue
+            run.set_handle(issue, handle)
 
     return submit
 
@@ -260,9 +253,3 @@ def _terms(run: RunState, submission: str, granted: Requirements) -> Terms:
         local_logs=settings.local_logs,
         program=program(settings.python),
     )
-
-
-def _name(run: RunState, label: str, name_of_tree: str) -> str:
-    """Return the next submission's name, which no other of any tree has."""
-    run.submissions += 1
-    return submission_name(label, name_of_tree, run.tree_id, run.epoch, run.submissions)

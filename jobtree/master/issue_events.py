@@ -1,4 +1,4 @@
-"""Settling: what becomes of an issue as news of it arrives, and of its pack when it ends.
+"""What becomes of an issue as news of it arrives, and of its pack when it ends.
 
 Owns the carrying out of core/issue_states.py's actions; must not decide when to look. Read next:
 dispatch.py, where issues come from.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import partial
 
 from batchsystems.common.jobscript import launch_words
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
@@ -23,17 +24,17 @@ from jobtree.core.rescue import (
     Ending,
     Verdict,
     failed_launch,
-    hold_s,
     judge,
     judge_unclaimed,
 )
-from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.last_error import last_error
 from jobtree.mailbox.results import Hello
+from jobtree.master.issue import Issue
 from jobtree.master.launch import is_of_another
+from jobtree.master.messages import log_given_up, log_loss
 from jobtree.master.node_exclusion import mark_node_failure, note_end
-from jobtree.master.result_events import apply_lines, hand_back, held_job, tell_loss
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.result_events import apply_lines, hand_back, held_job
+from jobtree.master.run_state import RunState
 from jobtree.payload import environment
 
 log = logging.getLogger("jobtree")
@@ -54,24 +55,24 @@ def on_update(run: RunState, issue: Issue, update: Update) -> None:
         advance_issue(run, issue, News.UNSURE)
     elif isinstance(update, Refused):
         if update.transient:
-            run.hold_until = run.clock.now() + HOLD_S
+            run.launches.hold(run.clock.now() + HOLD_S)
         elif not _asks_less_now(run, issue):
             _refuse_pack(run, issue, update.why)
         if advance(issue.state, News.REFUSED).state == State.ENDED:
-            issue.killed_for = issue.killed_for or f"refused: {update.why}"
+            issue.note_kill(f"refused: {update.why}")
         advance_issue(run, issue, News.REFUSED)
     elif isinstance(update, JobEnd):
         issue.node = update.node or issue.node
-        all_read = issue.state == State.PUBLISHED and _is_measured(run, issue)
+        all_read = issue.state == State.PUBLISHED and run.is_measured(issue)
         if all_read and update.wall_s is not None:
             run.overhead.ended(update.wall_s - issue.worked_s)
         ending = Ending(
-            update.reason.name,
-            update.exit_status,
-            update.signal,
-            issue.killed_for,
-            issue.node,
-            "; ".join(update.evidence),
+            reason=update.reason.name,
+            exit_status=update.exit_status,
+            signal=update.signal,
+            killed_for=issue.killed_for,
+            node=issue.node,
+            said="; ".join(update.evidence),
         )
         advance_issue(run, issue, News.ENDED, ending)
 
@@ -81,25 +82,20 @@ def read_results(run: RunState, issue: Issue) -> None:
     lines = run.mailbox.read(issue.name)
     hello = run.mailbox.hello(issue.name)
     if hello is not None and issue.started_at is None:
-        issue.node, issue.started_at = hello.host, run.clock.now()
-        issue.progress_at = issue.started_at
-        delay_s = issue.started_at - issue.issued_at
+        now = run.clock.now()
+        issue.claimed(hello.host, now)
+        delay_s = now - issue.issued_at
         adopted = abs(run.clock.epoch() - issue.submitted - delay_s) > 1.0
-        if _is_measured(run, issue) and not adopted:
-            run.overhead.started(issue.submission, delay_s, issue.started_at)
+        if run.is_measured(issue) and not adopted:
+            run.overhead.started(issue.submission, delay_s, now)
         advance_issue(run, issue, News.CLAIMED)
-    if run.failed_launches and (
+    if run.launches.failed_in_row and (
         run.mailbox.running(issue.name) is not None
         or any(not isinstance(line, Hello) for line in lines)  # with that they begin who give up
     ):
-        run.failed_launches = 0
+        run.launches.succeeded()
     if apply_lines(run, issue, lines):
         advance_issue(run, issue, News.PUBLISHED)
-
-
-def _is_measured(run: RunState, issue: Issue) -> bool:
-    """Tell whether an issue says what those cost that are still to come: not on this machine."""
-    return issue.batch_system == run.settings.batch_system and not run.system.here
 
 
 def advance_issue(run: RunState, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
@@ -124,25 +120,18 @@ def _act(run: RunState, issue: Issue, action: Action, ending: Ending) -> None:
     elif action == Action.RELEASE:
         _release(run, issue)
     elif action == Action.FENCE:
-        run.effects.append(lambda: run.mailbox.fence(issue.name, Fence.STOP))
+        run.fence(issue)
     elif action == Action.KILL:
-        kill_in_queue(run, issue)
+        run.kill_in_queue(issue)
     elif action == Action.TIDY:
         _tidy(run, issue)
 
 
 def kill(run: RunState, issue: Issue, why: str) -> None:
     """Have an issue ended. Its jobs are reissued when its end is known, or presumed."""
-    issue.killed_for = issue.killed_for or why
+    issue.note_kill(why)
     advance_issue(run, issue, News.KILL)
     run.store.renew_issue(issue.stored())
-
-
-def kill_in_queue(run: RunState, issue: Issue) -> None:
-    """Ask the batch system to end an issue, after the next commit."""
-    if issue.handle:
-        system, handle = run.systems[issue.batch_system], issue.handle
-        run.effects.append(lambda: system.killJobs([handle]))
 
 
 def _collect(run: RunState, issue: Issue, ending: Ending) -> None:
@@ -162,10 +151,10 @@ def _collect(run: RunState, issue: Issue, ending: Ending) -> None:
     mark_node_failure(issue, ending)
     if final:
         # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
-        run.effects.append(lambda: run.mailbox.fence(issue.name, Fence.STOP))
+        run.fence(issue)
     running = run.mailbox.running(issue.name)
     victim = next(iter(issue.open))
-    run.effects.append(lambda: run.mailbox.remove_local(hello))
+    run.effects.append(partial(run.mailbox.remove_local, hello))
     if running is not None and running.job in issue.open:
         _charge(run, issue, running.job, _judge_running(run, issue, running.job, ending))
     elif not ended and not damage:
@@ -234,19 +223,14 @@ def _slow_down(run: RunState, ending: Ending) -> None:
     now = run.clock.now()
     if ending.killed_for or ending.reason not in ("LAUNCH_FAILED", "FAILED"):
         return
-    if now < run.hold_until:  # of the same wave
+    if run.launches.held(now):  # of the same wave
         return
-    run.failed_launches += 1
     with suppress(OSError):  # a file system that does not answer is not the tree's fault
         environment.require(run.directory, run.store.meta("environment", ""))
-    wait_s = hold_s(run.failed_launches, run.policy)
+    wait_s = run.launches.failed(now, run.policy)
     if wait_s:
-        run.hold_until = now + wait_s
-        log.warning(
-            "the last %d launches failed: nothing is submitted for %.0f s",
-            run.failed_launches,
-            wait_s,
-        )
+        failed = run.launches.failed_in_row
+        log.warning("the last %d launches failed: nothing is submitted for %.0f s", failed, wait_s)
 
 
 def _release(run: RunState, issue: Issue) -> None:
@@ -270,7 +254,7 @@ def _last_error(run: RunState, issue: Issue) -> str:
 
 def _charge(run: RunState, issue: Issue, job_id: int, verdict: Verdict) -> None:
     job = held_job(run, issue, job_id)
-    issue.open.pop(job_id, None)
+    issue.drop(job_id)
     if job is None:
         return
     begun = job._replace(has_directory=True)  # who knows how far its lost attempt came
@@ -283,7 +267,7 @@ def _charge(run: RunState, issue: Issue, job_id: int, verdict: Verdict) -> None:
     charged = verdict.charge in (Charge.USER, Charge.CRASH)
     run.record(job, "failed" if charged else "lost", label, issue=issue.name, why=verdict.why)
     after = run.apply(job, _event(verdict, run.settings.time_margin))
-    tell_loss(run, issue, job, after, label, verdict.why, charged)
+    log_loss(run, issue, job, after, label, verdict.why, charged)
 
 
 def _event(verdict: Verdict, time_margin: float) -> job_states.Event:
@@ -311,7 +295,7 @@ def _asks_less_now(run: RunState, issue: Issue) -> bool:
 def _refuse_pack(run: RunState, issue: Issue, why: str) -> None:
     for job_id in list(issue.open):
         job = held_job(run, issue, job_id)
-        issue.open.pop(job_id)
+        issue.drop(job_id)
         if job is not None:
             fail_for_good(run, job, why, issue.name)
 
@@ -323,13 +307,12 @@ def fail_for_good(run: RunState, job: Job, why: str, issue: str = "") -> None:
     run.record(job, "failed", label, issue=issue, why=why)
     run.store.put(job, hopeless)
     run.apply(hopeless, job_states.StepFailed())
-    log.error("failed job=%d class=%s: %s", job.id, label, why)
+    log_given_up(job, label, why)
 
 
 def _tidy(run: RunState, issue: Issue) -> None:
     """Forget an ended issue; its submission's files go with the last one of it."""
-    run.by_handle.pop((issue.batch_system, issue.handle), None)
-    if run.count_ended(issue):
+    if run.note_ended(issue):
         tidy_submission(run, issue.submission)
     else:
         run.store.renew_issue(issue.stored())

@@ -7,7 +7,8 @@ import os
 import sys
 
 from batchsystems.interface import INDEX
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.issue import Issue
+from jobtree.master.run_state import RunState
 
 WORKER = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker/start.py"

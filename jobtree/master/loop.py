@@ -18,10 +18,10 @@ from typing import Protocol
 from batchsystems.interface import JobRecord
 from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour
-from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.control import BELL
 from jobtree.mailbox.keepalive import keep_alive_during
 from jobtree.master.dispatch import issue_ready
+from jobtree.master.issue import issue_of
 from jobtree.master.issue_events import (
     advance_issue,
     kill,
@@ -32,7 +32,7 @@ from jobtree.master.issue_events import (
 from jobtree.master.node_exclusion import readmit_nodes, restore_exclusions
 from jobtree.master.queries import answer_request
 from jobtree.master.result_events import replay_moves
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.run_state import RunState
 from jobtree.master.watchdog import check_grace, check_issues
 from jobtree.store.lease import Lease
 
@@ -67,7 +67,6 @@ class Master:
     def __init__(self, run: RunState, lease: Lease, watcher: Watcher) -> None:
         self.run_state, self.lease, self.watcher = run, lease, watcher
         run.mailbox.keep_alive = lease.keep
-        self.name_of_tree = os.path.basename(run.directory)
         self.leaving = False
         self._swept_at = self._looked_at = self._controlled_at = run.clock.now()
         self._polled_at = -1e9
@@ -140,14 +139,14 @@ class Master:
             self._looked_at = now
             check_issues(run)
         if not self.leaving:
-            issue_ready(run, self.name_of_tree)
+            issue_ready(run)
         self._expect_ends()
         self.commit_and_act()
         self.watcher.turn(run)
 
     def _expect_ends(self) -> None:
         """Have schedulers asked soon when nothing is waited for but their word of what is over."""
-        over = bool(self.run_state.issues) and not self.run_state.issues_out
+        over = bool(self.run_state.issues) and not self.run_state.in_use.issues
         if over and not self._all_over:
             for system in self.run_state.systems.values():
                 system.expect_ends()
@@ -161,8 +160,7 @@ class Master:
         run.ready.committed()
         self.lease.keep()
         run.mailbox.forget_bundles(run.pop_unused_bundles())
-        effects, run.effects = run.effects, []
-        for effect in effects:
+        for effect in run.pop_effects():
             self.lease.keep()
             effect()
 
@@ -173,21 +171,11 @@ class Master:
         replay_moves(run)
         stored = run.store.issues()
         for entry in stored:
-            issue = Issue(
-                entry.submission,
-                entry.task,
-                entry.batch_system,
-                entry.granted,
-                _still_held(run, entry.pack),
-                entry.submitted,
-                run.clock.now(),
-            )
-            issue.state = State(entry.state)
-            issue.native, issue.killed_for = entry.native, entry.killed_for
+            issue = issue_of(entry, _still_held(run, entry.pack), run.clock.now())
             run.add_issue(issue)
             if issue.state == State.ENDED and issue.killed_for:
                 # the last master may have given it up and died before it had fenced it
-                run.effects.append(partial(run.mailbox.fence, issue.name, Fence.STOP))
+                run.fence(issue)
         for name in run.systems:
             self._adopt(name)
         for submission in dict.fromkeys(entry.submission for entry in stored):
@@ -208,18 +196,15 @@ class Master:
         """End every issue; return the names of those whose end could not be confirmed."""
         run = self.run_state
         run.stopping = True
-        for issue in list(run.issues.values()):
-            if issue.state != State.ENDED:
-                kill(run, issue, why)
+        for issue in run.living_issues():
+            kill(run, issue, why)
         self.commit_and_act()
         end = run.clock.now() + run.policy.kill_s
-        while run.clock.now() < end:
-            if all(issue.state == State.ENDED for issue in run.issues.values()):
-                break
+        while run.living_issues() and run.clock.now() < end:
             self._hear_batch_systems(run.clock.now(), force=True)
             self.commit_and_act()
             self.wait(0.2)
-        return [issue.name for issue in run.issues.values() if issue.state != State.ENDED]
+        return [issue.name for issue in run.living_issues()]
 
     def readmit_nodes(self, nodes: Sequence[str]) -> list[str]:
         """Let nodes be used again; return those that were left out."""
@@ -228,24 +213,19 @@ class Master:
     def _adopt(self, name: str) -> None:
         """Take back the issues of one batch system; those it does not find are given out again."""
         run = self.run_state
-        alive = [
-            issue
-            for issue in run.issues.values()
-            if issue.batch_system == name and issue.state != State.ENDED
-        ]
+        alive = run.living_issues(name)
         records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
         handles: list[int | None] = []
         if records:  # a scheduler may be slow to answer
             handles = keep_alive_during(lambda: run.systems[name].adopt(records), self.lease.keep)
         for issue, handle in zip(alive, handles, strict=True):
             if handle is not None:
-                issue.handle = handle
-                run.by_handle[issue.batch_system, handle] = issue
+                run.set_handle(issue, handle)
                 if issue.state == State.KILLING:  # who wanted it so may have died before asking
                     advance_issue(run, issue, News.KILL)
                 read_results(run, issue)
                 continue
-            issue.killed_for = issue.killed_for or "not found again after a restart"
+            issue.note_kill("not found again after a restart")
             if issue.state != State.PUBLISHED:
                 run.change_state(issue, State.VANISHED)
             advance_issue(run, issue, News.OVERDUE)
@@ -279,8 +259,8 @@ class Master:
         for name, system in run.systems.items():
             for handle, update in system.getUpdatedJobs().items():
                 self.lease.keep()
-                issue = run.by_handle.get((name, handle))
-                if issue is not None and issue.state != State.ENDED:
+                issue = run.issue_of(name, handle)
+                if issue is not None:
                     on_update(run, issue, update)
 
     def _hear_workers(self, now: float) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from jobtree.core.node_health import KEPT_AS, from_json, to_json
 from jobtree.core.rescue import NOT_OURS, OUTDATED, Ending
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.issue import Issue
+from jobtree.master.run_state import RunState
 
 log = logging.getLogger("jobtree")
 

@@ -10,15 +10,15 @@ other batch job has to be started.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from math import ceil
 
 from jobtree.core.issue_states import State
 from jobtree.core.sibling_estimates import sibling_group
 from jobtree.mailbox.claims import Fence, count_kept
+from jobtree.master.issue import Issue
 from jobtree.master.issue_events import read_results
 from jobtree.master.result_events import hand_back
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.run_state import RunState
 
 RECALL_S = 2.0
 """A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
@@ -41,7 +41,7 @@ def recall(run: RunState, free: int) -> None:
     stalled comes first, then what would last longest.
     """
     now = run.clock.now()
-    if now < run.recall_at or free + run.slots_in[State.RUNNING] <= 0:
+    if now < run.recall_at or free + run.in_use.slots_in[State.RUNNING] <= 0:
         return
     run.recall_at = now + RECALL_EVERY_S
     worth_s = max(RECALL_S, run.overhead.start_s)
@@ -76,10 +76,8 @@ def _share(run: RunState, chosen: list[tuple[bool, float, Issue]], free: int) ->
     """Recall all parts but one of each pack; of a stalled one, all."""
     parts = 1 + ceil(free / len(chosen))
     for stalled, _, issue in chosen:
-        issue.recalled_at, issue.recalls = run.clock.now(), issue.recalls + 1
-        issue.recall_parts = 0 if stalled else parts
-        word = Fence.recall(issue.recall_parts, issue.recalls)
-        run.effects.append(partial(run.mailbox.fence, issue.name, word))
+        issue.recall(0 if stalled else parts, run.clock.now())
+        run.fence(issue, Fence.recall(issue.recall_parts, issue.recalls))
 
 
 def _reclaim_tail(run: RunState, issue: Issue) -> int:

@@ -1,4 +1,4 @@
-"""Adoption: how the lines a worker wrote become events of the tree.
+"""How the lines a worker wrote become events of the tree.
 
 Owns which lines count: only those of a job's current attempt and step. Must not talk to a
 scheduler. Read next: issue_events.py, for what is left when an issue ends.
@@ -7,14 +7,13 @@ scheduler. Read next: issue_events.py, for what is left when an issue ends.
 from __future__ import annotations
 
 import errno
-import logging
-import textwrap
 from collections.abc import Iterable
+from functools import partial
 
 from jobtree.core import job_states
-from jobtree.core.job import Colour, Command, Job, attempt_count
+from jobtree.core.job import Colour, Command, Job
 from jobtree.core.rescue import REPLACED, Charge, Ending, judge, lacks_a_part
-from jobtree.mailbox.layout import failed_log_path, log_path
+from jobtree.mailbox.layout import failed_log_path
 from jobtree.mailbox.results import (
     Done,
     End,
@@ -24,14 +23,13 @@ from jobtree.mailbox.results import (
     decode_line,
     encode_line,
 )
+from jobtree.master.issue import Issue
 from jobtree.master.launch import is_of_another
-from jobtree.master.run_state import Issue, RunState
-
-log = logging.getLogger("jobtree")
-
-SHOWN_LINES = 20
+from jobtree.master.messages import log_failure, log_loss, log_said
+from jobtree.master.run_state import RunState
 
 FILE_SYSTEM_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
+"""Errors of a file system that are no step's fault."""
 
 
 def apply_lines(run: RunState, issue: Issue, lines: list[ResultLine]) -> bool:
@@ -54,16 +52,14 @@ def apply_lines(run: RunState, issue: Issue, lines: list[ResultLine]) -> bool:
 def held_job(run: RunState, issue: Issue, job_id: int) -> Job | None:
     """Return the job if this issue holds its current attempt and step, else None."""
     job = run.store.get(job_id)
-    held = issue.open.get(job_id)
-    if job is None or held != (job.attempt, job.step) or job.colour != Colour.GREY:
-        return None
-    return job
+    held = job is not None and job.colour == Colour.GREY and issue.holds(job)
+    return job if held else None
 
 
 def hand_back(run: RunState, issue: Issue, job_id: int) -> None:
     """Make a job ready again that its issue did not begin; nobody is charged."""
     job = held_job(run, issue, job_id)
-    issue.open.pop(job_id, None)
+    issue.drop(job_id)
     if job is not None:
         run.apply(job, job_states.Unstarted())
 
@@ -73,11 +69,9 @@ def _apply_done(run: RunState, issue: Issue, line: Done) -> None:
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     command = job.stack[-1]
-    issue.node_ok = issue.node_ok is not False
-    issue.progress_at = run.clock.now()
+    issue.step_done(line.usage.wall_s, run.clock.now())
     waited = None if issue.started_at is None else max(0.0, issue.started_at - issue.issued_at)
     run.measure(job, line.usage.wall_s)
-    issue.worked_s += line.usage.wall_s
     run.record(
         job,
         "done",
@@ -92,20 +86,18 @@ def _apply_done(run: RunState, issue: Issue, line: Done) -> None:
         log_length=line.log.length,
         detail=line.said or None,
     )
-    _pass_on(job, line.messages)
+    log_said(job, line.messages)
     if line.publish:
-        issue.open.pop(job.id)
+        issue.drop(job.id)
         run.apply(job, job_states.StepDone(moves=True, has_directory=line.has_directory))
-        text = encode_line(line).decode()
-        run.moves[job.id] = issue.name
-        run.store.put_move(job.id, job.attempt, issue.name, text)
-        run.effects.append(lambda: make_moves(run, job.id, issue.name, line))
+        run.begin_move(job, issue.name, encode_line(line).decode())
+        run.effects.append(partial(make_moves, run, job.id, issue.name, line))
         return
     after = run.apply(job, _event(line), _children(run, issue.name, line))
     if after.colour == Colour.GREY:
-        issue.open[job.id] = (after.attempt, after.step)
+        issue.expect(after)
     else:
-        issue.open.pop(job.id)
+        issue.drop(job.id)
 
 
 def make_moves(run: RunState, job_id: int, issue: str, line: Done) -> None:
@@ -128,11 +120,10 @@ def make_moves(run: RunState, job_id: int, issue: str, line: Done) -> None:
         label = job.stack[-1].label
         run.record(job, "failed", label, issue=issue, why=why)
         after = run.apply(job, job_states.StepFailed())
-        _tell_failure(run, job, after, label, why, "")
+        log_failure(job, after, label, why)
     else:
         run.apply(job, job_states.Moved(_event(line)), _children(run, issue, line))
-    run.moves.pop(job_id, None)
-    run.store.remove_move(job_id)
+    run.end_move(job_id)
 
 
 def replay_moves(run: RunState) -> None:
@@ -165,7 +156,7 @@ def _apply_failed(run: RunState, issue: Issue, line: Failed) -> None:
     if job is None or (line.attempt, line.step) != (job.attempt, job.step):
         return
     label = job.stack[-1].label
-    _pass_on(job, line.messages)
+    log_said(job, line.messages)
     if lacks_a_part(line.why) and is_of_another(run, issue):
         _lose(run, issue, job, line, f"{REPLACED}: {line.why}", job_states.Faulted())
         return
@@ -183,13 +174,13 @@ def _apply_failed(run: RunState, issue: Issue, line: Failed) -> None:
         why=line.why,
         detail=line.detail,
     )
-    issue.open.pop(job.id)
+    issue.drop(job.id)
     after = run.apply(job, job_states.StepFailed(line.crashed, line.has_directory))
     tail = run.mailbox.failure_tail(job.id, line.step, line.attempt) if line.log_kept else ""
     if line.detail and line.detail not in tail:
         tail = f"{tail}\n{line.detail}".strip("\n")
     where = failed_log_path(run.directory, job.id, line.step, line.attempt)
-    _tell_failure(run, job, after, label, line.why, tail, where if line.log_kept else "")
+    log_failure(job, after, label, line.why, tail, where if line.log_kept else "")
 
 
 def _give_more_memory(run: RunState, issue: Issue, job: Job, line: Failed) -> bool:
@@ -207,57 +198,10 @@ def _lose(
     run: RunState, issue: Issue, job: Job, line: Failed, why: str, event: job_states.Event
 ) -> None:
     """Have a step tried again that failed by no doing of its own."""
-    issue.open.pop(job.id)
+    issue.drop(job.id)
     begun = job._replace(has_directory=job.has_directory or line.has_directory)
     run.store.put(job, begun)
     label = job.stack[-1].label
     run.record(job, "lost", label, issue=issue.name, why=why, detail=line.detail)
     after = run.apply(begun, event)
-    tell_loss(run, issue, job, after, label, why, charged=False)
-
-
-def tell_loss(
-    run: RunState, issue: Issue, job: Job, after: Job, label: str, why: str, charged: bool
-) -> None:
-    """Log that an attempt was lost, and what its worker last said."""
-    tail = run.mailbox.worker_tail(issue.name)
-    where = log_path(run.directory, issue.name) if tail else ""
-    if charged:
-        _tell_failure(run, job, after, label, why, tail, where)
-        return
-    left = f"{after.rescues} rescues left"
-    outlook = "given up: no rescues left" if after.colour == Colour.RED else f"again, {left}"
-    log.warning(
-        "lost job=%d class=%s attempt=%d: %s; %s",
-        job.id,
-        label,
-        attempt_count(job.attempt),
-        why,
-        outlook,
-    )
-
-
-def _tell_failure(
-    run: RunState, job: Job, after: Job, label: str, why: str, tail: str, where: str = ""
-) -> None:
-    if after.colour == Colour.RED:
-        outlook = "failed for good: no retries left"
-    else:
-        outlook = f"retried, {after.retries} retries left"
-    shown = [f"    {label}.{job.id} | {line}" for line in tail.splitlines()[-SHOWN_LINES:]]
-    if where:
-        shown.append(f"    {label}.{job.id} | (log: {where})")
-    log.error(
-        "failed job=%d class=%s attempt=%d: %s; %s%s",
-        job.id,
-        label,
-        attempt_count(job.attempt),
-        textwrap.shorten(why, 400),
-        outlook,
-        "".join(f"\n{line}" for line in shown),
-    )
-
-
-def _pass_on(job: Job, messages: list[str]) -> None:
-    for message in messages:
-        log.warning("message job=%d: %s", job.id, message)
+    log_loss(run, issue, job, after, label, why, charged=False)

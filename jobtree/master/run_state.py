@@ -1,14 +1,15 @@
 """What a master knows while it runs: live issues, ready jobs, measured times, effects to come.
 
 Owns that state and how a job's event is carried through the tree and the store; decides
-nothing. Read next: result_events.py, dispatch.py and watchdog.py, which decide.
+nothing. Read next: issue.py, then result_events.py, dispatch.py and watchdog.py, which decide.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import Counter, deque
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from batchsystems.clock import Clock
@@ -18,165 +19,70 @@ from jobtree.core.issue_states import State
 from jobtree.core.job import Colour, Command, Job, Requirements
 from jobtree.core.node_health import NodeHealth
 from jobtree.core.packing import Measured, slots_of
-from jobtree.core.rescue import Policy, within
+from jobtree.core.rescue import Policy, hold_s, within
 from jobtree.core.scheduler_estimates import JobOverhead, SlotEstimate
 from jobtree.core.sibling_estimates import SiblingEstimates, sibling_group
-from jobtree.mailbox.layout import issue_name
+from jobtree.core.submission_names import submission_name
+from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.master_side import Mailbox
+from jobtree.master.issue import Issue
+from jobtree.master.ready_queue import ReadyQueue
 from jobtree.options import Settings
-from jobtree.store.rows import HistoryEntry, StoredIssue
+from jobtree.store.rows import HistoryEntry
 from jobtree.store.store import Store
 
-WINDOW = 10_000
 
-log = logging.getLogger("jobtree")
+class Launches:
+    """Launches that failed one after the other, and until when nothing is submitted for it."""
 
+    def __init__(self) -> None:
+        self.failed_in_row = 0
+        self.hold_until = 0.0
 
-class Issue:
-    """One live batch job and its pack.
+    def held(self, now: float) -> bool:
+        """Tell whether nothing is to be submitted now."""
+        return now < self.hold_until
 
-    name: what its files are called by. open: job -> (attempt, step) of what is still to come
-    from it. Times are the master's own clock's. handle: the adapter's, 0 before there is one.
-    ran_at_beat_s: how long it had run, by the batch system, when its worker last beat.
-    node_ok: as far as that speaks for or against its node, None if it does not. kill_sent:
-    it was still in the queue long after its results were read, so its end was asked for. silent:
-    it was for too long when last looked at. launch_error: what was said as its launch failed, None
-    if it did not. recalled_at: since when its worker is to hand back what it has not begun;
-    recalls: how often; recall_parts: of how many equal parts it is to keep one, 0: none. worked_s:
-    what its steps took.
-    """
+    def hold(self, until: float) -> None:
+        """Submit nothing until then."""
+        self.hold_until = until
 
-    __slots__ = (
-        "absences",
-        "batch_system",
-        "beat",
-        "beat_at",
-        "node_ok",
-        "granted",
-        "handle",
-        "issued_at",
-        "killed_for",
-        "name",
-        "native",
-        "node",
-        "open",
-        "kill_sent",
-        "progress_at",
-        "ran_at_beat_s",
-        "recalled_at",
-        "recall_parts",
-        "recalls",
-        "silent",
-        "since",
-        "started_at",
-        "state",
-        "step_began",
-        "submission",
-        "submitted",
-        "task",
-        "launch_error",
-        "worked_s",
-    )
+    def failed(self, now: float, policy: Policy) -> float:
+        """Count one more; return for how long nothing is submitted now."""
+        self.failed_in_row += 1
+        wait_s = hold_s(self.failed_in_row, policy)
+        if wait_s:
+            self.hold(now + wait_s)
+        return wait_s
 
-    def __init__(
-        self,
-        submission: str,
-        task: int,
-        batch_system: str,
-        granted: Requirements,
-        pack: Iterable[tuple[int, int, int]],
-        submitted: float,
-        now: float,
-    ) -> None:
-        self.submission, self.task, self.batch_system = submission, task, batch_system
-        self.name = issue_name(submission, task)
-        self.granted, self.submitted = granted, submitted
-        self.open = {job: (attempt, step) for job, attempt, step in pack}
-        self.state = State.SUBMITTING
-        self.handle = 0
-        self.native = self.killed_for = self.node = ""
-        self.issued_at = self.since = self.beat_at = self.progress_at = now
-        self.started_at: float | None = None
-        self.step_began: tuple[object, float] | None = None
-        self.beat, self.absences = -1, 0
-        self.ran_at_beat_s: float | None = None
-        self.recalled_at: float | None = None
-        self.recalls = self.recall_parts = 0
-        self.worked_s = 0.0
-        self.node_ok: bool | None = None
-        self.launch_error: str | None = None
-        self.kill_sent = self.silent = False
-
-    @property
-    def occupies(self) -> bool:
-        """Whether user's work of it may still run."""
-        return self.state not in (State.PUBLISHED, State.ENDED)
-
-    def stored(self) -> StoredIssue:
-        """Return what is kept of it across masters."""
-        pack = tuple((job, *at) for job, at in self.open.items())
-        return StoredIssue(
-            self.submission,
-            self.task,
-            int(self.state),
-            self.native,
-            self.batch_system,
-            self.submitted,
-            self.granted,
-            pack,
-            self.killed_for,
-        )
+    def succeeded(self) -> None:
+        """Begin to count anew."""
+        self.failed_in_row = 0
 
 
-class ReadyQueue:
-    """The white jobs, oldest first; only a window of them is in memory."""
+class InUse:
+    """What issues take up: in all, while work of theirs may still run; and slots by state."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._window: deque[int] = deque()
-        self._on_disk = True
-        self._uncommitted = False
+    def __init__(self) -> None:
+        self.issues = self.slots = self.memory_bytes = 0
+        self.slots_in: Counter[State] = Counter()
 
-    def push(self, job: Job) -> None:
-        """Take in a job that has just turned white."""
-        if self._on_disk or len(self._window) >= WINDOW:
-            self.spill()
-        else:
-            self._window.append(job.id)
+    def add(self, issue: Issue, sign: int = 1) -> None:
+        """Count an issue in; with -1, out."""
+        slots = slots_of(issue.granted)
+        self.slots_in[issue.state] += sign * slots
+        if issue.occupies:
+            self.issues += sign
+            self.slots += sign * slots
+            self.memory_bytes += sign * (issue.granted.memory_bytes or 0)
 
-    def spill(self) -> None:
-        """Know that more white jobs are in the store, or will be with the next commit."""
-        self._on_disk = self._uncommitted = True
-
-    def committed(self) -> None:
-        """Know that the store now shows all that was pushed."""
-        self._uncommitted = False
-
-    def pop(self, limit: int) -> list[Job]:
-        """Remove and return the oldest ready jobs."""
-        if not self._window and self._on_disk:
-            found = self._store.white_jobs(0, WINDOW)
-            self._window.extend(job.id for job in found)
-            self._on_disk = len(found) == WINDOW or self._uncommitted
-        jobs: list[Job] = []
-        while self._window and len(jobs) < limit:
-            job = self._store.get(self._window.popleft())
-            if job is not None and job.colour == Colour.WHITE:
-                jobs.append(job)
-        return jobs
-
-    def push_front(self, jobs: list[Job]) -> None:
-        """Return jobs taken and not used, to the front."""
-        self._window.extendleft(job.id for job in reversed(jobs))
+    def remove(self, issue: Issue) -> None:
+        """Count an issue out."""
+        self.add(issue, -1)
 
 
 class RunState:
-    """The state of one run. `effects` are carried out, in order, after the next commit.
-
-    issues_out, slots_out, memory_out_bytes: what issues take up in which work may still run.
-    slots_in: what those in each state take up.
-    overhead, slot_estimate: of the batch system new jobs go to.
-    """
+    """The state of one run."""
 
     def __init__(
         self,
@@ -190,38 +96,47 @@ class RunState:
     ) -> None:
         self.directory, self.store, self.mailbox = directory, store, mailbox
         self.settings, self.epoch, self.clock, self.systems = settings, epoch, clock, systems
-        self.tree_id = store.identity()
+        self.tree_name, self.tree_id = os.path.basename(directory), store.identity()
         self.budgets = job_states.Budgets(settings.retries, settings.rescues)
         self.policy = settings.policy._replace(longest_step_s=settings.longest_step_s)
-        self.issues: dict[str, Issue] = {}
-        self.by_handle: dict[tuple[str, int], Issue] = {}
-        self._submissions: dict[str, dict[int, Issue]] = {}
-        self._living: Counter[str] = Counter()
-        self.untidy: set[str] = set()
-        self.outdated: set[str] = set()
-        self.ready = ReadyQueue(store)
-        self.measured: dict[str, Measured] = {}
-        self.siblings = SiblingEstimates()
-        self.overhead, self.slot_estimate = JobOverhead(), SlotEstimate()
-        self.slots_in: Counter[State] = Counter()
-        self.effects: list[Callable[[], None]] = []
-        self.moves: dict[int, str] = {}
-        self.stopping = False
         self.began = clock.now()
-        self.submissions = self.issues_out = self.slots_out = self.memory_out_bytes = 0
-        self.hold_until = self.recall_at = self.ahead_at = 0.0
-        self.failed_launches = 0
-        self.largest_pack = 1
-        self.uneven: set[str] = set()
-        self.outages: dict[str, float] = {}
+        self.stopping = False  # everything is being killed
+        self.effects: list[Callable[[], None]] = []  # to be carried out after the next commit
+
+        self.issues: dict[str, Issue] = {}  # by name
+        self._by_handle: dict[tuple[str, int], Issue] = {}  # by batch system and handle
+        self._submissions: dict[str, dict[int, Issue]] = {}
+        self._living: Counter[str] = Counter()  # how many issues of a submission have not ended
+        self.untidy: set[str] = set()  # ended submissions whose files a move still needs
+        self.outdated: set[str] = set()  # submissions of another jobTree, which were told of
+        self.moves: dict[int, str] = {}  # job -> the issue whose outputs are to be moved
+        self.outages: dict[str, float] = {}  # batch system -> since when it gives no answer
+
+        self.ready = ReadyQueue(store)
+        self.launches = Launches()
+        self.in_use = InUse()
         self.nodes = NodeHealth(self.policy.cool_down_s)
-        for label, count, mean in store.classes():
-            self.measured[label] = Measured(mean, count)
+        self.submissions = 0  # how many this master has made
+        self.largest_pack = 1  # of those made last
+        self.ahead_at = 0.0  # when to look again for packs that may wait in the scheduler's queue
+        self.recall_at = 0.0  # when to look again for packs to be recalled
+
+        # of the batch system that new jobs go to
+        self.overhead, self.slot_estimate = JobOverhead(), SlotEstimate()
+        self.siblings = SiblingEstimates()
+        self.measured: dict[str, Measured] = {  # class -> what its steps took
+            label: Measured(mean, count) for label, count, mean in store.classes()
+        }
+        self.uneven: set[str] = set()  # classes of which some steps took far longer than most
 
     @property
     def system(self) -> BatchSystem:
         """The batch system new jobs go to."""
         return self.systems[self.settings.batch_system]
+
+    def is_measured(self, issue: Issue) -> bool:
+        """Tell whether an issue shows what later ones will cost: not on this machine."""
+        return issue.batch_system == self.settings.batch_system and not self.system.here
 
     def policy_now(self) -> Policy:
         """Return the rescue policy within what the batch system is known by now to allow."""
@@ -240,46 +155,88 @@ class RunState:
             needs = needs._replace(time_s=job.time_s)
         return needs
 
+    # -- issues -----------------------------------------------------------------------------------
+
     def add_issue(self, issue: Issue) -> None:
         """Take an issue in."""
         self.issues[issue.name] = issue
         self._submissions.setdefault(issue.submission, {})[issue.task] = issue
         self._living[issue.submission] += issue.state != State.ENDED
-        self.slots_in[issue.state] += slots_of(issue.granted)
-        if issue.occupies:
-            self._occupy(issue, 1)
+        self.in_use.add(issue)
 
     def change_state(self, issue: Issue, state: State) -> None:
         """Let an issue be in another state from now on."""
-        slots = slots_of(issue.granted)
-        self.slots_in[issue.state] -= slots
-        self.slots_in[state] += slots
-        before, issue.state = issue.occupies, state
-        issue.since = self.clock.now()
-        if issue.occupies != before:
-            self._occupy(issue, 1 if issue.occupies else -1)
+        self.in_use.remove(issue)
+        issue.state, issue.since = state, self.clock.now()
+        self.in_use.add(issue)
 
-    def _occupy(self, issue: Issue, sign: int) -> None:
-        self.issues_out += sign
-        self.slots_out += sign * slots_of(issue.granted)
-        self.memory_out_bytes += sign * (issue.granted.memory_bytes or 0)
+    def set_handle(self, issue: Issue, handle: int) -> None:
+        """Note the handle by which the batch system's adapter knows an issue."""
+        issue.handle = handle
+        self._by_handle[issue.batch_system, handle] = issue
+
+    def issue_of(self, batch_system: str, handle: int) -> Issue | None:
+        """Return the issue of a handle, unless it has ended."""
+        issue = self._by_handle.get((batch_system, handle))
+        return None if issue is None or issue.state == State.ENDED else issue
+
+    def living_issues(self, batch_system: str = "") -> list[Issue]:
+        """Return the issues that have not ended, of one batch system or of all."""
+        return [
+            issue
+            for issue in self.issues.values()
+            if issue.state != State.ENDED and batch_system in ("", issue.batch_system)
+        ]
 
     def submission_of(self, submission: str) -> list[Issue]:
         """Return the issues of one submission not yet forgotten."""
         return list(self._submissions.get(submission, {}).values())
 
-    def count_ended(self, issue: Issue) -> bool:
-        """Note that an issue ended; True if it was its submission's last."""
+    def note_ended(self, issue: Issue) -> bool:
+        """Forget an ended issue's handle; True if it was its submission's last."""
+        self._by_handle.pop((issue.batch_system, issue.handle), None)
         self._living[issue.submission] -= 1
         return not self._living[issue.submission]
 
     def forget(self, issue: Issue) -> None:
         """Drop an issue whose files go too."""
         del self.issues[issue.name]
-        self.slots_in[issue.state] -= slots_of(issue.granted)
+        self.in_use.remove(issue)
         self._submissions.pop(issue.submission, None)
         self._living.pop(issue.submission, None)
         self.store.remove_issue(issue.submission, issue.task)
+
+    def next_submission(self, label: str) -> str:
+        """Return the next submission's name, which no other of any tree has."""
+        self.submissions += 1
+        return submission_name(label, self.tree_name, self.tree_id, self.epoch, self.submissions)
+
+    # -- effects ----------------------------------------------------------------------------------
+
+    def fence(self, issue: Issue, word: str = Fence.STOP) -> None:
+        """Tell an issue's worker something, after the next commit."""
+        self.effects.append(partial(self.mailbox.fence, issue.name, word))
+
+    def kill_in_queue(self, issue: Issue) -> None:
+        """Ask the batch system to end an issue, after the next commit."""
+        if issue.handle:
+            system = self.systems[issue.batch_system]
+            self.effects.append(partial(system.killJobs, [issue.handle]))
+
+    def pop_effects(self) -> list[Callable[[], None]]:
+        """Return what is to be carried out now."""
+        effects, self.effects = self.effects, []
+        return effects
+
+    def begin_move(self, job: Job, issue: str, line: str) -> None:
+        """Note that a job waits for its outputs to be moved; `line` is its Done line."""
+        self.moves[job.id] = issue
+        self.store.put_move(job.id, job.attempt, issue, line)
+
+    def end_move(self, job_id: int) -> None:
+        """Note that a job's outputs were moved, or cannot be."""
+        self.moves.pop(job_id, None)
+        self.store.remove_move(job_id)
 
     def pop_unused_bundles(self) -> list[str]:
         """Return the bundles no job needs any more, to be removed now.
@@ -290,14 +247,16 @@ class RunState:
         unused, self.store.unused_bundles = self.store.unused_bundles, []
         return [n for n in unused if n not in self.issues and not self.store.needs_bundle(n)]
 
+    # -- jobs -------------------------------------------------------------------------------------
+
     def apply(
         self, job: Job, event: job_states.Event, children: Iterable[Command] | None = None
     ) -> Job:
         """Carry an event through the tree, up to the ancestors it finishes."""
-        outcome = job_states.step(job, event, self.budgets)
-        self._replace(job, outcome.job)
-        if outcome.births and children is not None:
-            ids = self.store.new_ids(outcome.births)
+        transition = job_states.step(job, event, self.budgets)
+        self._replace(job, transition.job)
+        if transition.births and children is not None:
+            ids = self.store.new_ids(transition.births)
             born = (
                 job_states.first_job(number, job.id, command, self.budgets)
                 for number, command in zip(ids, children, strict=True)
@@ -305,22 +264,22 @@ class RunState:
             first = self.store.add(born)
             for child in first:
                 self.ready.push(child)
-            if len(first) < outcome.births:
+            if len(first) < transition.births:
                 self.ready.spill()
-        dead = outcome.job
+        dead = transition.job
         while dead.colour == Colour.DEAD and dead.parent:
             parent = self.store.get(dead.parent)
             assert parent is not None, f"job {dead.id} outlived its parent {dead.parent}"
             dead = job_states.step(parent, job_states.ChildFinished(), self.budgets).job
             self._replace(parent, dead)
-        return outcome.job
+        return transition.job
 
     def _replace(self, old: Job, new: Job) -> None:
         self.store.put(old, new)
         if new.colour == Colour.WHITE and old.colour != Colour.WHITE:
             self.ready.push(new)
         elif new.colour == Colour.DEAD and new.has_directory:
-            self.effects.append(lambda: self.mailbox.remove_job_directory(new.id))
+            self.effects.append(partial(self.mailbox.remove_job_directory, new.id))
 
     def record(self, job: Job, event: str, label: str, **known: Any) -> None:
         """Add to a job's history."""

@@ -10,9 +10,10 @@ import logging
 from batchsystems.errors import Unobtainable
 from jobtree.core import rescue
 from jobtree.core.issue_states import News, State
+from jobtree.master.issue import Issue
 from jobtree.master.issue_events import advance_issue, kill, read_results
 from jobtree.master.node_exclusion import readmit_due
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.run_state import RunState
 
 log = logging.getLogger("jobtree")
 
@@ -49,11 +50,11 @@ def check_grace(run: RunState, issue: Issue) -> None:
     policy = run.policy
     if issue.state == State.VANISHED:
         if rescue.missing_long_enough(waited, issue.absences, policy):
-            issue.killed_for = issue.killed_for or "missing from the batch system"
+            issue.note_kill("missing from the batch system")
             advance_issue(run, issue, News.OVERDUE)
     elif issue.state in (State.SUBMITTING, State.AMBIGUOUS):
         if rescue.unanswered_long_enough(waited, issue.absences, policy):
-            issue.killed_for = issue.killed_for or "its submission was never answered"
+            issue.note_kill("its submission was never answered")
             advance_issue(run, issue, News.OVERDUE)
     elif issue.state == State.KILLING and waited > policy.kill_s:
         log.warning("the end of %s could not be confirmed; its worker is fenced", issue.name)
@@ -86,11 +87,10 @@ def _listed(run: RunState, name: str) -> frozenset[int] | None:
 
 
 def _compare(run: RunState, issue: Issue, present: bool) -> None:
+    issue.listed(present)
     if present:
-        issue.absences = 0
         advance_issue(run, issue, News.PRESENT)
     else:
-        issue.absences += 1
         read_results(run, issue)
         if issue.state != State.ENDED:
             advance_issue(run, issue, News.ABSENT)
@@ -98,7 +98,7 @@ def _compare(run: RunState, issue: Issue, present: bool) -> None:
 
 def _check_unclaimed(run: RunState, issue: Issue, running_s: float) -> None:
     """End an issue that is said to run, and that no worker has begun for very long."""
-    if not _silent_twice(run, issue, running_s):
+    if not issue.silent_twice(running_s, run.policy):
         return
     read_results(run, issue)
     if issue.state == State.QUEUED:
@@ -115,32 +115,13 @@ def _check_running(run: RunState, issue: Issue, running_s: float | None) -> None
     now = run.clock.now()
     start = run.mailbox.running(issue.name)
     if start is not None:
-        mark = (start.job, start.attempt, start.step)
-        if issue.step_began is None or issue.step_began[0] != mark:
-            issue.step_began = (mark, now)
-        lasted = now - issue.step_began[1] if running_s is None else running_s - start.at_s
-        if rescue.over_long(lasted, run.policy):
+        lasted_s = issue.step_runs_s(start, now, running_s)
+        if rescue.over_long(lasted_s, run.policy):
             most = run.policy.longest_step_s
             kill(run, issue, f"a step ran for more than --maxJobDuration ({most:g} s)")
             return
-    beat = run.mailbox.beat(issue.name)
-    if beat != issue.beat:
-        issue.beat, issue.beat_at = beat if beat is not None else -1, now
-        issue.ran_at_beat_s, issue.silent = running_s, False
+    if issue.heard_beat(run.mailbox.beat(issue.name), now, running_s):
         return
-    silent_s = now - issue.beat_at
-    if running_s is not None and issue.ran_at_beat_s is not None:
-        silent_s = min(silent_s, running_s - issue.ran_at_beat_s)
-    if _silent_twice(run, issue, silent_s):
+    if issue.silent_twice(issue.silent_s(now, running_s), run.policy):
         issue.node_ok = False
         kill(run, issue, f"no heartbeat for {run.policy.silent_s:.0f} s")
-
-
-def _silent_twice(run: RunState, issue: Issue, silent_s: float) -> bool:
-    """Tell whether an issue is silent for too long, and was when it was last looked at.
-
-    What has stalled this master for that long, as a file server does that is away, has stalled its
-    workers, too: they have until the next look to be heard.
-    """
-    before, issue.silent = issue.silent, rescue.silent_too_long(silent_s, run.policy)
-    return before and issue.silent

@@ -32,8 +32,9 @@ from jobtree.mailbox.results import (
     Usage,
     encode_line,
 )
+from jobtree.master.issue import Issue
 from jobtree.master.issue_events import advance_issue
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.run_state import RunState
 from jobtree.store.store import Store
 
 BUDGETS = job_states.Budgets(2, 3)

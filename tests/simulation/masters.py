@@ -17,7 +17,7 @@ from jobtree.core import job_states
 from jobtree.core.job import Colour, Pickle, Requirements
 from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
-from jobtree.master import run_state
+from jobtree.master import ready_queue
 from jobtree.options import UNLIMITED, Settings
 from jobtree.store import lease, store
 from jobtree.store.database import copy_database
@@ -405,15 +405,15 @@ class Run:
 @contextmanager
 def small_limits(rng: Any) -> Iterator[None]:
     """Make the store's and the queue's memory small, so that small trees overflow them too."""
-    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, run_state.WINDOW
+    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, ready_queue.WINDOW
     if rng.random() < 0.5:
         store.JOBS_IN_MEMORY = rng.choice([1, 3, 10])
         store.BIRTHS_IN_MEMORY = rng.choice([1, 2, 5])
-        run_state.WINDOW = rng.choice([1, 2, 5])
+        ready_queue.WINDOW = rng.choice([1, 2, 5])
     try:
         yield
     finally:
-        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, run_state.WINDOW = before
+        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, ready_queue.WINDOW = before
 
 
 def simulate(seed: int, faulty: bool = True, commands: bool = False) -> World:

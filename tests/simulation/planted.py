@@ -18,7 +18,8 @@ from jobtree.core.rescue import Charge, Verdict
 from jobtree.mailbox.master_side import Mailbox
 from jobtree.mailbox.results import Done, Failed, ResultReader
 from jobtree.master import issue_events, loop, result_events, watchdog
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.issue import Issue
+from jobtree.master.run_state import RunState
 from jobtree.store import lease, store
 from tests.simulation import disk, lives, worker
 

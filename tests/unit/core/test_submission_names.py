@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from batchsystems.commandline.jobs import part_name
 from batchsystems.interface import NAME_PATTERN
 from jobtree.core.submission_names import submission_name
-from jobtree.master.dispatch import _name
 from jobtree.store.store import Store
 from tests.unit.master.runs import living
 
@@ -49,7 +48,8 @@ def test_a_tree_of_the_version_before_gets_an_id_and_keeps_it(tmp_path: Path) ->
     with living(tmp_path) as run:
         assert run.store.query("select value from meta where key = 'id'") == [(run.tree_id,)]
         run.store.commit()
-        first, known = _name(run, "Sort", "tree"), run.tree_id
+        run.tree_name = "tree"
+        first, known = run.next_submission("Sort"), run.tree_id
     store = Store(f"{tmp_path}/tree.db")
     assert store.identity() == known
     store.close()

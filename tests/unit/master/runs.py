@@ -16,7 +16,8 @@ from jobtree.core.issue_states import State
 from jobtree.core.job import Colour, Command, CommandKind, Requirements
 from jobtree.core.job_states import Budgets, first_job
 from jobtree.mailbox.results import Start
-from jobtree.master.run_state import Issue, RunState
+from jobtree.master.issue import Issue
+from jobtree.master.run_state import RunState
 from jobtree.store.rows import HistoryEntry
 from jobtree.store.store import Store
 

@@ -30,9 +30,7 @@ class OneJob:
         self.job: Job = first._replace(colour=Colour.BLACK, attempt=1_000_001)
         self.error, self.moves = error, {1: "issue"}
         self.directory = "tree"
-        self.mailbox = self.store = SimpleNamespace(
-            move=self.move, get=lambda _: self.job, remove_move=lambda _: None
-        )
+        self.mailbox = self.store = SimpleNamespace(move=self.move, get=lambda _: self.job)
 
     def move(self, source: str, destination: str) -> None:
         if self.error is not None:
@@ -41,6 +39,9 @@ class OneJob:
     def apply(self, job: Job, event: job_states.Event, children: Any = None) -> Job:
         self.job = job_states.step(job, event, BUDGETS).job
         return self.job
+
+    def end_move(self, job_id: int) -> None:
+        self.moves.pop(job_id)
 
     def record(self, *_: Any, **__: Any) -> None:
         pass

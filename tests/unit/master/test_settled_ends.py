@@ -11,7 +11,8 @@ from jobtree.core.issue_states import State
 from jobtree.core.job import Requirements
 from jobtree.mailbox.results import Hello, ResultLine, Returned, Start
 from jobtree.master import issue_events
-from jobtree.master.run_state import Issue
+from jobtree.master.issue import Issue
+from jobtree.master.run_state import Launches
 
 HELLO = Hello("node", 1, "0" * 16, 0.0, "")
 START = Start(1, 1, 0, 0.0)
@@ -36,7 +37,9 @@ def test_launches_go_well_again_only_once_a_worker_does_more_than_begin(
     mailbox = SimpleNamespace(
         read=lambda _: lines, hello=lambda _: HELLO, running=lambda _: running
     )
-    run: Any = SimpleNamespace(mailbox=mailbox, failed_launches=2)
+    launches = Launches()
+    launches.failed_in_row = 2
+    run: Any = SimpleNamespace(mailbox=mailbox, launches=launches)
     monkeypatch.setattr(issue_events, "apply_lines", lambda *_: False)
     issue_events.read_results(run, issue)
-    assert run.failed_launches == failed
+    assert launches.failed_in_row == failed

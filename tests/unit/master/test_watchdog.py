@@ -13,7 +13,7 @@ from jobtree.core.job import Requirements
 from jobtree.core.rescue import NEVER_BEGAN, Policy
 from jobtree.mailbox.results import Start
 from jobtree.master import watchdog
-from jobtree.master.run_state import Issue
+from jobtree.master.issue import Issue
 
 POLICY = Policy(silent_s=100.0, longest_step_s=50.0)
 
