@@ -111,7 +111,8 @@ def _steps(store: Store) -> Iterator[tuple[Any, ...]]:
         rows = store.query(
             "select seq, event, label, issue, job, wall_s, cpu_s, memory_bytes, waited_s,"
             " estimate_s, detail from history where seq > ? order by seq limit ?",
-            (after, ROWS_AT_ONCE),
+            after,
+            ROWS_AT_ONCE,
         )
         if not rows:
             return

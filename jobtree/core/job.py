@@ -41,15 +41,12 @@ class CommandKind:
 
 
 class Requirements(NamedTuple):
-    """What a command needs; None means the tree's default.
-
-    memory_bytes; cpus: whole processors; gpus: whole devices; time_s: an estimate in seconds.
-    """
+    """What a command needs; None means the tree's default."""
 
     memory_bytes: int | None = None
-    cpus: int | None = None
-    gpus: int | None = None
-    time_s: float | None = None
+    cpus: int | None = None  # whole processors
+    gpus: int | None = None  # whole devices
+    time_s: float | None = None  # an estimate
 
     def resolve(self, defaults: "Requirements") -> "Requirements":
         """Fill what is unset from `defaults`."""
@@ -72,18 +69,14 @@ class Pickle(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One thing to run: an element of a job's stack, or an unborn child.
+    """One thing to run: an element of a job's stack, or an unborn child."""
 
-    label: the Target's class, or the shell command's first word: measured run times go by it.
-    text: the shell command ("" for a Target). isolate: wants a process of its own.
-    """
-
-    kind: str
-    label: str
-    text: str
+    kind: str  # see CommandKind
+    label: str  # the Target's class, or the shell command's first word: run times go by it
+    text: str  # the shell command; "" for a Target
     requirements: Requirements
     pickle: Pickle | None = None
-    isolate: bool = False
+    isolate: bool = False  # it wants a process of its own
 
 
 def command_from_wire(wire: list[Any]) -> Command:
@@ -100,30 +93,22 @@ def command_from_wire(wire: list[Any]) -> Command:
 
 
 class Job(NamedTuple):
-    """One node of the tree.
-
-    parent: 0 for the root. stack: commands, the last runs next; its index is the command's
-    depth. attempt: the current one (see ATTEMPTS_PER_EPOCH), 0 before the first. step: how many
-    steps have succeeded. child_count, black_child_count: born, and finished, since the start.
-    retries, rescues: what is left of the user's budget, and of the one for faults that are not
-    the job's. memory_bytes, time_s: what escalation raised the request to (0: not escalated).
-    has_directory: a directory of its own may exist on disk.
-    """
+    """One node of the tree."""
 
     id: int
-    parent: int
+    parent: int  # 0 for the root
     colour: Colour
-    stack: tuple[Command, ...]
-    attempt: int
-    step: int
-    child_count: int
-    black_child_count: int
-    retries: int
-    rescues: int
-    memory_bytes: int
-    time_s: float
-    isolate: bool
-    has_directory: bool
+    stack: tuple[Command, ...]  # the last runs next; a command's index is its depth
+    attempt: int  # the current one, see ATTEMPTS_PER_EPOCH; 0 before the first
+    step: int  # how many steps have succeeded
+    child_count: int  # born since the start
+    black_child_count: int  # of these finished
+    retries: int  # left of the user's budget
+    rescues: int  # left of the budget for faults that are not the job's
+    memory_bytes: int  # what the request was raised to; 0: not raised
+    time_s: float  # the same
+    isolate: bool  # its next step gets a process of its own
+    has_directory: bool  # a directory of its own may exist on disk
 
 
 def attempt_count(attempt: int) -> int:

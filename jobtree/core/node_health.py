@@ -1,4 +1,4 @@
-"""Nodes: a ledger of how batch jobs fared on each, and which nodes to keep away from.
+"""Node health: how batch jobs went on each node, and which nodes to keep away from.
 
 Owns the judgement; pure: the clock is an argument. Must not know how a scheduler is told.
 Read next: ../master/issue_events.py, which notes; ../master/dispatch.py, which heeds.
@@ -40,10 +40,10 @@ KEPT_AS = "nodes_left_out"
 
 
 class Excluded(NamedTuple):
-    """A node left out. until: by the clock of the one who noted."""
+    """A node left out."""
 
     node: str
-    until: float
+    until: float  # by the clock of whoever noted it
     why: str
 
 
@@ -107,7 +107,7 @@ class NodeHealth:
         return cleared
 
     def restore(self, excluded: Iterable[Excluded]) -> None:
-        """Leave out nodes that an earlier ledger had left out; what led to it is not known."""
+        """Leave out nodes that an earlier master had left out; what led to it is not known."""
         self._excluded.update((each.node, each) for each in excluded)
 
     def excluded(self) -> list[Excluded]:

@@ -36,47 +36,39 @@ free gets less by it: starting then takes a fifth of a slot's time at most."""
 
 
 class ReadyJob(NamedTuple):
-    """A job that could be issued. needs: resolved requirements of its next command."""
+    """A job that could be issued."""
 
     job: int
-    label: str
-    needs: Requirements
-    estimated: bool
-    """the user gave its time"""
-    group: Hashable = None
-    """what it shares with jobs of other classes that are probably like it"""
-    raised: bool = False
-    """it ran out of time before: others of its class say nothing of how long it takes"""
+    label: str  # its class
+    needs: Requirements  # of its next command, resolved
+    estimated: bool  # the user gave its time
+    group: Hashable = None  # what it shares with jobs of other classes that are probably like it
+    raised: bool = False  # it ran out of time before: its class says nothing of how long it takes
 
 
 class Measured(NamedTuple):
-    """What the steps of one class took. mean_s: wall seconds; seen: how many."""
+    """What the steps of one class took."""
 
-    mean_s: float
-    seen: int
+    mean_s: float  # wall-clock
+    seen: int  # how many steps
 
 
 class Known(NamedTuple):
-    """What is known of the jobs and of the batch system, when packs are planned.
+    """What is known of the jobs and of the batch system, when packs are planned."""
 
-    classes: what was measured of each class. siblings: tells the same of a kind, its mean raised
-    by how much its classes differ. uneven: classes that have taken much longer than their mean.
-    start_s, gap_s: as of JobOverhead. job_time_s: how long a pack should last.
-    """
-
-    classes: Mapping[str, Measured]
-    job_time_s: float
-    uneven: Collection[str] = ()
-    siblings: Callable[[Hashable], Measured | None] = lambda group: None
-    start_s: float = START_S
+    classes: Mapping[str, Measured]  # what was measured of each class
+    job_time_s: float  # how long a pack should last
+    uneven: Collection[str] = ()  # classes that have taken much longer than their mean
+    siblings: Callable[[Hashable], Measured | None] = lambda group: None  # see SiblingEstimates
+    start_s: float = START_S  # see JobOverhead
     gap_s: float = 0.0
 
 
 class Pack(NamedTuple):
-    """Jobs for one issue, and what it needs: time_s is the sum of what its jobs expect."""
+    """Jobs for one issue."""
 
     jobs: tuple[int, ...]
-    needs: Requirements
+    needs: Requirements  # time_s is the sum of what its jobs expect
 
 
 def plan(

@@ -1,6 +1,7 @@
 """The rescue policy: whom a lost attempt is charged to, and when waiting has been long enough.
 
-Owns those judgements; pure: the clock and all evidence are arguments. Read next: packing.py.
+Owns those judgements; pure: the clock and all evidence are arguments. Read next:
+../master/watchdog.py, the life of a lost job.
 """
 
 import re
@@ -50,31 +51,21 @@ UNSEEN = ("LAUNCH_FAILED", "LOST", "ENDED")
 
 
 class Policy(NamedTuple):
-    """When to act, in seconds, and how far to raise requests.
+    """When to act, and how far to raise requests."""
 
-    missing_s: a job absent from complete answers is given up after this long.
-    unanswered_s: so is one whose submission was never answered, if no complete answer lists it.
-    silent_s: without a heartbeat. kill_s: a kill nobody confirmed counts as done, the worker
-    being fenced. publish_s: a published issue still in the queue is killed.
-    longest_step_s: --maxJobDuration. cool_down_s: a node left out is used again after this.
-    memory_factor, time_factor: how requests are raised.
-    largest_memory_bytes, largest_time_s: the most one job may ask for. launches: so many failed
-    launches in a row make submissions wait, ever longer, up to hold_most_s.
-    """
-
-    missing_s: float = 60.0
-    unanswered_s: float = 600.0
-    silent_s: float = 600.0
-    kill_s: float = 60.0
-    publish_s: float = 120.0
-    longest_step_s: float = float("inf")
-    cool_down_s: float = 3600.0
-    memory_factor: float = 2.0
+    missing_s: float = 60.0  # a job absent from complete answers is given up after this
+    unanswered_s: float = 600.0  # one whose submission was never answered, if no answer lists it
+    silent_s: float = 600.0  # a worker without a heartbeat is killed after this
+    kill_s: float = 60.0  # a kill nobody confirmed counts as done, the worker being fenced
+    publish_s: float = 120.0  # what is still in the queue after its results is killed
+    longest_step_s: float = float("inf")  # --maxJobDuration
+    cool_down_s: float = 3600.0  # a node left out is used again after this
+    memory_factor: float = 2.0  # a request for memory is raised so many times
     time_factor: float = 2.0
-    largest_memory_bytes: int = 2**62
+    largest_memory_bytes: int = 2**62  # the most that one job may ask for
     largest_time_s: float = float("inf")
-    launches: int = 3
-    hold_most_s: float = 300.0
+    launches: int = 3  # so many failed launches in a row make submissions wait, ever longer
+    hold_most_s: float = 300.0  # and for so long at most
 
 
 def within(policy: Policy, memory_bytes: int | None, time_s: float | None) -> Policy:
@@ -89,39 +80,32 @@ class Charge(IntEnum):
     """Who pays for an attempt that ended before its step did."""
 
     NOBODY = 0
-    USER = 1
-    CRASH = 2
-    FAULT = 3
-    MEMORY = 4
-    TIME = 5
+    USER = 1  # a retry: the step failed by its own doing
+    CRASH = 2  # a retry: it took its process down, so the next try gets one of its own
+    FAULT = 3  # a rescue
+    MEMORY = 4  # a rescue, and the next try asks for more memory
+    TIME = 5  # a rescue, and the next try asks for more time
 
 
 class Verdict(NamedTuple):
-    """Who pays, why (for people), and the raised request if it is MEMORY or TIME.
-
-    isolate: the next try gets a process of its own: if that alone dies, its step has done it.
-    """
+    """Who pays for a lost attempt, and what the next one gets."""
 
     charge: Charge
-    why: str
-    memory_bytes: int = 0
-    time_s: float = 0.0
-    isolate: bool = False
+    why: str  # for people
+    memory_bytes: int = 0  # the raised request, for MEMORY
+    time_s: float = 0.0  # the same for TIME
+    isolate: bool = False  # a process of its own: if that alone dies, its step has done it
 
 
 class Ending(NamedTuple):
-    """How an issue ended: the scheduler's reason by name, and what is known beside it.
+    """How an issue ended."""
 
-    killed_for: why this master had it killed, "" if it had not. said: what the batch system
-    makes of it, for people.
-    """
-
-    reason: str
+    reason: str  # the scheduler's, by name
     exit_status: int | None = None
     signal: int | None = None
-    killed_for: str = ""
+    killed_for: str = ""  # why this master had it killed; "": it had not
     node: str = ""
-    said: str = ""
+    said: str = ""  # what the batch system makes of it, for people
 
 
 def judge(

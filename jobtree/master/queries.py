@@ -134,7 +134,7 @@ def resting_state(store: Store) -> str:
 def failures(store: Store, most: int = MOST_FAILURES) -> list[dict[str, Any]]:
     """Return the jobs that failed for good, the youngest first, each with its last reason."""
     found = store.query(
-        "select id from jobs where colour = ? order by id desc limit ?", (int(Colour.RED), most)
+        "select id from jobs where colour = ? order by id desc limit ?", int(Colour.RED), most
     )
     jobs = (store.get(job_id) for (job_id,) in found)
     return [_failure(store, job) for job in jobs if job is not None]
@@ -208,7 +208,7 @@ def _kill(master: MasterControl | None) -> dict[str, Any]:
 
 def _failure(store: Store, job: Job) -> dict[str, Any]:
     last = store.query(
-        "select why, label from history where job = ? order by seq desc limit 1", (job.id,)
+        "select why, label from history where job = ? order by seq desc limit 1", job.id
     )
     why, label = last[0] if last else ("", "")
     return {

@@ -1,6 +1,19 @@
-"""Rescuing: the regular looks for issues that are missing, over-long, silent or stuck.
+"""Regular checks for issues that are missing, over-long, silent or stuck.
 
-Owns when to look and what evidence to gather; judgement is core/rescue.py's. Read next: loop.py.
+The life of a lost job:
+
+1. Its batch job is not in a complete answer of the scheduler (VANISHED), or its worker's heartbeat
+   stands still, or its step runs for longer than any may. One such sign decides nothing.
+2. If the sign stays for the policy's grace, the issue is killed or given up, with a reason.
+   First its worker is *fenced*: told, in a file it reads between steps, to begin nothing more.
+3. When its end is known or presumed, its results are read to their end: what was done counts.
+4. The step that was running pays (core/rescue.py says what: a rescue, a retry, nothing). The rest
+   of its pack goes back for nothing. All of them turn white again.
+5. Each is issued again as a new *attempt*. Whatever the old worker still writes has the old
+   attempt's number, and is not believed. So a lost job may come back to life, and does no harm.
+
+Owns when to look and what evidence to gather; judgement is core/rescue.py's. Read next:
+issue_events.py, for steps 2 to 4.
 """
 
 from __future__ import annotations

@@ -20,17 +20,12 @@ MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
 class Place(NamedTuple):
-    """Where a process runs: what must agree before its number may be looked up.
-
-    machine: a digest of the machine's id, which its installation has given it; "" where there is
-    none. boot: of its kernel. namespace: of its process numbers and their times. boot and
-    namespace are "" where they cannot be told, and then agree with nothing.
-    """
+    """Where a process runs: what must agree before its number may be looked up."""
 
     host: str
-    machine: str
-    boot: str
-    namespace: str
+    machine: str  # a digest of the id that its installation gave the machine; "": it has none
+    boot: str  # of its kernel; "": it cannot be told, and agrees with nothing
+    namespace: str  # of its process numbers and their times; "": as for boot
 
     def is_same(self, other: "Place") -> bool:
         """Tell whether a process there can be looked at from here."""
@@ -38,25 +33,20 @@ class Place(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Who holds an epoch. released: it let go. database: the file the tree is in.
-
-    looks: it is no master, but a command that answers a question and lets go again. copying:
-    that file may still be written by a lost master, and must be copied before it is opened.
-    machine, namespace: see Place; leases of earlier versions have none.
-    """
+    """Who holds an epoch."""
 
     epoch: int
     host: str
     pid: int
-    started: int
+    started: int  # as process_start() tells it
     boot: str
     nonce: str
-    database: str
-    renewed: int
-    released: bool
-    looks: bool
-    copying: bool = False
-    machine: str = ""
+    database: str  # the file the tree is in
+    renewed: int  # how often
+    released: bool  # it let go
+    looks: bool  # it is no master, but a command that answers a question and lets go again
+    copying: bool = False  # a lost master may still write that file: copy it before opening it
+    machine: str = ""  # see Place; leases of earlier versions have neither
     namespace: str = ""
 
     @property

@@ -15,35 +15,35 @@ _COLOURS = tuple(Colour)
 
 
 class StoredIssue(NamedTuple):
-    """An issue as it is kept. pack: (job, attempt, step) each. submitted: epoch seconds."""
+    """An issue as it is kept."""
 
     submission: str
     task: int
-    state: int
-    native: str
+    state: int  # an issue_states.State
+    native: str  # the scheduler's own id
     batch_system: str
-    submitted: float
+    submitted: float  # epoch seconds
     granted: Requirements
-    pack: tuple[tuple[int, int, int], ...]
+    pack: tuple[tuple[int, int, int], ...]  # (job, attempt, step) each
     killed_for: str
 
 
 class HistoryEntry(NamedTuple):
-    """One row of a job's history: the end of a step or of an attempt. at: epoch seconds."""
+    """One row of a job's history: the end of a step or of an attempt."""
 
-    at: float
+    at: float  # epoch seconds
     job: int
     step: int
     attempt: int
-    label: str
-    event: str
+    label: str  # the class of the step
+    event: str  # done, failed or lost
     issue: str = ""
-    estimate_s: float | None = None
+    estimate_s: float | None = None  # the user's
     wall_s: float | None = None
     cpu_s: float | None = None
-    memory_bytes: int | None = None
-    waited_s: float | None = None
-    log_offset: int | None = None
+    memory_bytes: int | None = None  # peak
+    waited_s: float | None = None  # for its worker to begin
+    log_offset: int | None = None  # in the worker's log
     log_length: int | None = None
     why: str | None = None
     detail: str | None = None

@@ -155,10 +155,9 @@ class Store:
 
     def white_jobs(self, after: int, limit: int) -> list[Job]:
         """Return ready jobs with ids above `after`, lowest first, as last committed."""
-        with translated_errors(self.path):
-            rows = self._db.execute(
-                "select * from jobs where colour = 0 and id > ? order by id limit ?", (after, limit)
-            ).fetchall()
+        rows = self.query(
+            "select * from jobs where colour = 0 and id > ? order by id limit ?", after, limit
+        )
         return [job for row in rows if (job := self._known(row)) is not None]
 
     def _known(self, row: tuple[Any, ...]) -> Job | None:
@@ -191,9 +190,7 @@ class Store:
 
     def issues(self) -> list[StoredIssue]:
         """Return every issue not yet tidied away."""
-        with translated_errors(self.path):
-            rows = self._db.execute("select * from issues").fetchall()
-        return [issue_of(row) for row in rows]
+        return [issue_of(row) for row in self.query("select * from issues")]
 
     def put_issues(self, issues: Iterable[StoredIssue]) -> None:
         """Add issues, or replace what was kept of them."""
@@ -206,40 +203,28 @@ class Store:
 
     def renew_issue(self, issue: StoredIssue) -> None:
         """Replace what was kept of an issue, but for its pack and what it was granted."""
-        with translated_errors(self.path):
-            self._begin()
-            self._db.execute(
-                """update issues set state = ?, native = ?, killed_for = ?
-                where submission = ? and task = ?""",
-                (issue.state, issue.native, issue.killed_for, issue.submission, issue.task),
-            )
+        known = issue.state, issue.native, issue.killed_for, issue.submission, issue.task
+        self._write(
+            """update issues set state = ?, native = ?, killed_for = ?
+            where submission = ? and task = ?""",
+            *known,
+        )
 
     def remove_issue(self, submission: str, task: int) -> None:
         """Forget an issue."""
-        with translated_errors(self.path):
-            self._begin()
-            self._db.execute(
-                "delete from issues where submission = ? and task = ?", (submission, task)
-            )
+        self._write("delete from issues where submission = ? and task = ?", submission, task)
 
     def put_move(self, job: int, attempt: int, issue: str, line: str) -> None:
         """Record that a job waits for its outputs to be moved; `line` is its Done line."""
-        with translated_errors(self.path):
-            self._begin()
-            self._db.execute(
-                "insert or replace into moves values (?, ?, ?, ?)", (job, attempt, issue, line)
-            )
+        self._write("insert or replace into moves values (?, ?, ?, ?)", job, attempt, issue, line)
 
     def remove_move(self, job: int) -> None:
         """Forget a move that was made, or that failed."""
-        with translated_errors(self.path):
-            self._begin()
-            self._db.execute("delete from moves where job = ?", (job,))
+        self._write("delete from moves where job = ?", job)
 
     def moves(self) -> list[tuple[int, int, str, str]]:
         """Return the (job, attempt, issue, line) of every move not known to be made."""
-        with translated_errors(self.path):
-            return self._db.execute("select job, attempt, issue, line from moves").fetchall()
+        return self.query("select job, attempt, issue, line from moves")
 
     def record(self, record: HistoryEntry) -> None:
         """Add a row to a job's history."""
@@ -253,44 +238,36 @@ class Store:
 
     def classes(self) -> list[tuple[str, int, float]]:
         """Return the label, number and mean wall time of all steps done, as last committed."""
-        with translated_errors(self.path):
-            return self._db.execute("select label, done, wall_s / done from classes").fetchall()
+        return self.query("select label, done, wall_s / done from classes")
 
     def history(self, job: int) -> list[HistoryEntry]:
         """Return what happened to a job, oldest first, as last committed."""
-        with translated_errors(self.path):
-            rows = self._db.execute("select * from history where job = ? order by seq", (job,))
-            return [HistoryEntry(*row[1:]) for row in rows]
+        rows = self.query("select * from history where job = ? order by seq", job)
+        return [HistoryEntry(*row[1:]) for row in rows]
 
-    def query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a reading query, for reports over the history."""
+    def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a reading query."""
         with translated_errors(self.path):
             return self._db.execute(sql, arguments).fetchall()
 
     def needs_bundle(self, name: str) -> bool:
         """Tell whether an unfinished job needs a bundle, as last committed."""
-        with translated_errors(self.path):
-            row = self._db.execute("select 1 from bundles where name = ?", (name,)).fetchone()
-        return row is not None
+        return bool(self.query("select 1 from bundles where name = ?", name))
 
     def bundles(self) -> set[str]:
         """Return the bundles that unfinished jobs need, as last committed."""
-        with translated_errors(self.path):
-            return {name for (name,) in self._db.execute("select name from bundles")}
+        return {name for (name,) in self.query("select name from bundles")}
 
     # Meta and transactions.
 
     def meta(self, key: str, default: Any = None) -> Any:
         """Return what was recorded under a key."""
-        with translated_errors(self.path):
-            row = self._db.execute("select value from meta where key = ?", (key,)).fetchone()
-        return default if row is None else row[0]
+        rows = self.query("select value from meta where key = ?", key)
+        return rows[0][0] if rows else default
 
     def put_meta(self, key: str, value: str | float) -> None:
         """Record a value under a key."""
-        with translated_errors(self.path):
-            self._begin()
-            self._db.execute("insert or replace into meta values (?, ?)", (key, value))
+        self._write("insert or replace into meta values (?, ?)", key, value)
 
     def identity(self) -> str:
         """Return the tree's random id; one that has none yet gets it with the next commit."""
@@ -341,6 +318,11 @@ class Store:
     def close(self) -> None:
         """Close without committing."""
         self._db.close()
+
+    def _write(self, sql: str, *arguments: object) -> None:
+        with translated_errors(self.path):
+            self._begin()
+            self._db.execute(sql, arguments)
 
     def _begin(self) -> None:
         if not self._open:

@@ -170,7 +170,7 @@ class Life:
         jobs = {row[0]: row for row in self.store.query(JOBS)}
         changed = {job: row for job, row in jobs.items() if seen.jobs.get(job) != row}
         removed = [job for job in seen.jobs if job not in jobs]
-        rows = [tuple(row) for row in self.store.query(HISTORY, (seen.seq,))]
+        rows = [tuple(row) for row in self.store.query(HISTORY, seen.seq)]
         issues = {f"{name}.{task}": state for name, task, state in self.store.query(ISSUES)}
         known = {i: state for i, state in issues.items() if seen.issues.get(i) != state}
         world.record(
