@@ -295,6 +295,15 @@ def test_all_of_a_pack_that_no_worker_began_costs_a_rescue(tmp_path: Path) -> No
         assert it.mailbox.fences == [], "no worker can be an orphan"
 
 
+def test_a_pack_that_another_jobtree_submitted_and_none_began_costs_nothing(tmp_path: Path) -> None:
+    with world(tmp_path, NEEDS) as it:
+        issue = one_pack(it, 1)
+        it.mailbox.replaced = True
+        it.ends(issue, Reason.FAILED, exit_status=127, node="n1")
+        assert budgets(it, 2) == BACK
+        assert (issue.node_ok, it.run.launches.failed_in_row) == (None, 0)
+
+
 def test_launches_that_fail_again_and_again_are_tried_ever_more_seldom(tmp_path: Path) -> None:
     with world(tmp_path, *[NEEDS] * 9) as it:
         it.set(policy=it.run.policy)

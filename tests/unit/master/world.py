@@ -65,6 +65,7 @@ class Mailbox:
         self.bell = SimpleNamespace(address=None)
         self.written: dict[str, list[ResultLine]] = {}
         self.seen: dict[str, list[ResultLine]] = {}
+        self.replaced = False
         self.worker_log = self.launch_log = self.damaged = ""
         self.orders: list[tuple[Terms, list[list[Assignment]]]] = []
         self.fences: list[tuple[str, str]] = []
@@ -87,6 +88,10 @@ class Mailbox:
     def running(self, issue: str) -> Start | None:
         last = self._last(issue, (Start, Done, Failed, End))
         return last if isinstance(last, Start) else None
+
+    def is_of_another(self, submission: str, program: str) -> bool:
+        terms = next(terms for terms, _ in self.orders if terms.submission == submission)
+        return self.replaced or terms.program != program
 
     def damage(self, issue: str) -> str:
         return self.damaged
