@@ -385,7 +385,7 @@ class Run:
         world.record(
             "end",
             jobs=[tuple(row) for row in query(JOBS)],
-            rows=[tuple(row)[1:] for row in query(HISTORY, (0,))],
+            rows=[tuple(row)[1:] for row in query(HISTORY, 0)],
             issues=[tuple(row) for row in query(ISSUES)],
             moves=[tuple(row) for row in query("select job, issue from moves order by job")],
             done=life.store.meta("done"),
