@@ -13,7 +13,7 @@ from batchsystems.commandline import clock_offset, reconcile
 from batchsystems.commandline.abandoned import Abandoned
 from batchsystems.commandline.clock_offset import SchedulerClock
 from batchsystems.commandline.reconcile import Reconciler
-from jobtree.master import dispatch
+from jobtree.master import run_state
 from tests.simulation.planted import Plant
 
 
@@ -23,7 +23,7 @@ def names_shared(patch: pytest.MonkeyPatch) -> None:
     def without_id(label: str, tree_name: str, tree_id: str, epoch: int, number: int) -> str:
         return f"j-{label}-{tree_name}.{epoch}-{number}"
 
-    patch.setattr(dispatch, "submission_name", without_id)
+    patch.setattr(run_state, "submission_name", without_id)
 
 
 def dropped_by_a_clock(patch: pytest.MonkeyPatch) -> None:
