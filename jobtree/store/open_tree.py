@@ -23,7 +23,7 @@ def open_tree(
     looks: only for a moment, to answer a question; others then wait instead of being refused.
     watch: of the holder until now. Raises StoreError JT302 if another master holds it.
     """
-    held, _ = lease.take(directory, looks, notice=_notice, watch=watch)
+    held, _ = lease.acquire(directory, looks, notice=_notice, watch=watch)
     try:
         store = Store(f"{directory}/{_own_database(directory, held)}")
         try:

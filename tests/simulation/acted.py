@@ -12,7 +12,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from jobtree import Target
-from jobtree.core.job import Command, Kind, Requirements
+from jobtree.core.job import Command, CommandKind, Requirements
 from jobtree.mailbox import claims
 from tests.simulation.trees import Step
 from tests.simulation.worker import SIGNALS
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
             follow_on = self._attributes(step.follow_on) if step.follow_on else ""
             Path(path).write_text(f"<job {follow_on}><children>{children}</children></job>")
             text += f"; cp {path} JOB_FILE"
-        kind = Kind.PROTOCOL if "JOB_FILE" in text else Kind.SHELL
+        kind = CommandKind.PROTOCOL if "JOB_FILE" in text else CommandKind.SHELL
         needs = Requirements(step.asks_bytes, None, None, step.estimate_s)
         return Command(kind, "sh", text, needs)
 
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         command = self.command(number)
         asked = {"memory": command.requirements.memory_bytes, "time": command.requirements.time_s}
         words = {"command": command.text} | {name: v for name, v in asked.items() if v is not None}
-        if command.kind == Kind.SHELL:
+        if command.kind == CommandKind.SHELL:
             words["plain"] = "1"
         return " ".join(f"{name}={quoteattr(str(value))}" for name, value in words.items())
 

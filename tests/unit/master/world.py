@@ -209,7 +209,7 @@ def world(
     for number, each in zip(store.new_ids(len(needs)), needs, strict=True):
         store.add([first_job(number, 1, command(each), budgets)])
     store.commit()
-    given, _ = options.settle({})
+    given, _ = options.settings_in_force({})
     given = given._replace(
         batch_system="fake", retries=RETRIES, rescues=RESCUES, **{"job_time_s": 600.0, **settings}
     )
