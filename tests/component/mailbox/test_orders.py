@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobtree.core.job import Command, Kind, Pickle, Requirements
+from jobtree.core.job import Command, CommandKind, Pickle, Requirements
 from jobtree.errors import StoreError
 from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import READ_AHEAD_BYTES, BundleReader, BundleWriter, read_pickle
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> str:
 
 
 COMMAND = Command(
-    Kind.TARGET, "Cläss", "", Requirements(1, 2, 3, 4.5), Pickle("b", 1, 2, "d"), True
+    CommandKind.TARGET, "Cläss", "", Requirements(1, 2, 3, 4.5), Pickle("b", 1, 2, "d"), True
 )
 
 
