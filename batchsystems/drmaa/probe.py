@@ -1,7 +1,7 @@
 """Probe: what a cluster behind a DRMAA library reveals of itself, as a site file.
 
 Owns the questions and the reading of their answers; runs nothing itself. Read next:
-../sge/probe.py, which tells more of a Grid Engine; ../probe.py, which asks and writes.
+../sge/probe.py, which tells more of a Grid Engine; ../probe.py, which asks.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from batchsystems.drmaa.session.library import find
 from batchsystems.drmaa.settings import DrmaaSettings
 from batchsystems.drmaa.tables import family_of
 from batchsystems.errors import BatchSystemError, Unobtainable
-from batchsystems.probe import PACKED, Draft, Line, Probe, Table
+from batchsystems.probe import Probe
 from batchsystems.sge.probe import SgeProbe
+from batchsystems.site.draft import PACKED, Draft, Line, Table
 from batchsystems.site.writing import write_value
 from batchsystems.transport.local import CommandResult
 

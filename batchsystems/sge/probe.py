@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from batchsystems.errors import Unobtainable
-from batchsystems.probe import PACKED, Draft, Line, Probe, Table
+from batchsystems.probe import Probe
 from batchsystems.sge.dialect import SgeDialect
 from batchsystems.sge.settings import RESOURCE
+from batchsystems.site.draft import PACKED, Draft, Line, Table
 from batchsystems.site.writing import write_value
 from batchsystems.transport.local import CommandResult
 

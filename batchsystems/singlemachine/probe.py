@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from batchsystems.probe import Draft, Line, Probe, Table
+from batchsystems.probe import Probe
 from batchsystems.singlemachine.machine import read_machine
+from batchsystems.site.draft import Draft, Line, Table
 from batchsystems.site.writing import write_size
 from batchsystems.transport.local import CommandResult
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from batchsystems.commandline.limits import Queue
 from batchsystems.commandline.reading import seconds
 from batchsystems.errors import Unobtainable
-from batchsystems.probe import PACKED, Draft, Line, Probe, Table
+from batchsystems.probe import Probe
+from batchsystems.site.draft import PACKED, Draft, Line, Table
 from batchsystems.site.writing import write_size, write_time, write_value
 from batchsystems.slurm.cluster import SHAPES, read_partitions
 from batchsystems.slurm.dialect import SlurmDialect

@@ -14,7 +14,8 @@ import time
 from shlex import quote
 
 from batchsystems import registry, signals
-from batchsystems.probe import Draft, NoProbe, detect, look, write_draft
+from batchsystems.probe import NoProbe, detect, run_probe
+from batchsystems.site.draft import Draft, write_draft
 from batchsystems.site.problems import refuse
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.transport.local import Local
@@ -57,7 +58,7 @@ def _draft(named: str | None) -> Draft:
             others = ", ".join(found[1:])
             print(f"{name} is here, and so is {others}: --batchSystem chooses", file=sys.stderr)
     probe = probes.get(name) or NoProbe(name)
-    return look(probe, transport, _user())._replace(batch_system=name)
+    return run_probe(probe, transport, _user())._replace(batch_system=name)
 
 
 def _user() -> str:

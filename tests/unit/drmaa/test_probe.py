@@ -9,7 +9,8 @@ import pytest
 
 from batchsystems import Unobtainable
 from batchsystems.drmaa.probe import DrmaaProbe
-from batchsystems.probe import look, write_draft
+from batchsystems.probe import run_probe
+from batchsystems.site.draft import write_draft
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.transport.local import CommandResult, Local
 from tests.unit.drmaa.fake import use
@@ -61,5 +62,5 @@ def test_no_library_is_told_with_the_cure():
 def test_the_library_of_this_machine_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     use(monkeypatch, tmp_path / "drm").configure(drms="SLURM 22.05")
     # the library's own variables are kept from questions, as they are from jobs
-    draft = look(DrmaaProbe(), Local(), "user")
+    draft = run_probe(DrmaaProbe(), Local(), "user")
     assert draft.about == "SLURM 22.05, by its DRMAA library"

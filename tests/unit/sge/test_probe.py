@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchsystems.errors import Unobtainable
-from batchsystems.probe import write_draft
 from batchsystems.sge.probe import SgeProbe
+from batchsystems.site.draft import write_draft
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.transport.local import CommandResult
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import Resources
-from batchsystems.probe import write_draft
+from batchsystems.site.draft import write_draft
 from batchsystems.site.reading import Source, read_sites
 from batchsystems.sitefiles import check_text, schema
 from batchsystems.slurm.probe import SlurmProbe
