@@ -33,31 +33,19 @@ class Parts(NamedTuple):
     probe: str = ""
 
 
+def _parts(folder: str, name: str, adapter: str) -> Parts:
+    home = f"batchsystems.{folder}"
+    return Parts(
+        f"{home}.{adapter}", f"{home}.settings:{name}Settings", f"{home}.probe:{name}Probe"
+    )
+
+
 BUILT_IN = {
-    "slurm": Parts(
-        "batchsystems.slurm.dialect:SlurmDialect",
-        "batchsystems.slurm.settings:SlurmSettings",
-        "batchsystems.slurm.probe:SlurmProbe",
-    ),
-    "sge": Parts(
-        "batchsystems.sge.dialect:SgeDialect",
-        "batchsystems.sge.settings:SgeSettings",
-        "batchsystems.sge.probe:SgeProbe",
-    ),
-    "drmaa": Parts(
-        "batchsystems.drmaa.adapter:Drmaa",
-        "batchsystems.drmaa.settings:DrmaaSettings",
-        "batchsystems.drmaa.probe:DrmaaProbe",
-    ),
-    "singleMachine": Parts(
-        "batchsystems.singlemachine.adapter:SingleMachine",
-        "batchsystems.singlemachine.settings:SingleMachineSettings",
-        "batchsystems.singlemachine.probe:SingleMachineProbe",
-    ),
-    "acidTest": Parts(
-        "batchsystems.singlemachine.acidtest:AcidTest",
-        probe="batchsystems.singlemachine.probe:SingleMachineProbe",
-    ),
+    "slurm": _parts("slurm", "Slurm", "dialect:SlurmDialect"),
+    "sge": _parts("sge", "Sge", "dialect:SgeDialect"),
+    "drmaa": _parts("drmaa", "Drmaa", "adapter:Drmaa"),
+    "singleMachine": _parts("singlemachine", "SingleMachine", "adapter:SingleMachine"),
+    "acidTest": _parts("singlemachine", "SingleMachine", "acidtest:AcidTest")._replace(settings=""),
 }
 """Where several are found by their probes, the first wins. A batch system of a third party has a
 table in a site file too: its keys go as they are to the class's from_site()."""

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchsystems.site.sections import SECTIONS
 from batchsystems.site.writing import write_value
 
 if TYPE_CHECKING:
@@ -100,41 +101,26 @@ def _with_common(tables: Iterable[Table], python: str) -> Iterator[Table]:
     yield from common.values()
 
 
-def _common(python: str) -> tuple[Table, ...]:
-    return (
-        Table(
-            "worker",
-            (
-                Line("python", write_value(python), "this one; nodes must have it there", False),
-                Line("scratch", write_value("$TMPDIR"), live=False),
-                Line("setup", '["module load python/3.11"]', live=False),
-            ),
-            ("What runs on a node, around the jobs.",),
+def _common(python: str) -> Iterator[Table]:
+    lines = {
+        "worker": (
+            Line("python", write_value(python), "this one; nodes must have it there", False),
+            Line("scratch", write_value("$TMPDIR"), live=False),
+            Line("setup", '["module load python/3.11"]', live=False),
         ),
-        Table(
-            "limits",
-            (Line("max_jobs", "1000", live=False),),
-            ("How much of one tree may be out at once.",),
+        "limits": (Line("max_jobs", "1000", live=False),),
+        "pacing": tuple(
+            Line(key, live=False)
+            for key in ("submits_per_second", "queries_per_minute", "poll_interval")
         ),
-        Table(
-            "pacing",
-            tuple(
-                Line(key, live=False)
-                for key in ("submits_per_second", "queries_per_minute", "poll_interval")
-            ),
-            ("How much load one tree may put on the scheduler.",),
+        "retry": (
+            Line("retry_count", "1", live=False),
+            Line("memory_cap", '"500GB"', live=False),
         ),
-        Table(
-            "retry",
-            (Line("retry_count", "1", live=False), Line("memory_cap", '"500GB"', live=False)),
-            ("How often to try again, and with how much more.",),
-        ),
-        Table(
-            "locked",
-            (Line("keys", '["pacing"]', "what users may not change", False),),
-            live=False,
-        ),
-    )
+    }
+    yield from (Table(name, each, (SECTIONS[name],)) for name, each in lines.items())
+    lock = Line("keys", '["pacing"]', "what users may not change", False)
+    yield Table("locked", (lock,), live=False)
 
 
 def _table(table: Table, keys: Mapping[str, Key]) -> Iterator[str]:
