@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -182,11 +182,11 @@ class Dialect(ABC):
     def parse_kill(self, ran: CommandResult) -> Unkilled | None:
         """Return None if the request arrived, or there is nothing left to be ended."""
 
-    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+    def history(self, natives: Sequence[str], names: Sequence[str], since: float) -> Command | None:
         """Return the command that tells of jobs no longer queued; None if there is none.
 
-        natives: only these jobs; else names: only these submissions; else all of this user.
-        since: epoch seconds, before which none of them was submitted.
+        natives: ids of submissions, without tasks; if there are none, names: what submissions are
+        called. since: epoch seconds, before which none of them was submitted.
         """
         return None
 

@@ -87,7 +87,7 @@ class SlurmDialect(Dialect):
         """Read squeue's answer."""
         return parse.read_queue(ran)
 
-    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+    def history(self, natives: Sequence[str], names: Sequence[str], since: float) -> Command | None:
         """Return the sacct for these: all runs of requeued jobs, none older than `since`.
 
         It reads that time by its own zone, which a wrapper may have set.

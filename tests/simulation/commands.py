@@ -82,7 +82,7 @@ class VirtualDialect(Dialect):
             return QueryResult(why=ran.stderr)
         return QueryResult(self.answers[int(ran.stdout)], complete=True)
 
-    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command:
+    def history(self, natives: Sequence[str], names: Sequence[str], since: float) -> Command:
         words = ("history", ",".join(natives), ",".join(names), repr(since - ZONES_S))
         return Command("history", words)
 

@@ -6,7 +6,7 @@ Owns no process, thread or clock: for tests of engine.py. Read next: test_submit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,7 @@ class Toy(Dialect):
             return None
         return Unkilled(ran.words(), ran.stderr == "never", frozenset(ran.stdout.split()))
 
-    def history(self, natives: Iterable[str], names: Iterable[str], since: float) -> Command | None:
+    def history(self, natives: Sequence[str], names: Sequence[str], since: float) -> Command | None:
         words = ("hist", ",".join(natives), ",".join(names))
         return Command("history", words) if self._history else None
 
