@@ -40,9 +40,11 @@ class Conformance:
     What the adapter leaves to a default is not asked of it. remembers: whether it can tell how a
     job ended while no instance was there. checks_names: whether it refuses a name in use; None:
     if it does, it must do so rightly. impossible: what it can never run, None if nothing.
+    own_variables: some that it sets for its jobs, which reach a job all the same if given with it.
     """
 
     checks_names: bool | None = None
+    own_variables: tuple[str, ...] = ()
     remembers = True
     impossible: Resources | None = Resources(memory_bytes=1 << 60)
 
@@ -104,8 +106,9 @@ class Conformance:
     def test_variables_given_arrive_whatever_their_names(
         self, watcher: Watcher, tmp_path: Path
     ) -> None:
-        names = ("JOB_ID_MINE", "JOB_NAME", "QUEUE", "SLURM_MINE", "SBATCH_ACCOUNT", "SGE_MINE")
-        given = {name: f"{name}'s own" for name in (*names, "LSB_MINE", "PBS_MINE", "TMPDIR")}
+        names = ["JOB_ID_MINE", "JOB_NAME", "QUEUE", "SLURM_MINE", "SBATCH_ACCOUNT", "SGE_MINE"]
+        names += ["LSB_MINE", "PBS_MINE", "TMPDIR", *self.own_variables]
+        given = {name: f"{name}'s own" for name in names}
         output = tmp_path / "output"
         script = "; ".join(f'echo "{name}=${name}"' for name in given)
         spec = sh(script, env={"PATH": os.environ["PATH"], **given}, output=str(output))
