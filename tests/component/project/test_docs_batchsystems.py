@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import sys
@@ -11,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from batchsystems import BatchSystem, BatchSystemError, JobSpec, Refused
+from batchsystems import BatchSystem, JobSpec, Refused
 from batchsystems.conformance import Watcher
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "batch-systems.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-USING, WRITING, SETTINGS, CHECKING = BLOCKS
+USING, WRITING, CHECKING = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.usefixtures("no_stray_processes")
@@ -48,16 +46,6 @@ CHECKED = CHECKING.replace("from onthespot import OnTheSpot\n", "")
 
 # The page's own test of the page's own adapter; test_wheel.py runs both as files of another folder.
 TestFourMethodsMakeABatchSystem = from_the_page(CHECKED, "TestOnTheSpot", OnTheSpot=OnTheSpot)
-
-
-def test_declared_settings_are_read_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "myscheduler.py").write_text(SETTINGS)
-    monkeypatch.syspath_prepend(tmp_path)
-    declared = importlib.import_module("myscheduler").MySettings
-    made = declared(spare_bytes="1GB", setup="module load a\nmodule load b")
-    assert (made.spare_bytes, made.setup) == (2**30, ("module load a", "module load b"))
-    with pytest.raises(BatchSystemError, match=r"JT203.*memory cannot be 'node'"):
-        declared(memory="node")
 
 
 def test_a_program_that_is_not_there_is_refused():

@@ -28,6 +28,10 @@ BARE = {
 
 READERS = {
     "README.md": {"count.py"},
+    "docs/add-a-scheduler.md": {
+        *(f"jobtree_toy/{part}.py" for part in ("dialect", "parse", "settings", "tables")),
+        *("tests/test_conformance.py", "tests/test_parse.py", "test_parse.py"),
+    },
     "docs/batch-systems.md": {"onthespot.py", "test_onthespot.py"},
     "docs/jobfile.md": {"split.py"},
     "docs/sge.md": {"naps.py", "squares.py"},
