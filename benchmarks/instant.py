@@ -35,7 +35,7 @@ from jobtree.mailbox.results import (
     Usage,
     encode_line,
 )
-from jobtree.master.loop import Master, Unwatched
+from jobtree.master.loop import Master
 from jobtree.master.run_state import RunState
 from jobtree.store import lease
 from jobtree.store.store import Store
@@ -199,7 +199,7 @@ def opened(
     office = Office(directory, workers)
     systems: dict[str, BatchSystem] = {"instant": workers}
     run = RunState(directory, store, office, settings, held.epoch, MachineClock(), systems)
-    master = Master(run, held, Unwatched())
+    master = Master(run, held)
     try:
         yield master, workers
     finally:

@@ -28,7 +28,7 @@ from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import BundleWriter
 from jobtree.mailbox.files import random_name, write_file
 from jobtree.mailbox.master_side import Mailbox
-from jobtree.master.loop import Master, Unwatched
+from jobtree.master.loop import Master
 from jobtree.master.run_state import RunState
 from jobtree.payload import environment
 from jobtree.payload.jobfile import JOB_FILE, protocol_command, speaks_protocol
@@ -260,7 +260,7 @@ def _run(
     with (
         _live(directory, held, store, settings, site) as run,
         watching(run, fresh, held.is_ours) as watcher,
-        closing(Master(run, held, watcher)) as master,
+        closing(Master(run, held, watcher.turn)) as master,
         # at the first interrupt it leaves, at the second it kills all
         ended_by_signals(lambda number: master.interrupt(may_kill=number == signal.SIGINT)),
     ):
@@ -325,7 +325,7 @@ def kill_left(
         settings, _, site = _settle(given, store.meta("options"))
         with (
             _live(directory, held, store, settings, site) as run,
-            closing(Master(run, held, Unwatched())) as master,
+            closing(Master(run, held)) as master,
         ):
             master.recover()
             return master.kill_everything("the user's kill")

@@ -19,20 +19,21 @@ from jobtree.core.job import Requirements
 from jobtree.core.scheduler_estimates import START_S
 
 GROWTH = 16
-"""A class seen n times is packed up to n * GROWTH: one bad guess does not fill a slot."""
+"""A pack holds at most GROWTH times as many jobs of a class as were measured: one bad guess
+must not fill a slot."""
 
 SIBLING_GROWTH = 4
-"""The same for a class that was never seen, of whose kind n jobs were."""
+"""The same for a class that was never measured, by how many of its siblings were."""
 
 SHORTEST_S = 0.0001
-"""No step is taken to be shorter."""
+"""No step is taken to be shorter than this."""
 
 SAFETY = 3
 """Pack-mates without an estimate add this many times their class's mean to the time asked."""
 
 WORTH_IT = 4
-"""A pack of what is left may last this many times what its batch job costs, if no slot that is
-free gets less by it: starting then takes a fifth of a slot's time at most."""
+"""A pack may last this many times what its batch job costs, if no free slot is left without work
+by it: starting then takes a fifth of a slot's time at most."""
 
 
 class ReadyJob(NamedTuple):
@@ -74,12 +75,12 @@ class Pack(NamedTuple):
 def plan(
     ready: Iterable[ReadyJob], free: int, total: int, known: Known, waiting: int, ahead: int = 0
 ) -> list[Pack]:
-    """Return packs for at most `free` slots of `total`, oldest job first; full ones for more.
+    """Return packs for at most `free` slots of `total`, oldest job first.
 
-    waiting: how many jobs are ready in all, `ready` being the first of them. Jobs share a pack
-    only with jobs of the same cpus, gpus and memory. A pack takes a job's share of what waits,
-    so that slots falling free later find work too. ahead: for so many slots in all packs may be
-    that are as long as packs should be: what waits in the scheduler's own queue starts sooner.
+    waiting: how many jobs are ready in all; `ready` are the first of them. Only jobs with the same
+    cpus, gpus and memory share a pack. A pack takes one slot's share of what is waiting, so that
+    slots that fall free later find work too. ahead: how many slots full packs may ask for, free
+    or not: what already waits in the scheduler's own queue starts sooner.
     """
     sizes = _Sizes(known, waiting)
     groups: dict[tuple[int | None, ...], deque[ReadyJob]] = {}

@@ -1,7 +1,7 @@
-"""What batch jobs cost by themselves, and how many really run at once. Pure.
+"""What is learnt of a batch system: what a batch job costs by itself, and how many run at once.
 
-Owns what is learnt of one batch system while a tree runs; must not know jobs, nor any clock:
-`now` is always an argument. Read next: packing.py, whose sizes depend on it.
+Pure: must not know jobs, nor any clock: `now` is always an argument. Read next: packing.py,
+whose sizes depend on it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ START_S = 0.25
 """What the start of a worker takes, about: no batch job costs less."""
 
 MOST_S = 10.0
-"""A batch job is not taken to cost more: what is beyond that it has waited for others."""
+"""A batch job is never taken to cost more: the rest of its delay was waiting for others."""
 
 SUBMISSIONS = 9
 """So many of the last submissions are remembered."""
@@ -24,9 +24,9 @@ WAVE = 16
 class JobOverhead:
     """What a batch job costs beside the work in it.
 
-    start_s: from its submission to its worker's begin, where nothing was in the way, and what it
-    lasts longer than its worker's steps. gap_s: between the starts of two jobs that both could
-    start (0: not known).
+    start_s: the time from submission to the worker's start, where the job had to wait for nothing
+    else, plus how much longer it lasts than its steps. gap_s: the time between the starts of two
+    jobs that could both have started at once; 0: not known.
     """
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class JobOverhead:
         self.start_s, self.gap_s = START_S, 0.0
 
     def started(self, submission: str, delay_s: float, now: float) -> None:
-        """Note that a job of a submission has begun, so long after it was submitted.
+        """Note that a job of a submission has started, and after how long.
 
-        Of a submission the first one to begin counts: the others may have waited for slots.
+        Only the first of a submission counts: the others may have waited for slots.
         """
         first, count = self._waves.get(submission, (now, 0))
         self._waves[submission] = first, count + 1
@@ -64,20 +64,20 @@ class JobOverhead:
 
 
 PATIENCE_S = 30.0
-"""Batch jobs that wait for so long in a row show that there is no room for more."""
+"""If batch jobs have been waiting for this long, there is no room for more."""
 
 FEWEST = 16
-"""Fewer than so many slots' worth of waiting jobs show nothing."""
+"""Fewer waiting slots than this prove nothing."""
 
 REMEMBERED_S = 300.0
-"""What ran at once is remembered for so long, and up to twice as long."""
+"""How many ran at once is remembered for this long, or up to twice as long."""
 
 
 class SlotEstimate:
-    """How many slots there are, as shown by jobs that wait although they were said to have room.
+    """How many slots there really are: fewer than the scheduler says, if jobs wait all the same.
 
-    A scheduler tells what a cluster has, not what others leave of it. most: None while nothing
-    has shown that there is less than is told.
+    A scheduler tells what a cluster has, not what others leave of it. most: the estimate, None
+    as long as the scheduler's figure has not proved too high.
     """
 
     def __init__(self) -> None:
@@ -88,11 +88,11 @@ class SlotEstimate:
 
     @property
     def peak(self) -> int:
-        """How many slots' worth of jobs have run at once in the last minutes."""
+        """The most slots that were in use at once in the last minutes."""
         return max(self._peaks)
 
     def observe(self, waiting: int, running: int, now: float) -> None:
-        """Take in how many slots' worth of accepted jobs wait in the queue, and how many run."""
+        """Note how many slots the jobs that wait in the queue ask for, and how many are in use."""
         if now - self._turned_at >= REMEMBERED_S:
             self._peaks, self._turned_at = (self._peaks[1], running), now
         self._peaks = (self._peaks[0], max(self._peaks[1], running))

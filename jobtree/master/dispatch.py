@@ -29,14 +29,14 @@ LOOKED_AT_LEAST = 256
 """Ready jobs considered in one turn."""
 
 AHEAD_EVERY_S = 1.0
-"""While nothing of what is ready fills a batch job it is looked at so often, no slot being free."""
+"""How often to look, when no slot is free and what was ready could not fill a batch job."""
 
 FIRST_SLOTS = 100
 """Where the batch system cannot tell how many jobs it runs: so many at first, then twice as many
 as were seen to run at once, up to settings.slots."""
 
 UNTOLD_S = 10.0
-"""A batch system that has not said by then how many jobs it can run is taken to run many."""
+"""A batch system that has not told its capacity by then is taken to run many jobs."""
 
 
 def issue_ready(run: RunState) -> None:
@@ -80,8 +80,8 @@ class _Room(NamedTuple):
 def _room(run: RunState) -> _Room:
     """Return how much may be issued.
 
-    Nothing may be while the batch system is still to say how many jobs it can run: it is asked
-    when asked, and not waited for for long.
+    Nothing, as long as the batch system has not said how many jobs it can run; but it is not
+    waited for for long.
     """
     settings, capacity = run.settings, run.system.capacity()
     if not capacity.told and run.clock.now() - run.began < UNTOLD_S:

@@ -1,6 +1,6 @@
 """The master: the one process that owns a tree, and its loop.
 
-Owns the order of things in a turn: hear, step, commit, act, wait. Every decision is made
+Owns the order of things in a turn: take in news, decide, commit, act, wait. Every decision is made
 elsewhere; must not know a scheduler. Read next: run_state.py, then workflow.py, which builds one.
 """
 
@@ -13,7 +13,6 @@ import selectors
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Protocol
 
 from batchsystems.interface import JobRecord
 from jobtree.core.issue_states import News, State
@@ -47,25 +46,16 @@ COLLECT_S = 300.0
 """How often garbage in cycles is looked for, while waiting: the loop itself makes none."""
 
 
-class Watcher(Protocol):
-    """Who is told how a run goes: a terminal, a log, a status file."""
-
-    def turn(self, run: RunState) -> None:
-        """Look at the run; called after every turn, so cheap."""
-
-
-class Unwatched:
-    """Nobody is told."""
-
-    def turn(self, run: RunState) -> None:
-        """Tell nobody."""
-
-
 class Master:
-    """Runs a tree to its end, from wherever it stands."""
+    """Runs a tree to its end, from wherever it stands. after_turn: whom to tell how it goes."""
 
-    def __init__(self, run: RunState, lease: Lease, watcher: Watcher) -> None:
-        self.run_state, self.lease, self.watcher = run, lease, watcher
+    def __init__(
+        self,
+        run: RunState,
+        lease: Lease,
+        after_turn: Callable[[RunState], None] = lambda run: None,
+    ) -> None:
+        self.run_state, self.lease, self._after_turn = run, lease, after_turn
         run.mailbox.keep_alive = lease.keep
         self.leaving = False
         self._swept_at = self._looked_at = self._controlled_at = run.clock.now()
@@ -88,7 +78,7 @@ class Master:
                     self.wait()
             else:
                 self.sweep()
-        self.watcher.turn(self.run_state)
+        self._after_turn(self.run_state)
         return self.run_state.remaining()
 
     def leave(self) -> None:
@@ -142,10 +132,10 @@ class Master:
             issue_ready(run)
         self._expect_ends()
         self.commit_and_act()
-        self.watcher.turn(run)
+        self._after_turn(run)
 
     def _expect_ends(self) -> None:
-        """Have schedulers asked soon when nothing is waited for but their word of what is over."""
+        """Have schedulers asked soon once all that is missing is that they say what has ended."""
         over = bool(self.run_state.issues) and not self.run_state.in_use.issues
         if over and not self._all_over:
             for system in self.run_state.systems.values():
@@ -185,7 +175,7 @@ class Master:
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove files nothing needs: a lost master's, and those of workers that woke up late."""
+        """Remove files that nothing needs: of a lost master, and of workers that woke up late."""
         run = self.run_state
         submissions = {issue.submission for issue in run.issues.values()}
         run.mailbox.sweep(
@@ -211,7 +201,7 @@ class Master:
         return readmit_nodes(self.run_state, nodes)
 
     def _adopt(self, name: str) -> None:
-        """Take back the issues of one batch system; those it does not find are given out again."""
+        """Adopt the issues of one batch system; what it does not find is issued again."""
         run = self.run_state
         alive = run.living_issues(name)
         records = [JobRecord(i.submission, i.task, i.native, i.submitted) for i in alive]
@@ -341,7 +331,7 @@ class Master:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Leave the search for garbage in cycles to wait(): it costs a fifth of a busy turn."""
+    """Leave the search for garbage in cycles to wait(): it takes a fifth of a busy turn."""
     automatic = gc.isenabled()
     gc.disable()
     try:

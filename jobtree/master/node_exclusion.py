@@ -1,4 +1,4 @@
-"""Steering: keeping submissions away from nodes on which batch jobs fare badly.
+"""Node exclusion: keeping submissions away from nodes on which batch jobs fail.
 
 Owns what counts for and against a node, who is told, and what the tree keeps of it; must not
 talk to a scheduler but by the contract. Read next: ../core/node_health.py, the judgement.
@@ -21,14 +21,14 @@ NOT_THE_NODES = ("PREEMPTED", "CANCELLED", "TIME_LIMIT", "OUT_OF_MEMORY", "REJEC
 
 
 def mark_node_failure(issue: Issue, ending: Ending) -> None:
-    """Hold against its node that an issue ended before its pack was done, if it may be at fault."""
+    """Count it against the node that an issue ended early, if the node may be at fault."""
     if issue.killed_for or ending.reason in NOT_THE_NODES or ending.exit_status == NOT_OURS:
         return
     issue.node_ok = False
 
 
 def note_end(run: RunState, issue: Issue) -> None:
-    """Note how an issue fared on its node, once it is over; leave the node out if it is bad."""
+    """Note how an issue did on its node, once it is over; leave the node out if it is bad."""
     if issue.node_ok is None or run.systems[issue.batch_system].here:
         return
     before, now = run.nodes.excluded(), run.clock.now()

@@ -24,18 +24,18 @@ class ReadyQueue:
         self._uncommitted = False
 
     def push(self, job: Job) -> None:
-        """Take in a job that has just turned white."""
+        """Add a job that has just turned white."""
         if self._on_disk or len(self._window) >= WINDOW:
             self.spill()
         else:
             self._window.append(job.id)
 
     def spill(self) -> None:
-        """Know that more white jobs are in the store, or will be with the next commit."""
+        """Note that the store has more white jobs, or will have with the next commit."""
         self._on_disk = self._uncommitted = True
 
     def committed(self) -> None:
-        """Know that the store now shows all that was pushed."""
+        """Note that the store now shows all that was pushed."""
         self._uncommitted = False
 
     def pop(self, limit: int) -> list[Job]:
@@ -52,5 +52,5 @@ class ReadyQueue:
         return jobs
 
     def push_front(self, jobs: list[Job]) -> None:
-        """Return jobs taken and not used, to the front."""
+        """Put jobs that were not issued back in front."""
         self._window.extendleft(job.id for job in reversed(jobs))

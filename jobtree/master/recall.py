@@ -1,4 +1,4 @@
-"""Recalling: packs give back what they have not begun, when slots would stay empty.
+"""Recalls: packs give back what they have not begun, when slots would stay empty.
 
 Owns which packs, how much of each, and what becomes of one that does not answer; must not issue
 anything. Read next: watchdog.py.
@@ -24,7 +24,7 @@ RECALL_S = 2.0
 """A pack's unstarted tail is recalled if it would wait for longer than this, or has."""
 
 RECLAIM_S = 5.0
-"""A worker recalled for so long that has not answered has its tail taken back."""
+"""A recalled worker that has not answered for so long has what it did not begin taken back."""
 
 RECALL_EVERY_S = 0.5
 
@@ -35,10 +35,10 @@ FOREVER = float("inf")
 
 
 def recall(run: RunState, free: int) -> None:
-    """Have running packs share what they have not begun with the slots that are free, or soon are.
+    """Have running packs share what they have not begun with slots that are free, or soon will be.
 
-    free: less than 0 if more is out than can run. To be called when nothing is ready. What is
-    stalled comes first, then what would last longest.
+    free: less than 0 if more is out than can run. To be called when nothing is ready. Packs held
+    up by one long step come first, then those that would last longest.
     """
     now = run.clock.now()
     if now < run.recall_at or free + run.in_use.slots_in[State.RUNNING] <= 0:
@@ -81,10 +81,10 @@ def _share(run: RunState, chosen: list[tuple[bool, float, Issue]], free: int) ->
 
 
 def _reclaim_tail(run: RunState, issue: Issue) -> int:
-    """Make ready again what a worker was long since told to hand back; return how much.
+    """Make ready again what a worker was told long ago to hand back; return how many jobs.
 
-    It is busy with a long step, else it had answered. It has seen, or will see, what it is not to
-    begin; if it did begin some of that, it is of an attempt that counts no more.
+    It is busy with a long step, or it would have answered. It will see what it must not begin; if
+    it has begun some of that, those results are of an attempt that no longer counts.
     """
     read_results(run, issue)
     begun = run.mailbox.running(issue.name)

@@ -43,7 +43,7 @@ LOOKED_S = 10.0
 LOOK_POLL_S = 0.05
 LOOKS = 5
 
-Clock = Callable[[], float]
+TimeSource = Callable[[], float]
 
 
 class Leases:
@@ -82,19 +82,19 @@ class Leases:
         """Return this process as the holder of an epoch it has yet to make."""
         place = self.place
         return Holder(
-            epoch,
-            place.host,
-            os.getpid(),
-            own_start(),
-            place.boot,
-            random_name(8),
-            database,
-            0,
-            False,
-            looks,
-            copying,
-            place.machine,
-            place.namespace,
+            epoch=epoch,
+            host=place.host,
+            pid=os.getpid(),
+            started=own_start(),
+            boot=place.boot,
+            nonce=random_name(8),
+            database=database,
+            renewed=0,
+            released=False,
+            looks=looks,
+            copying=copying,
+            machine=place.machine,
+            namespace=place.namespace,
         )
 
     def make(self, holder: Holder) -> bool:
@@ -152,7 +152,7 @@ def latest(tree: str) -> Holder | None:
 class Watch:
     """Who holds a tree, and for how long a holder that cannot be looked at has left no trace."""
 
-    def __init__(self, leases: Leases, clock: Clock = time.monotonic) -> None:
+    def __init__(self, leases: Leases, clock: TimeSource = time.monotonic) -> None:
         self._leases, self._clock = leases, clock
         self.holder = leases.latest()
         self.since = clock()
@@ -183,8 +183,8 @@ class Lease:
         self,
         leases: Leases,
         holder: Holder,
-        clock: Clock = time.monotonic,
-        epoch_clock: Clock = time.time,
+        clock: TimeSource = time.monotonic,
+        epoch_clock: TimeSource = time.time,
     ) -> None:
         self.holder = holder
         self._leases, self._clock, self._epoch_clock = leases, clock, epoch_clock
@@ -247,7 +247,7 @@ def acquire(
     tree: str | Leases,
     looks: bool = False,
     wait: Callable[[float], None] = time.sleep,
-    clock: Clock = time.monotonic,
+    clock: TimeSource = time.monotonic,
     notice: Callable[[str], None] = lambda _: None,
     watch: Watch | None = None,
 ) -> tuple[Lease, Holder | None]:
@@ -277,7 +277,7 @@ def acquire(
     return Lease(leases, holder, clock), before
 
 
-def _await_lookers(leases: Leases, wait: Callable[[float], None], clock: Clock) -> None:
+def _await_lookers(leases: Leases, wait: Callable[[float], None], clock: TimeSource) -> None:
     """Wait for commands that only look: they let go in a moment."""
     found = leases.latest()
     end = clock() + LOOKED_S

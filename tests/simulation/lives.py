@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobtree.core.submission_names import ID_LENGTH
-from jobtree.master.loop import Master, Unwatched
+from jobtree.master.loop import Master
 from jobtree.master.run_state import RunState
 from jobtree.store.holder import Holder, Place
 from jobtree.store.lease import Lease, Leases
@@ -141,7 +141,7 @@ class Life:
         self.run_state.policy = self.run_state.policy._replace(
             largest_memory_bytes=2**40, silent_s=run.silent_s
         )
-        self.master = Master(self.run_state, held, Unwatched())
+        self.master = Master(self.run_state, held)
 
     def point(self, where: str) -> None:
         """Be where a master may be killed, paused, or lose its tree to another."""

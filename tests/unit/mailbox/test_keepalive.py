@@ -15,7 +15,7 @@ from jobtree.mailbox import keepalive
 from jobtree.mailbox.keepalive import keep_alive_during
 from jobtree.mailbox.layout import SUBDIRECTORIES
 from jobtree.mailbox.master_side import Mailbox
-from jobtree.master.loop import Master, Unwatched
+from jobtree.master.loop import Master
 from jobtree.store.lease import RENEW_S, STALE_S, Lease, Leases, Watch, acquire
 from tests.unit.master.runs import living
 
@@ -139,7 +139,7 @@ def test_a_master_renews_its_lease_between_all_it_was_to_do(slow: Slow, tmp_path
     home.mkdir()
     with living(home) as run:
         run.mailbox = mailbox_of(slow)
-        master = Master(run, slow.lease, Unwatched())
+        master = Master(run, slow.lease)
         run.effects += [lambda: slow.pass_time(PIECE_S) for _ in range(60)]
         master.commit_and_act()
         assert slow.is_kept()
@@ -179,6 +179,6 @@ def test_what_is_being_done_ends_where_the_tree_is_lost(slow: Slow) -> None:
 def test_a_master_gives_its_mailbox_something_to_do_between(tmp_path: Path) -> None:
     with living(tmp_path) as run:
         lease: Any = SimpleNamespace(keep=lambda: None)
-        master = Master(run, lease, Unwatched())
+        master = Master(run, lease)
         assert run.mailbox.keep_alive is lease.keep
         master.close()

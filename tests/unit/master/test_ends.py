@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jobtree.core.issue_states import State
-from jobtree.master.loop import Master, Unwatched
+from jobtree.master.loop import Master
 from tests.unit.master.runs import add_issue, living
 
 
@@ -26,7 +26,7 @@ def test_ends_are_expected_once_when_nothing_else_is_waited_for(tmp_path: Path) 
         run.mailbox = SimpleNamespace(  # type: ignore[assignment]
             rung=set, requests=tuple, forget_bundles=lambda names: None
         )
-        with closing(Master(run, nothing, Unwatched())) as master:
+        with closing(Master(run, nothing)) as master:
             master.leaving = True
             issue = add_issue(run, State.RUNNING)
             master.turn()
