@@ -85,11 +85,7 @@ class Adoption:
         return [self._settle(record, indices, reconciler, now) for record in self.records]
 
     def _settle(
-        self,
-        record: JobRecord,
-        indices: list[_Index],
-        reconciler: Reconciler,
-        now: float,
+        self, record: JobRecord, indices: list[_Index], reconciler: Reconciler, now: float
     ) -> int | None:
         job_table, dialect = reconciler.job_table, reconciler.dialect
         if record.native and dialect.ids.split(record.native) is None:

@@ -56,10 +56,7 @@ def delays(
     held = bool(queue.waiting or reconciler.searches)
     if queue.held_for and held and queue.held_since is not None:
         tries = f"tried {queue.tries} times" if queue.tries > 1 else "tried once"
-        yield (
-            f"no submission was taken ({tries}): {queue.held_for}",
-            queue.held_since,
-        )
+        yield (f"no submission was taken ({tries}): {queue.held_for}", queue.held_since)
     if kills.problem and (reconciler.to_kill or reconciler.names_to_kill):
         yield f"kills do not arrive and are sent again: {kills.problem}", kills.since
     if reconciler.history_failing_since is not None and reconciler.absent:

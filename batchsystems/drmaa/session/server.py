@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from batchsystems import signals
 from batchsystems.drmaa.session.journal import Journal
-from batchsystems.drmaa.session.session import Lost, Session
+from batchsystems.drmaa.session.session import Session, SessionError
 
 PACKAGE = "drmaa"
 EXIT_S = 5
@@ -75,8 +75,8 @@ def _answer(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
         else:
             found = session.kill_named(asked["name"], asked["bare"])
         answer: dict[str, Any] = {"answer": found}
-    except Lost as lost:
-        answer = {"error": {"kind": lost.kind, "words": lost.words}}
+    except SessionError as error:
+        answer = {"error": {"kind": error.kind, "words": error.words}}
     except Exception as error:  # noqa: BLE001 - the parent has to know, and the next may do
         answer = {"error": {"kind": type(error).__name__, "words": str(error)}}
     remarks, session.remarks = session.remarks, []

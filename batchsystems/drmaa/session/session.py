@@ -1,8 +1,8 @@
 """Session: what is asked of a DRMAA library, and what its odd answers mean.
 
-Owns every call of the library once it is loaded; runs in a process of its own, as each call may
-hang. Rests on DRMAA 1.0 and on what libdrmaa of Grid Engine 8.1.9 was seen to do. Read next:
-journal.py, what is kept; server.py, who calls.
+Owns every call of the library once it is loaded, whose errors pass through; runs in a process of
+its own, as each call may hang. Rests on DRMAA 1.0 and on what libdrmaa of Grid Engine 8.1.9 was
+seen to do. Read next: journal.py, what is kept; server.py, who calls.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ ENDED = ("done", "failed")
 UNDETERMINED = "undetermined"
 
 
-class Lost(Exception):
-    """The library failed. kind: the class of its error, or `before` if nothing was asked yet."""
+class SessionError(Exception):
+    """A failure of a kind of its own: a class of the library's, or `before` it was asked."""
 
     def __init__(self, kind: str, words: str) -> None:
         super().__init__(words)
@@ -94,7 +94,7 @@ class Session:
     # -- the session ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin the session, the earlier one if there was one. Raises Lost."""
+        """Begin the session, the earlier one if there was one. Raises SessionError."""
         if self._session is not None:
             return
         session = self._drmaa.Session()
@@ -104,7 +104,7 @@ class Session:
                 session.initialize(earlier)
             except Exception as error:
                 if self._is_away(error):
-                    raise Lost("before", str(error)) from error
+                    raise SessionError("before", str(error)) from error
                 self.remarks.append(
                     f"the session {earlier!r} cannot be gone on with: {error}; a new one begins"
                 )
@@ -114,7 +114,7 @@ class Session:
                 session.initialize(*([self._contact] if self._contact else []))
             except Exception as error:
                 self._is_away(error)
-                raise Lost("before", str(error)) from error
+                raise SessionError("before", str(error)) from error
         self._session = session
         for job in self._journal.jobs.values():
             job.attached, job.sure = bool(earlier), False
@@ -143,27 +143,26 @@ class Session:
     # -- submitting -------------------------------------------------------------------------------
 
     def submit(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Submit a job, or an array; return its ids. Raises Lost."""
+        """Submit a job, or an array; return its ids."""
         self.open()
         name, size = asked["name"], asked["size"]
         script = self._journal.write_script(name, asked["script"])
         now = time.time()
+        template = self._session.createJobTemplate()
         try:
-            template = self._session.createJobTemplate()
-            try:
-                self._fill(template, asked, script)
-                if size is None:
-                    natives = [str(self._session.runJob(template))]
-                else:
-                    found = self._session.runBulkJobs(template, 1, size, 1)
-                    natives = [str(native) for native in found]
-            finally:
-                self._session.deleteJobTemplate(template)
-        except Exception as error:
-            raise Lost(kind_of(error), str(error)) from error
+            self._fill(template, asked, script)
+            if size is None:
+                natives = [str(self._session.runJob(template))]
+            else:
+                found = self._session.runBulkJobs(template, 1, size, 1)
+                natives = [str(native) for native in found]
+        finally:
+            self._session.deleteJobTemplate(template)
         if len(natives) != (size or 1):
             self._end_all(natives)
-            raise Lost("DeniedByDrmException", f"of {size} tasks {len(natives)} were submitted")
+            raise SessionError(
+                "DeniedByDrmException", f"of {size} tasks {len(natives)} were submitted"
+            )
         keys = keys_of(natives, size is not None)
         limits = asked.get("time_s"), asked.get("memory_bytes")
         pairs = zip(keys, natives, strict=True)
@@ -192,7 +191,7 @@ class Session:
     def poll(self, heard: int) -> dict[str, Any]:
         """Return all jobs, and those that have ended; answers up to `heard` were heard.
 
-        Raises Lost if the cluster gives no answer: then nothing is said of any job.
+        It raises if the cluster gives no answer: then nothing is said of any job.
         """
         self.open()
         try:
@@ -201,7 +200,7 @@ class Session:
             self._ask_states()
         except Exception as error:
             self._is_away(error)
-            raise Lost(kind_of(error), str(error)) from error
+            raise
         self._be_back()
         self._number += 1
         ended = self._journal.untold(heard, self._number)
@@ -340,10 +339,7 @@ class Session:
     # -- ending -----------------------------------------------------------------------------------
 
     def kill(self, keys: Sequence[str], bare: bool) -> dict[str, Any]:
-        """Have jobs and whole submissions ended. bare: an array's number stands for all of it.
-
-        Raises Lost.
-        """
+        """Have jobs and whole submissions ended. bare: an array's number stands for all of it."""
         self.open()
         wanted: dict[str, list[Job]] = {}
         by_submission: dict[str, list[Job]] = {}
@@ -352,19 +348,16 @@ class Session:
         for key in keys:
             job_of = self._journal.jobs.get(key)
             wanted[key] = [job_of] if job_of is not None else by_submission.get(key, [])
-        try:
-            for key, jobs in wanted.items():
-                for job in jobs:
-                    job.killed = True
-                whole = bare and key.endswith(".") and len(jobs) > 1
-                if not whole or not self._terminate(key[:-1]):
-                    self._end_all([job.native for job in jobs])
-        except Exception as error:
-            raise Lost(kind_of(error), str(error)) from error
+        for key, jobs in wanted.items():
+            for job in jobs:
+                job.killed = True
+            whole = bare and key.endswith(".") and len(jobs) > 1
+            if not whole or not self._terminate(key[:-1]):
+                self._end_all([job.native for job in jobs])
         return {"killed": sum(map(len, wanted.values()))}
 
     def kill_named(self, name: str, bare: bool) -> dict[str, Any]:
-        """Have a submission ended that may have been accepted. Raises Lost."""
+        """Have a submission ended that may have been accepted."""
         keys = {job.submission for job in self._journal.jobs.values() if job.name == name}
         return self.kill(sorted(keys), bare)
 
