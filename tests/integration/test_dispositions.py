@@ -188,7 +188,7 @@ def server() -> int:
     while time.monotonic() < end:
         for child in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
             for pid in child.read_text().split():
-                if b"drmaasession" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"drmaa.session" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return int(pid)
         time.sleep(0.01)
     raise AssertionError("no session was begun")
