@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from jobtree.errors import StoreError
@@ -96,37 +97,38 @@ def save(tree: str, environment: Environment) -> str:
 
 
 def write_setup(tree: str, environment: Environment) -> None:
-    """Write environment.sh, which the site's setup of a job reads first. Raises OSError."""
-    write_file(f"{tree}/{SETUP_ENVIRONMENT}", _setup(environment))
+    """Write environment.sh, which the site's setup of a job reads first, unless it is so already.
 
-
-def _setup(environment: Environment) -> bytes:
+    A tree of an earlier version has none; a loss of power may have emptied it. Raises OSError,
+    StoreError (JT330) if others could have written it.
+    """
+    path = f"{tree}/{SETUP_ENVIRONMENT}"
     elsewhere = {n: v for n, v in environment.environ.items() if not belongs_to_node(n)}
-    return shell_lines(elsewhere)
+    lines = shell_lines(elsewhere)
+    with suppress(FileNotFoundError):
+        if read_file(path, own=True) == lines:
+            return
+    write_file(path, lines)
 
 
 def keep_setup(tree: str, digests: str = "") -> None:
-    """Write environment.sh again unless it agrees with environment.json.
-
-    A tree of an earlier version has none; a loss of power may have emptied it. Raises what load()
-    does, OSError.
-    """
+    """Write environment.sh again unless it agrees with environment.json; raises as load() does."""
     try:
         saved = load(tree, digests)
     except (FileNotFoundError, ValueError):  # a worker will say so
         return
-    try:
-        if read_file(f"{tree}/{SETUP_ENVIRONMENT}", own=True) == _setup(saved):
-            return
-    except FileNotFoundError:
-        pass
     write_setup(tree, saved)
+
+
+def _read(tree: str, suffix: str = "") -> bytes:
+    """Return the content of environment.json, or of the copy of an earlier one."""
+    return read_private_range(f"{tree}/{ENVIRONMENT}{suffix}", 0, MOST_BYTES)
 
 
 def recorded(tree: str, digests: str) -> str:
     """Return the digest of environment.json if it is one of those on record, else ""."""
     try:
-        found = digest(read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES))
+        found = digest(_read(tree))
     except FileNotFoundError:
         return ""
     return found if found in digests.split() else ""
@@ -161,7 +163,7 @@ def load(tree: str, digests: str = "") -> Environment:
     Raises StoreError (JT330 if others could have written it, JT332 if it is not what was
     written), OSError, ValueError if damaged.
     """
-    content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
+    content = _read(tree)
     if digests and digest(content) not in digests.split():
         content = _earlier(tree, digests)
     try:
@@ -175,7 +177,7 @@ def keep_earlier(tree: str, known: str) -> None:
 
     known: its digest. Raises OSError.
     """
-    content = read_private_range(f"{tree}/{ENVIRONMENT}", 0, MOST_BYTES)
+    content = _read(tree)
     if digest(content) == known:
         write_file(f"{tree}/{ENVIRONMENT}.{known}", content)
 
@@ -191,7 +193,7 @@ def _earlier(tree: str, digests: str) -> bytes:
     """Return the environment with one of these digests, which another master has replaced."""
     for known in digests.split():
         try:
-            content = read_private_range(f"{tree}/{ENVIRONMENT}.{known}", 0, MOST_BYTES)
+            content = _read(tree, f".{known}")
         except FileNotFoundError:
             continue
         if digest(content) == known:
