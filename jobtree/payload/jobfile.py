@@ -184,13 +184,6 @@ def read_growth(path: str) -> Growth:
     return parser.close()
 
 
-def parse_growth(content: bytes) -> Growth:
-    """Return what the content of a JOB_FILE asks for; raises as read_growth does."""
-    parser = _Parser()
-    parser.feed(content)
-    return parser.close()
-
-
 class _Parser:
     """Collects children and follow-on while the XML streams by."""
 

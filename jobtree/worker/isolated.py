@@ -33,7 +33,6 @@ from jobtree.worker.interpreter_state import draw_anew
 from jobtree.worker.shell import (
     BACK_TO_DEFAULT,
     StepOutcome,
-    StepSettings,
     block_signals,
     restore_signals,
     seems_killed,
@@ -158,11 +157,8 @@ def main() -> None:
     context = StepContext(tree, job, attempt, step, depth, Requirements(*granted), local)
     saved = Environment(**told["environment"])
     descriptors = Descriptors((StandardInput(), _Output()))
-    tools = make_step_tools(tree, told["issue"], saved, descriptors)
-    log_level, job_time_s = told["settings"]
-    tools = tools._replace(
-        settings=StepSettings(tools.process_state.environ, log_level, job_time_s, lambda _: None)
-    )
+    how = *told["settings"], lambda _: None
+    tools = make_step_tools(tree, told["issue"], saved, descriptors, *how)
     gc.freeze()
     gc.enable()
     command = command_from_wire(told["command"])

@@ -38,7 +38,6 @@ from jobtree.mailbox.worker_side import ResultWriter
 from jobtree.payload.context import LocalDirectory, scratch_on_node
 from jobtree.payload.environment import load
 from jobtree.worker.chain import Fenced, WorkerRun, guard_exit, run_job
-from jobtree.worker.shell import StepSettings
 from jobtree.worker.sidecar import WORKER_MARK, Sidecar, SidecarConfig
 from jobtree.worker.steplog import StepLog
 from jobtree.worker.targets import StepTools, WorkerFailure, leave_process, make_step_tools
@@ -200,12 +199,10 @@ def _step_tools(
     try:
         saved = load(tree, terms.environment)
         saved.environ[WORKER_MARK] = config.mark
-        tools = make_step_tools(tree, config.issue, saved, descriptors)
+        how = terms.log_level, terms.job_time_s, sidecar.runs_group
+        return make_step_tools(tree, config.issue, saved, descriptors, *how)
     except (OSError, ValueError) as error:
         raise WorkerFailure(f"the workflow's environment is not to be had: {error}") from error
-    environ = tools.process_state.environ
-    shell = StepSettings(environ, terms.log_level, terms.job_time_s, sidecar.runs_group)
-    return tools._replace(settings=shell)
 
 
 def _run_pack(run: WorkerRun, pack: list[Assignment]) -> None:

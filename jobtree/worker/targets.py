@@ -54,7 +54,13 @@ class StepTools(NamedTuple):
 
 
 def make_step_tools(
-    tree: str, issue: str, saved: Environment, descriptors: Descriptors
+    tree: str,
+    issue: str,
+    saved: Environment,
+    descriptors: Descriptors,
+    log_level: str,
+    job_time_s: float,
+    on_group: Callable[[int], None],
 ) -> StepTools:
     """Put this process into the workflow's environment; return what steps are run with.
 
@@ -69,7 +75,7 @@ def make_step_tools(
     script.install()
     bundle = BundleWriter(tree, issue)
     descriptors.owners += [bundle, meter]
-    settings = StepSettings(process_state.environ, "INFO", 0.0, lambda _: None)
+    settings = StepSettings(process_state.environ, log_level, job_time_s, on_group)
     pickles = BundleReader(tree, bundle)
     return StepTools(
         tree, issue, pickles, bundle, script, process_state, descriptors, meter, settings

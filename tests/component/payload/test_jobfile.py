@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,14 +16,22 @@ from jobtree.core.job import CommandKind, Requirements
 from jobtree.errors import JobTreeError
 from jobtree.payload.context import LocalDirectory, StepContext
 from jobtree.payload.jobfile import (
+    Growth,
     job_file_text,
-    parse_growth,
     protocol_command,
     read_growth,
     shell_command,
     speaks_protocol,
     with_job_file,
 )
+
+
+def parse_growth(content: bytes) -> Growth:
+    """Return what a JOB_FILE of this content asks for."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return read_growth(file.name)
 
 
 def test_nothing_added() -> None:
