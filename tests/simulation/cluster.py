@@ -7,6 +7,7 @@ Read next: adapter.py, what a master hears of it; worker.py, what runs there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Protocol
 
 from batchsystems.interface import JobEnd, JobRecord, JobSpec, Reason
@@ -103,6 +104,22 @@ class Cluster:
         self.ahead_s = self.zone_s = 0.0
         if world.strikes("clocks differ"):
             self.ahead_s = world.stream("clocks").choice(APART)
+
+    def schedule_disasters(self, rng: Random) -> None:
+        """Have nodes die, or be cut off, from now on, where there is work to lose."""
+        for kind, strike in (("node died", self.lose_node), ("node cut off", self.cut_off)):
+            if kind in self.world.rates:
+                self._schedule(kind, strike, rng)
+
+    def _schedule(self, kind: str, strike: Callable[[Node], object], rng: Random) -> None:
+        def look() -> None:
+            busy = [node for node in self.nodes if node.up and node.runs]
+            if busy and self.world.strikes(kind):
+                strike(rng.choice(busy))
+            if self.world.now < self.world.quiet_at:
+                self.world.after(1.0, look)
+
+        self.world.after(1.0, look)
 
     @property
     def slots(self) -> int:

@@ -6,11 +6,15 @@ Read next: masters.py, which lives one after the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobtree.core.submission_names import ID_LENGTH
+from jobtree.master import ready_queue
 from jobtree.master.loop import Master
 from jobtree.master.run_state import RunState
+from jobtree.store import store
 from jobtree.store.holder import Holder, Place
 from jobtree.store.lease import Lease, Leases
 from jobtree.store.store import Store
@@ -195,3 +199,17 @@ class Life:
         self.adapter.close()
         self.master.close()
         self.store.close()
+
+
+@contextmanager
+def small_limits(rng: Any) -> Iterator[None]:
+    """Make the store's and the queue's memory small, so that small trees overflow them too."""
+    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, ready_queue.WINDOW
+    if rng.random() < 0.5:
+        store.JOBS_IN_MEMORY = rng.choice([1, 3, 10])
+        store.BIRTHS_IN_MEMORY = rng.choice([1, 2, 5])
+        ready_queue.WINDOW = rng.choice([1, 2, 5])
+    try:
+        yield
+    finally:
+        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, ready_queue.WINDOW = before

@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from jobtree.core import job_states
 from jobtree.core.job import Colour, Pickle, Requirements
 from jobtree.errors import StoreError
 from jobtree.mailbox.bundles import digest
-from jobtree.master import ready_queue
 from jobtree.options import UNLIMITED, Settings
-from jobtree.store import lease, store
+from jobtree.store import lease
 from jobtree.store.database import copy_database
 from jobtree.store.holder import Holder, Place
 from jobtree.store.store import Store
@@ -35,6 +32,7 @@ from tests.simulation.lives import (
     MasterKilled,
     Seen,
     VirtualLeases,
+    small_limits,
 )
 from tests.simulation.processes import Sleeper
 from tests.simulation.trees import GIB, command_for, plan_tree
@@ -116,7 +114,7 @@ class Run:
                 for n, s in self.steps.items()
             },
         )
-        self._schedule_disasters()
+        self.cluster.schedule_disasters(self.rng)
         self._make_tree(f"{self.folder}/tree.db")
         while True:
             self._live_through(fresh=not self.leases)
@@ -324,26 +322,6 @@ class Run:
         if self.world.now < end:
             raise TreeFinished
 
-    # What happens to the cluster.
-
-    def _schedule_disasters(self) -> None:
-        for kind, strike in (
-            ("node died", self.cluster.lose_node),
-            ("node cut off", self.cluster.cut_off),
-        ):
-            if kind in self.world.rates:
-                self._schedule(kind, strike)
-
-    def _schedule(self, kind: str, strike: Any) -> None:
-        def look() -> None:
-            busy = [node for node in self.cluster.nodes if node.up and node.runs]
-            if busy and self.world.strikes(kind):
-                strike(self.rng.choice(busy))
-            if self.world.now < self.world.quiet_at:
-                self.world.after(1.0, look)
-
-        self.world.after(1.0, look)
-
     def _start_worker(self, job: BatchJob, ended: Any) -> Worker | Sleeper:
         if job.owner == NAMESAKE:
             return Sleeper(self.world, self.rng.choice([5.0, 100.0, 2000.0]), ended)
@@ -400,20 +378,6 @@ class Run:
     def _alive(self) -> list[str]:
         running = [each.issue for each in self._workers if each.alive and not each.job.owner]
         return running + [job.issue for job in self.cluster.waiting if not job.owner]
-
-
-@contextmanager
-def small_limits(rng: Any) -> Iterator[None]:
-    """Make the store's and the queue's memory small, so that small trees overflow them too."""
-    before = store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, ready_queue.WINDOW
-    if rng.random() < 0.5:
-        store.JOBS_IN_MEMORY = rng.choice([1, 3, 10])
-        store.BIRTHS_IN_MEMORY = rng.choice([1, 2, 5])
-        ready_queue.WINDOW = rng.choice([1, 2, 5])
-    try:
-        yield
-    finally:
-        store.JOBS_IN_MEMORY, store.BIRTHS_IN_MEMORY, ready_queue.WINDOW = before
 
 
 def simulate(seed: int, faulty: bool = True, commands: bool = False) -> World:

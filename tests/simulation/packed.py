@@ -68,9 +68,6 @@ class Packed(Run):
             self.steps[number] = _step(number, 1, child)
             root.children.append(number)
 
-    def _schedule_disasters(self) -> None:
-        return None
-
     def _start_worker(self, job: BatchJob, ended: Any) -> Worker:
         name = f"w{len(self._workers) + 1}"
         lose = self.cluster.lose_node
