@@ -1,10 +1,10 @@
-"""What a process has besides memory and files, and a Target may change for those after it.
+"""Settings of the interpreter and the process that a Target may change for those after it.
 
-Owns the list of it, its noting and its putting back; must not know what a Target is.
-Read next: process_state.py, which asks for it after each one.
+Owns their list, and how they are recorded and restored; must not know what a Target is.
+Read next: process_state.py, which restores them after each Target.
 
-Each thing is looked at for less than a microsecond. What is the same is let be; what cannot be
-put back, as a limit that only root may raise, makes the process unfit for another Target.
+Each is read in less than a microsecond, and set only if it has changed. One that cannot be
+restored, such as a limit that only root may raise, makes the process unfit for another Target.
 """
 
 import _locale
@@ -31,14 +31,14 @@ _LIMITS = [
 ]
 
 
-class _Thing(NamedTuple):
-    """Something of the interpreter's or the process's, that can be read and set."""
+class _Setting(NamedTuple):
+    """A setting of the interpreter or the process."""
 
     name: str
     get: Callable[[], Any]
     set: Callable[[Any], object]
-    glance: Callable[[], Any] | None = None
-    """what is looked at after each step, where `get` takes long"""
+    quick_get: Callable[[], Any] | None = None
+    """Read after each step in place of `get`, where that is slow."""
 
 
 def _set_filters(filters: list[Any]) -> None:
@@ -54,26 +54,26 @@ def _set_hooks(hooks: tuple[Any, ...]) -> None:
     sys.excepthook, sys.displayhook, sys.unraisablehook = hooks
 
 
-_THINGS = (
-    _Thing("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
-    _Thing("garbage collection", gc.get_threshold, lambda each: gc.set_threshold(*each)),
-    _Thing("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    _Thing("switch interval", sys.getswitchinterval, sys.setswitchinterval),
-    _Thing("hooks", _hooks, _set_hooks),
-    _Thing("warning filters", lambda: list(warnings.filters), _set_filters),
-    _Thing("socket time-out", _socket.getdefaulttimeout, _socket.setdefaulttimeout),
-    _Thing(
+_SETTINGS = (
+    _Setting("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    _Setting("garbage collection", gc.get_threshold, lambda each: gc.set_threshold(*each)),
+    _Setting("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    _Setting("switch interval", sys.getswitchinterval, sys.setswitchinterval),
+    _Setting("hooks", _hooks, _set_hooks),
+    _Setting("warning filters", lambda: list(warnings.filters), _set_filters),
+    _Setting("socket time-out", _socket.getdefaulttimeout, _socket.setdefaulttimeout),
+    _Setting(
         "locale",
         partial(_locale.setlocale, _locale.LC_ALL, None),
         partial(_locale.setlocale, _locale.LC_ALL),
         partial(_locale.setlocale, _locale.LC_NUMERIC, None),
     ),
-    _Thing(
+    _Setting(
         "nice value",
         partial(os.getpriority, os.PRIO_PROCESS, 0),
         partial(os.setpriority, os.PRIO_PROCESS, 0),
     ),
-    _Thing(
+    _Setting(
         "scheduling policy",
         partial(os.sched_getscheduler, 0),
         lambda policy: os.sched_setscheduler(0, policy, os.sched_param(0)),
@@ -81,17 +81,17 @@ _THINGS = (
 )
 
 
-_GLANCES = [thing.glance or thing.get for thing in _THINGS]
+_QUICK_GETS = [setting.quick_get or setting.get for setting in _SETTINGS]
 
 
-class _Calls:
-    """Whether a limit or the locale was set: to ask for all of them takes longer than a step."""
+class _CallWatch:
+    """Whether a limit or the locale was set: reading all of them takes longer than a step."""
 
     noticed = False
 
     @classmethod
     def watch(cls, module: ModuleType, name: str) -> None:
-        """Notice calls of a function."""
+        """Notice calls of a function from now on."""
         real: Callable[..., Any] = vars(module)[name]
 
         def noticed(*arguments: Any) -> Any:
@@ -102,56 +102,55 @@ class _Calls:
 
 
 class InterpreterState:
-    """What this process was like when it was last noted."""
+    """The settings of this process when they were last recorded."""
 
     def __init__(self) -> None:
         self._identity: bytes | None = None
         self._root = _root()
-        _Calls.watch(resource, "setrlimit")
-        _Calls.watch(resource, "prlimit")
-        _Calls.watch(_locale, "setlocale")
-        self.note(b"")
+        _CallWatch.watch(resource, "setrlimit")
+        _CallWatch.watch(resource, "prlimit")
+        _CallWatch.watch(_locale, "setlocale")
+        self.record(b"")
 
-    def note(self, status: bytes) -> None:
-        """Take everything as it is now. status: /proc/self/status, b"" if not known."""
-        self._values = [thing.get() for thing in _THINGS]
-        self._glances = [glance() for glance in _GLANCES]
+    def record(self, status: bytes) -> None:
+        """Record all settings as they are now. status: /proc/self/status, b"" if not known."""
+        self._values = [setting.get() for setting in _SETTINGS]
+        self._quick_values = [get() for get in _QUICK_GETS]
         self._limits = [(name, limit, resource.getrlimit(limit)) for name, limit in _LIMITS]
         self._cpus = _line(status, b"\nCpus_allowed:")
         self._affinity, self._group = os.sched_getaffinity(0), os.getpgrp()
         if status:
             self._identity = _identity(status)
 
-    def put_back(self) -> str:
-        """Undo what was changed since; return what could not be, "" if all is as it was."""
+    def restore(self) -> str:
+        """Undo what was changed since; return what could not be undone, "" if nothing."""
         left = []
         root, inode = self._root
         if root >= 0 and os.stat("/")[1:3] != inode and not _did(_enter, root):
             left.append("root directory")
-        if _Calls.noticed or [glance() for glance in _GLANCES] != self._glances:
-            left += self._put_back_limits() + self._put_back_things()
-            _Calls.noticed = bool(left)
+        if _CallWatch.noticed or [get() for get in _QUICK_GETS] != self._quick_values:
+            left += self._restore_limits() + self._restore_settings()
+            _CallWatch.noticed = bool(left)
         return ", ".join(left)
 
-    def _put_back_things(self) -> list[str]:
-        """Undo changes of the interpreter; return which could not be undone."""
+    def _restore_settings(self) -> list[str]:
+        """Undo changes of settings; return which could not be undone."""
         return [
-            thing.name
-            for thing, value in zip(_THINGS, self._values, strict=True)
-            if thing.get() != value and not (_did(thing.set, value) and thing.get() == value)
+            setting.name
+            for setting, value in zip(_SETTINGS, self._values, strict=True)
+            if setting.get() != value and not (_did(setting.set, value) and setting.get() == value)
         ]
 
-    def _put_back_limits(self) -> list[str]:
+    def _restore_limits(self) -> list[str]:
         """Undo changes of limits; return which could not be undone."""
         changed = [each for each in self._limits if resource.getrlimit(each[1]) != each[2]]
         return [f"limit {name}" for name, *it in changed if not _did(resource.setrlimit, *it)]
 
-    def is_another(self, status: bytes) -> str:
-        """Say in what this is another process by now; "" if in nothing.
+    def identity_change(self, status: bytes) -> str:
+        """Return what of the process's identity was changed for good, "" if nothing.
 
-        Undoes changes of its affinity and process group.
-
-        status: /proc/self/status as it is now, b"" if not known.
+        Undoes changes of its affinity and process group. status: /proc/self/status as it is now,
+        b"" if not known.
         """
         if not status or self._identity is None:
             return ""
@@ -166,10 +165,10 @@ class InterpreterState:
         return "its user, session, groups or capabilities are others now"
 
 
-def draw_anew() -> None:
-    """Seed the generators that all users of a module share, as a new process would.
+def reseed() -> None:
+    """Seed the shared generators of random numbers anew, as a new process would.
 
-    A Target that seeds them, or a fork, must not make others draw what is known.
+    After a Target that seeds them, or a fork, the next Target must not draw the same numbers.
     """
     random: Any = sys.modules.get("random")
     if random is not None:
@@ -182,7 +181,7 @@ def draw_anew() -> None:
 
 
 def _root() -> tuple[int, tuple[int, ...]]:
-    """Return a descriptor of the root directory, for who may change it (else -1), and its inode."""
+    """Return a descriptor of the root directory (-1 unless root runs this), and its inode."""
     fd = (
         -1 if os.geteuid() else move_high(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     )
@@ -210,9 +209,9 @@ def _line(status: bytes, name: bytes) -> bytes:
 
 
 def fingerprint(status: bytes) -> bytes:
-    """Return all of a /proc/PID/status that is looked at here, and what stands between.
+    """Return the part of a /proc/PID/status that has all that is looked at here.
 
-    Where it is the same nothing has changed: that is found quicker than each thing is.
+    If it is unchanged, so is all of that: one comparison is faster than many.
     """
     users = status.find(b"\nUid:")
     memory = status.find(b"\nVmPeak:", users)
@@ -221,7 +220,7 @@ def fingerprint(status: bytes) -> bytes:
 
 
 def _identity(status: bytes) -> bytes:
-    """Return what a /proc/PID/status tells of user, groups, session, and what it may do."""
+    """Return the lines of a /proc/PID/status on user, groups, session and capabilities."""
     users = status.find(b"\nUid:")
     groups = status.find(b"\nGroups:", users)
     may = status.find(b"\nCapInh:", groups)

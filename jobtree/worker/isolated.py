@@ -29,7 +29,7 @@ from jobtree.mailbox.layout import job_directory
 from jobtree.mailbox.results import Usage
 from jobtree.payload.context import LocalDirectory, StepContext, ThisProcess
 from jobtree.payload.environment import Environment
-from jobtree.worker.interpreter_state import draw_anew
+from jobtree.worker.interpreter_state import reseed
 from jobtree.worker.shell import (
     BACK_TO_DEFAULT,
     StepOutcome,
@@ -188,8 +188,8 @@ def _run_and_report(
     report: the descriptor to report on, what it leads to, and which process has it too.
     """
     try:
-        draw_anew()
-        tools.process_state.start_site(tools.meter.status)
+        reseed()
+        tools.process_state.run_site(tools.meter.status)
         tools.meter.start()
         outcome = run_target(tools, command, context)
         fd, what, worker = report

@@ -17,7 +17,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobtree.payload.environment import Environment, step_environ
-from jobtree.worker.interpreter_state import InterpreterState, draw_anew, fingerprint
+from jobtree.worker.interpreter_state import InterpreterState, fingerprint, reseed
 
 if TYPE_CHECKING:
     import signal
@@ -33,7 +33,7 @@ class ProcessState:
     def __init__(self, saved: Environment) -> None:
         """Put this process into the saved environment; the node's own variables win.
 
-        Raises OSError if the directory is not to be had on this node.
+        Raises OSError if this node does not have the directory.
         """
         self.saved = saved
         self._directory, self._umask = saved.directory, saved.umask
@@ -63,38 +63,38 @@ class ProcessState:
         os.umask(self._umask)
         self._state = InterpreterState()
 
-    def note(self, status: Callable[[], bytes]) -> None:
-        """Take things as they are now for what they should be, if modules were imported since.
+    def record(self, status: Callable[[], bytes]) -> None:
+        """Record the present state as the one to restore, if modules were imported since.
 
-        What a module or the script sets when it is imported stands; what run() sets does not.
+        What a module or the script sets when it is imported stays; what run() sets does not.
         """
         if len(sys.modules) == self._modules:
             return
         now = status()
         self._modules = len(sys.modules)
         self._threads = max(self._threads, _thread._count())
-        self._state.note(now)
-        self.note_signals(now)
+        self._state.record(now)
+        self.record_signals(now)
 
     def wait_for_leftovers(self) -> None:
-        """Wait for what a Target left at work, as Python does at the end of a program."""
+        """Wait for threads and processes that a Target left, as Python does when it ends."""
         if _thread._count() > self._threads or "multiprocessing.process" in sys.modules:
             from jobtree.worker.leftover_threads import wait_for_leftovers
 
             self._unfit = wait_for_leftovers(self._threads, self.tell)
 
     def tell(self, words: str) -> None:
-        """Say something of our own in the log, as part of a step's output."""
+        """Print a message of our own into the log, as part of a step's output."""
         with suppress(OSError, ValueError):  # the Target may have closed it
             print(f"jobTree: {words}", file=self._err)
 
-    def put_back(self) -> None:
-        """Undo what would keep us from going on: limits, another root directory, a locale."""
-        left = self._state.put_back()
+    def restore_settings(self) -> None:
+        """Undo what could hinder this worker itself: limits, another root directory, a locale."""
+        left = self._state.restore()
         self._unfit = self._unfit or (left and f"what it changed cannot be undone here: {left}")
 
     def restore(self, status: bytes) -> str:
-        """Undo what a Target did; return what could not be, "" if all is as it was.
+        """Undo what a Target did; return why no Target may follow it, "" if one may.
 
         status: /proc/self/status as it is now.
         """
@@ -102,14 +102,14 @@ class ProcessState:
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
         if not status or fingerprint(status) != self._fingerprint:
-            foreign = self._state.is_another(status)
+            foreign = self._state.identity_change(status)
             self._restore_signals(status)
         os.umask(self._umask)
         if os.environ is not self._environ_object or _raw_environ() != self._raw_environ:
             os.environ = self._environ_object  # noqa: B003 - the very object that was there
             self._set_environ()
         self._set_interpreter()
-        draw_anew()
+        reseed()
         unfit, self._unfit = self._unfit or foreign, ""
         threads = _thread._count() - self._threads
         if threads > 0:
@@ -120,8 +120,8 @@ class ProcessState:
             unfit = unfit or "the working directory is gone"
         return unfit
 
-    def start_site(self, status: Callable[[], bytes]) -> None:
-        """Run what Python's `site` ran in the master, if that is not done: it was left out here.
+    def run_site(self, status: Callable[[], bytes]) -> None:
+        """Run, once, what Python's `site` ran in the master: workers start without it.
 
         status: reads /proc/self/status.
         """
@@ -134,15 +134,15 @@ class ProcessState:
         vars(builtins)["exit"] = vars(builtins)["quit"] = sys.exit
         self._set_interpreter()
         self._threads = _thread._count()
-        self._state.note(b"")
-        self.note_signals(status())
+        self._state.record(b"")
+        self.record_signals(status())
 
-    def note_signals(self, status: bytes) -> None:
-        """Take the signals as they are now for what they should be."""
+    def record_signals(self, status: bytes) -> None:
+        """Record the signals as they are now as those to restore."""
         self._masks, self._fingerprint = _signal_masks(status), fingerprint(status)
 
     def flush(self) -> None:
-        """Bring what was printed into the log, and put the standard streams back."""
+        """Write what was printed into the log, and restore the standard streams."""
         out, err = self._out, self._err
         in_place = sys.stdout is sys.__stdout__ is out and sys.stderr is sys.__stderr__ is err
         if in_place and _flush(out, err):
@@ -178,7 +178,7 @@ class ProcessState:
             sys.setprofile(None)
 
     def _restore_signals(self, status: bytes) -> None:
-        """Reset what differs from the beginning, when nothing but SIG_IGN was set."""
+        """Reset the signals that differ from the beginning, when some may have been ignored."""
         masks = _signal_masks(status)
         if masks == self._masks and masks:
             return
@@ -194,10 +194,10 @@ class ProcessState:
 
 
 class _Flags:
-    """sys.flags as of a Python started without -I and -S.
+    """sys.flags of a Python started without -I and -S.
 
-    So that the interpreters that multiprocessing starts are such: they are the user's, and need
-    what a worker leaves out to start quickly.
+    multiprocessing starts interpreters with these flags: they are the user's, and need what a
+    worker leaves out to start quickly.
     """
 
     isolated = ignore_environment = no_user_site = no_site = 0
@@ -211,7 +211,7 @@ class _Flags:
 
 
 def _raw_environ() -> dict[Any, Any]:
-    """Return what os.environ holds, not decoded: that takes longer than a small step."""
+    """Return the undecoded content of os.environ: decoding takes longer than a small step."""
     held: dict[Any, Any] = vars(os.environ)["_data"]
     return held
 
@@ -231,12 +231,12 @@ def _signal_masks(status: bytes) -> tuple[bytes, ...]:
 
 
 def _text(fd: int) -> TextIOWrapper:
-    """Return a text stream on a descriptor that writes anything, a line at a time."""
+    """Return a text stream on a descriptor that takes any text, and writes line by line."""
     return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _flush(*streams: TextIO | None) -> bool:
-    """Flush streams; tell whether they can still be used. What follows one that cannot is not."""
+    """Flush streams up to one that cannot be used any more; tell whether all can."""
     try:
         for stream in streams:
             if stream is None:

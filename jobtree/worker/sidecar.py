@@ -3,10 +3,10 @@
 Owns the promises that must hold while the worker's own process is busy in C code, or dead;
 must not import what it does not need, nor outlive the worker. Read next: main.py.
 
-It is no child of the worker, so that a Target's os.wait() never sees it. The worker tells it
-things through a pipe: b"s" there are lines to sync, b"w" the same but they can wait a little,
-b"g123;" a step runs as process group 123 (0: none any more), b"l99;" a step begins whose output
-is what the log holds from byte 99 on, b"e" all is published.
+It is not a child of the worker, so that a Target's os.wait() never sees it. The worker sends it
+words through a pipe: b"s" there are lines to sync, b"w" the same but they can wait a little,
+b"g123;" a step runs as process group 123 (0: no longer), b"l99;" a step begins, whose output is
+the log from byte 99 on, b"e" all is published.
 """
 
 import os
@@ -34,13 +34,13 @@ KILL_ROUNDS, KILL_ROUND_S = 50, 0.05
 """Processes end a moment after they are killed, and may have started others."""
 
 WORKER_MARK = "JOBTREE_WORKER"
-"""The variable by which processes of steps are known to be of a certain worker."""
+"""The variable that tells which worker a process was started by."""
 
 LOG_EVERY_S, FLOOD_EVERY_S = 1.0, 0.1
-"""How often to look at the size of what the running step prints; and while it prints much."""
+"""How often to look at the size of a running step's output; and while it prints much."""
 
 LOOK_EVERY_S = 0.5
-"""How often to look whether the worker lives, where there is no pidfd."""
+"""How often to look whether the worker lives, if the kernel has no pidfd."""
 
 
 class SidecarConfig(NamedTuple):
@@ -81,7 +81,7 @@ class Sidecar:
             os.close(watch)
 
     def sync(self) -> None:
-        """Have what was written so far synced soon: a worker says so with what it tells next."""
+        """Have what was written so far synced soon; sent with the next word."""
         self._due = b"s"
 
     def begins_step(self, log_offset: int) -> None:
@@ -94,9 +94,9 @@ class Sidecar:
         self._tell(b"g%d;" % group)
 
     def repair(self) -> bool:
-        """Speak no more into what is not the pipe; tell whether it still is.
+        """Write no more to a descriptor that is not the pipe any more; tell whether it still is.
 
-        A sidecar that is not spoken to looks by itself.
+        A sidecar that hears nothing looks by itself.
         """
         if self._pipe < 0 or leads_to(self._pipe, self._identity):
             return self._pipe >= 0
@@ -172,7 +172,7 @@ class _Watch:
         return self._watch >= 0 or _start_time(self._worker) == self._born
 
     def _listen(self) -> None:
-        """Take in what the worker has told."""
+        """Read what the worker has sent."""
         os.set_blocking(self._reader, False)
         try:
             told = os.read(self._reader, 65536)
@@ -207,7 +207,7 @@ class _Watch:
             self._results = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
 
     def _sync(self, dead: bool = False) -> None:
-        """Sync what is there, and say so; a dead worker's last line may be torn: say nothing."""
+        """Sync what is there, and say so, unless the worker is dead: its last line may be torn."""
         self._pending, self._synced_at = False, monotonic()
         if self._failed:
             return
@@ -230,7 +230,7 @@ class _Watch:
             ring(bell, self._config.issue)
 
     def _tidy(self) -> None:
-        """Do what the worker can do no more."""
+        """Do what the worker can no longer do."""
         self._listen()
         if not self._ended:
             if self._group > 1:
@@ -244,7 +244,7 @@ class _Watch:
             remove_tree(self._config.local)
 
     def _keep_output(self) -> None:
-        """Cut what the last step printed, and put it where it is looked for."""
+        """Shorten the output of the last step, and put it where it is looked for."""
         said, kept_log = self._log.shorten(), log_path(self._config.tree, self._config.issue)
         if said and self._config.log != kept_log:
             from jobtree.worker.steplog import append
@@ -254,13 +254,13 @@ class _Watch:
 
 
 def _last_number(told: bytes, letter: bytes, otherwise: int) -> int:
-    """Return the number behind the last such letter in what was told."""
+    """Return the number after the last such letter in what was sent."""
     _, found, rest = told.rpartition(letter)
     return int(rest.partition(b";")[0]) if found and b";" in rest else otherwise
 
 
 def _keep_only(kept: tuple[int, ...]) -> None:
-    """Close every descriptor but these; nobody waits for the end of a pipe because of us."""
+    """Close every descriptor but these: a pipe that this process held open would never end."""
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -288,9 +288,9 @@ def _start_time(pid: int) -> bytes:
 
 
 def _kill_marked(mark: bytes) -> None:
-    """Kill all processes whose environment has this entry, those that they start meanwhile too.
+    """Kill all processes whose environment has this entry, and those they start meanwhile.
 
-    A worker that is killed may have started a command and not have said so yet.
+    A worker that was killed may have started a command and not have said so yet.
     """
     for _ in range(KILL_ROUNDS):
         found = False

@@ -19,7 +19,7 @@ def run_step(
     context.drop_deeper_directory()
     if command.kind != CommandKind.TARGET:
         return run_command(command, context, tools.settings)
-    tools.process_state.start_site(tools.meter.status)
+    tools.process_state.run_site(tools.meter.status)
     if isolated or command.isolate:
         from jobtree.worker.isolated import run_isolated
 

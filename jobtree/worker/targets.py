@@ -70,7 +70,7 @@ def make_step_tools(
     ThisProcess.in_worker = True
     meter = Meter()
     process_state.flush()
-    process_state.note_signals(meter.status())
+    process_state.record_signals(meter.status())
     script = Script(saved.main_path, saved.main_module)
     script.install()
     bundle = BundleWriter(tree, issue)
@@ -95,7 +95,7 @@ def run_target(tools: StepTools, command: Command, context: StepContext) -> Step
     try:
         target = restore_target(tools.tree, pickled, tools.script)
         del pickled
-        tools.process_state.note(tools.meter.status)
+        tools.process_state.record(tools.meter.status)
         node = node_of(target)
         node.context = context
         run: Callable[[], object] = target.run
@@ -146,7 +146,7 @@ def restore_worker(tools: StepTools) -> None:
     To be called before anything else is opened or written: a step may have closed them, and opened
     others under their numbers. Raises WorkerFailure if they are lost for good.
     """
-    tools.process_state.put_back()
+    tools.process_state.restore_settings()
     tools.process_state.flush()
     try:
         tools.descriptors.repair()
