@@ -48,7 +48,8 @@ BUILT_IN = {
     "acidTest": _parts("singlemachine", "SingleMachine", "acidtest:AcidTest")._replace(settings=""),
 }
 """Where several are found by their probes, the first wins. A batch system of a third party has a
-table in a site file too: its keys go as they are to the class's from_site()."""
+table in a site file too: it is read by the settings of a dialect, and goes as it is to the
+from_site() of another class."""
 
 SHARED = (
     "batchsystems.site.sections:TreeSettings",
@@ -93,6 +94,15 @@ def declaring() -> tuple[list[type], dict[str, type]]:
     """Return the dataclasses of the keys that all batch systems share, and those of each's own."""
     own = {name: _found(parts.settings) for name, parts in BUILT_IN.items() if parts.settings}
     return [_found(shared) for shared in SHARED], own
+
+
+def settings_of(name: str) -> type | None:
+    """Return what declares the table of a third party's dialect, None for another batch system."""
+    try:
+        kind = _class_of(name)
+    except BatchSystemError:  # it is told when it is to be used
+        return None
+    return None if isinstance(kind, type) else kind.settings
 
 
 def probes() -> dict[str, Probe]:

@@ -93,7 +93,7 @@ def check_places(where: Iterable[Place]) -> tuple[Site, list[Problem]]:
         except SiteError as error:
             origin = Origin(place.file, 0, place.via)
             unread.append(Problem(error.code, error.what, origin, "", error.fix))
-    site, problems = read_sites(sources, schema(), _is_other)
+    site, problems = read_sites(sources, schema(), _others)
     return site, [*unread, *problems, *_unknown_system(site, sources)]
 
 
@@ -101,7 +101,7 @@ def check_text(text: str, file: str) -> list[Problem]:
     """Return what would be wrong in a file with this text."""
     from batchsystems.site.reading import Source, read_sites
 
-    return read_sites([Source(file, "", text)], schema(), _is_other)[1]
+    return read_sites([Source(file, "", text)], schema(), _others)[1]
 
 
 @cache
@@ -113,11 +113,13 @@ def schema() -> Schema:
     return Schema(*registry.declaring())
 
 
-def _is_other(name: str) -> bool:
-    """Tell whether a third party's batch system has this name."""
+def _others(name: str) -> type | bool:
+    """Tell whether a third party's batch system has this name, and what declares its table."""
     from batchsystems import registry
 
-    return name in registry.names() and name not in registry.BUILT_IN
+    if name in registry.BUILT_IN or name not in registry.names():
+        return False
+    return registry.settings_of(name) or True
 
 
 def _unknown_system(site: Site, sources: Sequence[Source]) -> list[Problem]:

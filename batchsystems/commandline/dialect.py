@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from batchsystems.commandline.answers import Observation, QueryResult, Rejected, Submitted, Unkilled
 from batchsystems.commandline.ids import IdFormat
 from batchsystems.commandline.limits import LITTLE, Limits
+from batchsystems.commandline.settings import QueueSettings
 from batchsystems.common.default_files import Defaults
 from batchsystems.common.jobscript import job_lines
 from batchsystems.interface import Resources
@@ -154,6 +155,8 @@ class Dialect(ABC):
         self.settings = self.settings_class() if settings is None else settings
         self.told = told
         """What files of defaults ask for, as `defaults` has read them."""
+        if isinstance(self.settings, QueueSettings):
+            self.known = Limits(self.settings.tasks, self.settings.queues)
 
     @abstractmethod
     def submit(self, request: Request, limits: Limits) -> Command:

@@ -30,6 +30,11 @@ class AdapterOf:
     dialect: type[Dialect]
     here = False
 
+    @property
+    def settings(self) -> type[Any]:
+        """What declares its table in a site file."""
+        return self.dialect.settings_class
+
     def __call__(
         self,
         settings: Any = None,

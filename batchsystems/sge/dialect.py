@@ -47,7 +47,7 @@ class SgeDialect(Dialect):
 
     def __init__(self, settings: SgeSettings | None = None, told: Sequence[str] = ()) -> None:
         super().__init__(settings, tuple(told))
-        self.known = Limits(self.settings.tasks, self.settings.queues).within(self.settings.queue)
+        self.known = self.known.within(self.settings.queue)
         self.cluster = SgeCluster(self.settings)
         if self.settings.accounting not in ("", "none"):
             self.records = SgeRecords(self.settings)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from batchsystems.site import Origin, Setting, Site
 from batchsystems.site.positions import Path, find_positions
 from batchsystems.site.problems import Problem
-from batchsystems.site.schema import Finding, Schema
+from batchsystems.site.schema import VERSION, Finding, Schema
 from batchsystems.site.writing import write_value
 
 MOST_SHOWN = 100
@@ -59,20 +59,24 @@ class Reading:
         self.problems.append(Problem(code, what, origin, self.line(origin.line), hint))
 
 
+Others = Callable[[str], type | bool]
+"""Tells whether a name is that of a batch system whose table the schema does not have. Such a table
+is read by the dataclass that declares its keys, or taken as it is (True)."""
+
+
 def no_others(name: str) -> bool:
     """Know no batch system but those that have a table in the schema."""
     return False
 
 
 def read_sites(
-    sources: Sequence[Source], schema: Schema, is_other: Callable[[str], bool] = no_others
+    sources: Sequence[Source], schema: Schema, others: Others = no_others
 ) -> tuple[Site, list[Problem]]:
     """Return what these files say together, and all that is wrong; the first file has priority.
 
-    is_other: tells whether a name is that of a batch system whose table the schema does not
-    have: such a table is taken as it is. With problems the site holds what could be read.
+    With problems the site holds what could be read.
     """
-    readings = [read_site(source, schema, is_other) for source in sources]
+    readings = [read_site(source, schema, others) for source in sources]
     locks: dict[str, Origin] = {}
     for reading in reversed(readings):
         _heed(reading, locks)
@@ -90,9 +94,7 @@ def read_sites(
     return site, [problem for reading in readings for problem in reading.problems]
 
 
-def read_site(
-    source: Source, schema: Schema, is_other: Callable[[str], bool] = no_others
-) -> Reading:
+def read_site(source: Source, schema: Schema, others: Others = no_others) -> Reading:
     """Return what one text says, and what is wrong in it by itself."""
     reading = Reading(source)
     try:
@@ -101,17 +103,22 @@ def read_site(
         _not_toml(reading, error)
         return reading
     reading.positions = find_positions(source.text)
-    others = {name: table.pop(name) for name in list(table) if _is_foreign(name, schema, is_other)}
-    reading.keys = [*_names(table), *_names(others)]
-    for name, part in others.items():
-        _take_as_it_is(reading, name, part)
+    reading.keys = [*_names(table)]
+    foreign = {name: table.pop(name) for name in list(table) if _is_foreign(name, schema, others)}
     values, findings = schema.read(table)
+    for name, part in foreign.items():
+        declaring = others(name)
+        if isinstance(declaring, type):
+            found, wrong = Schema((), {name: declaring}).read({"schema": VERSION, name: part})
+            values, findings, table = values | found, findings + wrong, table | {name: part}
+        else:
+            _take_as_it_is(reading, name, part)
     for each in _telling(findings):
         reading.complain(each.code, each.what, reading.origin(each.path), each.hint)
     locked = values.pop("locked.keys", ())
     for key, value in values.items():
         _take(reading, key, value, table)
-    _take_locks(reading, locked, schema, is_other)
+    _take_locks(reading, locked, schema, others)
     return reading
 
 
@@ -120,9 +127,9 @@ def _telling(findings: Sequence[Finding]) -> list[Finding]:
     return [each for each in findings if each.path == ("schema",)] or list(findings)
 
 
-def _is_foreign(name: str, schema: Schema, is_other: Callable[[str], bool]) -> bool:
+def _is_foreign(name: str, schema: Schema, others: Others) -> bool:
     own = ("schema", "batch_system", "locked")
-    return name not in own and name not in schema.sections and is_other(name)
+    return name not in own and name not in schema.sections and bool(others(name))
 
 
 def _names(table: Mapping[str, Any]) -> Iterator[str]:
@@ -154,12 +161,10 @@ def _take_as_it_is(reading: Reading, name: str, part: object) -> None:
         _take(reading, f"{name}.{key}", value, {name: part})
 
 
-def _take_locks(
-    reading: Reading, keys: Sequence[str], schema: Schema, is_other: Callable[[str], bool]
-) -> None:
+def _take_locks(reading: Reading, keys: Sequence[str], schema: Schema, others: Others) -> None:
     for index, name in enumerate(keys):
         origin = reading.origin(("locked", "keys", index))
-        hint = "" if _is_foreign(name.partition(".")[0], schema, is_other) else schema.about(name)
+        hint = "" if _is_foreign(name.partition(".")[0], schema, others) else schema.about(name)
         if hint:
             reading.complain("JT122", f"[locked] names the unknown key {name!r}", origin, hint)
         else:

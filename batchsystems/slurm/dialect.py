@@ -47,7 +47,7 @@ class SlurmDialect(Dialect):
     ) -> None:
         super().__init__(settings, told or {})
         self.cluster = cluster = SlurmCluster(self.settings)
-        self.known = cluster.within(Limits(self.settings.tasks, self.settings.queues))
+        self.known = cluster.within(self.known)
         self._user = str(os.getuid())  # old versions have no --me
 
     def _command(self, verb: str, program: str, *words: str) -> Command:

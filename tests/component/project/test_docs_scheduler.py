@@ -144,15 +144,12 @@ def test_a_block_that_is_broken_is_found(tmp_path: Path, env: dict[str, str], wh
     assert f"FAILED {case}" in ran.stdout
 
 
-def test_declared_settings_are_checked(tmp_path: Path, env: dict[str, str]):
-    repository = write(tmp_path / "repository", FILES)
-    made = "from batchsystems import load; from jobtree_toy.settings import ToySettings; "
-    made += "load('toy', settings=ToySettings(priority=int_or_word, setup='true\\ntrue')).close()"
-    good = run(repository, env, "python", "-c", made.replace("int_or_word", "7"))
-    assert (good.returncode, good.stderr) == (0, "")
-    bad = run(repository, env, "python", "-c", made.replace("int_or_word", "'high'"))
-    assert "JT203" in bad.stderr
-    assert "priority cannot be 'high'" in bad.stderr
+def test_a_wrong_key_of_the_site_file_is_told(tmp_path: Path, env: dict[str, str]):
+    site = FILES["site.toml"].replace("priority = 1", "priorty = 1")
+    repository = write(tmp_path / "repository", {**FILES, "site.toml": site})
+    told = run(repository, env, "python", "-m", "jobtree", "site", "check", "site.toml")
+    assert told.returncode != 0
+    assert "did you mean 'priority'?" in told.stderr
 
 
 def test_the_four_files_are_as_short_as_the_page_says():

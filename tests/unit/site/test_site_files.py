@@ -14,12 +14,16 @@ import pytest
 
 from batchsystems import BatchSystem, BatchSystemError, JobSpec, SingleMachine, registry
 from batchsystems.commandline.adapter import CommandLine
+from batchsystems.commandline.dialect import Dialect
+from batchsystems.commandline.limits import Queue
+from batchsystems.commandline.settings import QueueSettings
 from batchsystems.errors import SiteError
 from batchsystems.interface import Caller, Update
 from batchsystems.site import Origin, Setting, Site
 from batchsystems.site.fields import NAMES, PERIOD
 from batchsystems.site.sections import SchedulerSettings
 from batchsystems.sitefiles import SYSTEM, Place, check_places, load_site, places, site_at
+from tests.unit.commandline.toyscheduler import Toy
 from tests.unit.sge.fake import use as use_sge
 from tests.unit.slurm.fake import use
 
@@ -176,6 +180,61 @@ def test_a_third_party_may_declare_its_settings_and_have_them_read_and_checked()
     assert "2-00:00:00" in caught.value.fix
     with pytest.raises(TypeError, match=r"unknown keys in .*: port"):
         site_of(myCluster__port=3).make(HostSettings, "myCluster")
+
+
+@dataclass(frozen=True, slots=True)
+class FarSettings(QueueSettings):
+    """A third party's scheduler."""
+
+    longest_s: float = PERIOD(60.0, "the longest a job may run", "longest")
+
+
+class Far(Toy):
+    """Its dialect."""
+
+    settings_class = FarSettings
+
+    def __init__(self, settings: FarSettings | None = None, told: object = None) -> None:
+        super().__init__()
+        Dialect.__init__(self, settings, told)
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a third party's dialect."""
+
+    def offered(group: str) -> list[EntryPoint]:
+        return [EntryPoint("far", f"{__name__}:Far", group)]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", offered)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Far.__module__])
+
+
+@pytest.mark.usefixtures("far")
+def test_the_table_of_a_third_party_s_dialect_is_read_by_its_settings(tmp_path: Path) -> None:
+    text = "[far]\nlongest = '2h'\n[[far.queue]]\nname = 'a'\nmax_memory = '1GB'"
+    site = load_site(str(write(tmp_path / "site.toml", text)))
+    assert site.get("far.queue") == (Queue("a", memory_bytes=2**30),)
+    made = registry.load_for("far", site)
+    assert made.capacity().largest.memory_bytes == 2**30
+    made.close()
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("[far]\nlonger = 3", "JT122", 3),
+        ("[far]\nlongest = 'soon'", "JT123", 3),
+        ("[[far.queue]]\nmax_memory = '1GB'", "JT123", 2),
+        ("far = 3", "JT123", 2),
+    ],
+)
+def test_and_what_is_wrong_in_it_is_told_with_its_line(
+    tmp_path: Path, text: str, code: str, line: int
+) -> None:
+    _, (problem,) = check_places([Place(str(write(tmp_path / "site.toml", text)), "--site")])
+    assert (problem.code, problem.origin.line) == (code, line)
 
 
 def test_the_single_machine_takes_its_table_and_the_caller_s_cpus(tmp_path: Path) -> None:
