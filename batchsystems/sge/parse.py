@@ -141,33 +141,24 @@ def _entry(entry: ET.Element) -> list[Observation] | None:
     """Read one job, one running task, or some waiting tasks of an array."""
     cells = {child.tag: child.text or "" for child in entry}
     number, name, word = (cells.get(tag, "") for tag in ("JB_job_number", "JB_name", "state"))
-    tasks = ranges(cells["tasks"]) if "tasks" in cells else []
-    if not re.fullmatch(r"\d{1,12}", number) or not name or not word or tasks is None:
+    tasks = ranges(cells.get("tasks", "1"))
+    if not re.fullmatch(r"\d{1,12}", number) or not name or not word or not tasks or 0 in tasks:
         return None
     natives = [IDS.join(number, task - 1) for task in tasks] if "tasks" in cells else [number]
-    if "tasks" in cells and 0 in tasks:
-        return None
     times = (cells.get(tag, "") for tag in ("JB_submission_time", "JAT_start_time"))
     submitted, started = map(epoch, times)
     if submitted is None and started is None and "tickets" not in cells:
         return None  # with the defaults of `qstat -ext` no time is shown
     node = cells.get("queue_name", "").partition("@")[2]
-    phase, why = _phase(word)
+    phase = _phase(word)
+    why = f"it is held ({word})" if phase is Phase.WAITING and "h" in word else ""
     seen = Observation("", name, phase, word, why, submitted, node=node, started=started)
     return [replace(seen, native=native) for native in natives]
 
 
-def _phase(word: str) -> tuple[Phase, str]:
-    """Return what a state's letters mean together, and why such a job waits.
-
-    What is on its way to a host (t) counts as running: on a host that is lost it stays so.
-    """
+def _phase(word: str) -> Phase:
+    """Return what a state's letters mean together; of several the first in the table counts."""
     if word.strip(tables.STATE_LETTERS):
-        return Phase.UNKNOWN, ""
-    if "E" in word:
-        return Phase.STUCK, ""
-    if "q" in word or "w" in word:
-        return Phase.WAITING, f"it is held ({word})" if "h" in word else ""
-    if set(word) & set("sSTP"):
-        return Phase.SUSPENDED, ""
-    return (Phase.RUNNING, "") if set(word) & set("rt") else (Phase.UNKNOWN, "")
+        return Phase.UNKNOWN
+    found = (phase for letters, phase in tables.STATES if set(word) & set(letters))
+    return next(found, Phase.UNKNOWN)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from batchsystems.commandline.answers import Rejection
+from batchsystems.commandline.answers import Phase, Rejection
 from batchsystems.interface import Reason
 
 # ---- the environment -------------------------------------------------------------------------
@@ -40,6 +40,14 @@ SHELL_S_OWN = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
 # ---- tables ----------------------------------------------------------------------------------
 
 STATE_LETTERS = "dEhPrRsStTqw"
+
+STATES = (
+    ("E", Phase.STUCK),
+    ("qw", Phase.WAITING),
+    ("sSTP", Phase.SUSPENDED),
+    ("rt", Phase.RUNNING),
+)
+"""What is on its way to a host (t) counts as running: on a host that is lost it stays so."""
 
 NOT_RUN, RAN, NODE = Reason.LAUNCH_FAILED, Reason.FAILED, Reason.NODE_FAILED
 
