@@ -20,11 +20,6 @@ NUMBERS = itertools.count()
 """No two records of a real file are the same."""
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def reader() -> AccountingFile:
     return AccountingFile(ToyRecords(PATH), ABSENCE_S)
 

@@ -18,16 +18,6 @@ HOUR = 3600.0
 APART = pytest.mark.parametrize("ahead", [-26 * HOUR, -5 * HOUR, -302.0, 302.0, 14 * HOUR])
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def drive(world: World) -> Drive:
-    return Drive(world)
-
-
 def run(world: World, native: str) -> None:
     world.queue[native][2] = "running"
 

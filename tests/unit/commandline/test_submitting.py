@@ -10,20 +10,7 @@ import pytest
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import JobSpec, Reason, Refused
 from batchsystems.transport.local import CommandResult
-from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
-
-DOWN = CommandResult(1, stderr="the scheduler is away")
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def drive(world: World) -> Drive:
-    return Drive(world)
-
+from tests.unit.commandline.toyscheduler import DOWN, EPOCH, Drive, Toy, World
 
 # ---- submissions -------------------------------------------------------------------------
 

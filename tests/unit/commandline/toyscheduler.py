@@ -34,6 +34,7 @@ from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import Accepted, JobEnd, JobSpec, Reason, Update
 from batchsystems.transport.local import Command, CommandResult, FileState
 
+DOWN = CommandResult(1, stderr="the scheduler is away")
 EPOCH = 1_800_000_000.0
 PHASES = {phase.value: phase for phase in Phase}
 
