@@ -96,7 +96,7 @@ def test_local_engines_find_what_they_share(installed: Path, tmp_path: Path, pro
 # ---- the conformance suite ---------------------------------------------------------------------
 
 PAGE = (ROOT / "docs" / "batch-systems.md").read_text()
-_, WRITING, _, CHECKING = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+_, WRITING, CHECKING = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def run_pytest(installed: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
