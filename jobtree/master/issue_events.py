@@ -33,7 +33,7 @@ from jobtree.master.issue import Issue
 from jobtree.master.launch import is_of_another
 from jobtree.master.messages import log_given_up, log_loss
 from jobtree.master.node_exclusion import mark_node_failure, note_end
-from jobtree.master.result_events import apply_lines, hand_back, held_job
+from jobtree.master.result_events import apply_lines, drop_job, hand_back
 from jobtree.master.run_state import RunState
 from jobtree.payload import environment
 
@@ -46,7 +46,7 @@ UNKNOWN = Ending("ENDED")
 
 
 def on_update(run: RunState, issue: Issue, update: Update) -> None:
-    """Carry what the batch system says of an issue."""
+    """Take in what the batch system says of an issue."""
     if isinstance(update, Accepted):
         issue.native = update.native
         advance_issue(run, issue, News.ACCEPTED)
@@ -78,7 +78,7 @@ def on_update(run: RunState, issue: Issue, update: Update) -> None:
 
 
 def read_results(run: RunState, issue: Issue) -> None:
-    """Read what an issue's worker has written since, and carry it into the tree."""
+    """Read what an issue's worker has written since it was last read, and apply it to the tree."""
     lines = run.mailbox.read(issue.name)
     hello = run.mailbox.hello(issue.name)
     if hello is not None and issue.started_at is None:
@@ -234,7 +234,7 @@ def _slow_down(run: RunState, ending: Ending) -> None:
 
 
 def _release(run: RunState, issue: Issue) -> None:
-    """Give back the pack of an issue that is said never to run; it may have run all the same."""
+    """Give back the pack of a refused issue; but it may have run all the same, so read first."""
     apply_lines(run, issue, run.mailbox.read(issue.name, final=True))
     for job_id in list(issue.open):
         _charge(run, issue, job_id, Verdict(Charge.NOBODY, "refused"))
@@ -253,13 +253,12 @@ def _last_error(run: RunState, issue: Issue) -> str:
 
 
 def _charge(run: RunState, issue: Issue, job_id: int, verdict: Verdict) -> None:
-    job = held_job(run, issue, job_id)
-    issue.drop(job_id)
-    if job is None:
+    """Have a job's lost attempt paid for as judged, and make the job ready again if it may be."""
+    held = drop_job(run, issue, job_id)
+    if held is None:
         return
-    begun = job._replace(has_directory=True)  # who knows how far its lost attempt came
-    run.store.put(job, begun)
-    job = begun
+    job = held._replace(has_directory=True)  # who knows how far its lost attempt came
+    run.store.put(held, job)
     if verdict.charge == Charge.NOBODY:
         run.apply(job, job_states.Unstarted())
         return
@@ -271,7 +270,7 @@ def _charge(run: RunState, issue: Issue, job_id: int, verdict: Verdict) -> None:
 
 
 def _event(verdict: Verdict, time_margin: float) -> job_states.Event:
-    """Return what a verdict is to the tree, which keeps times without the margin asked on top."""
+    """Return the job event of a verdict; the tree keeps times without the margin added on top."""
     if verdict.charge == Charge.FAULT:
         return job_states.Faulted(verdict.isolate)
     if verdict.charge in (Charge.MEMORY, Charge.TIME):
@@ -280,7 +279,7 @@ def _event(verdict: Verdict, time_margin: float) -> job_states.Event:
 
 
 def _asks_less_now(run: RunState, issue: Issue) -> bool:
-    """Tell whether an issue was refused for the reserve of time that was asked for it.
+    """Tell whether an issue was refused only for the margin that was added to its time.
 
     How long jobs may be is often not known before the first one is submitted.
     """
@@ -294,8 +293,7 @@ def _asks_less_now(run: RunState, issue: Issue) -> bool:
 
 def _refuse_pack(run: RunState, issue: Issue, why: str) -> None:
     for job_id in list(issue.open):
-        job = held_job(run, issue, job_id)
-        issue.drop(job_id)
+        job = drop_job(run, issue, job_id)
         if job is not None:
             fail_for_good(run, job, why, issue.name)
 
@@ -311,7 +309,7 @@ def fail_for_good(run: RunState, job: Job, why: str, issue: str = "") -> None:
 
 
 def _tidy(run: RunState, issue: Issue) -> None:
-    """Forget an ended issue; its submission's files go with the last one of it."""
+    """Forget an ended issue; the files of its submission go with the last one."""
     if run.note_ended(issue):
         tidy_submission(run, issue.submission)
     else:
@@ -319,9 +317,9 @@ def _tidy(run: RunState, issue: Issue) -> None:
 
 
 def tidy_submission(run: RunState, submission: str) -> None:
-    """Remove all that is kept of a submission none of whose issues lives.
+    """Remove all that is kept of a submission whose issues have all ended.
 
-    Results that a pending move still needs stay until it is made.
+    If a move of outputs still needs its results, they stay until the move is made.
     """
     issues = run.submission_of(submission)
     waiting = set(run.moves.values())

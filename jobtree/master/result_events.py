@@ -56,10 +56,16 @@ def held_job(run: RunState, issue: Issue, job_id: int) -> Job | None:
     return job if held else None
 
 
-def hand_back(run: RunState, issue: Issue, job_id: int) -> None:
-    """Make a job ready again that its issue did not begin; nobody is charged."""
+def drop_job(run: RunState, issue: Issue, job_id: int) -> Job | None:
+    """Expect nothing more of a job from an issue; return the job if the issue held it."""
     job = held_job(run, issue, job_id)
     issue.drop(job_id)
+    return job
+
+
+def hand_back(run: RunState, issue: Issue, job_id: int) -> None:
+    """Make a job ready again that its issue did not begin; nobody is charged."""
+    job = drop_job(run, issue, job_id)
     if job is not None:
         run.apply(job, job_states.Unstarted())
 
