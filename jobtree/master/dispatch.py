@@ -127,17 +127,25 @@ def _ready(run: RunState, job: Job) -> ReadyJob | None:
             )
             return None
     command = job.stack[-1]
-    estimated = command.requirements.time_s is not None
     return ReadyJob(
-        job.id, command.label, needs, estimated, sibling_group(job), raised=job.time_s > 0
+        job=job.id,
+        label=command.label,
+        needs=needs,
+        estimated=command.requirements.time_s is not None,
+        group=sibling_group(job),
+        raised=job.time_s > 0,
     )
 
 
 def _known(run: RunState) -> Known:
     """Return what packing goes by."""
-    overhead, job_time_s = run.overhead, run.settings.job_time_s
     return Known(
-        run.measured, job_time_s, run.uneven, run.siblings.get, overhead.start_s, overhead.gap_s
+        classes=run.measured,
+        job_time_s=run.settings.job_time_s,
+        uneven=run.uneven,
+        siblings=run.siblings.get,
+        start_s=run.overhead.start_s,
+        gap_s=run.overhead.gap_s,
     )
 
 
@@ -213,7 +221,12 @@ def _submission(
         run.mailbox.post(terms, orders)
         granted = terms.granted
         memory = (granted.memory_bytes or 0) + run.settings.worker_memory_bytes
-        resources = Resources(granted.cpus or 1, memory, granted.gpus or 0, granted.time_s)
+        resources = Resources(
+            cpus=granted.cpus or 1,
+            memory_bytes=memory,
+            gpus=granted.gpus or 0,
+            time_s=granted.time_s,
+        )
         argv = worker_argv(run.settings.python, order_path(run.directory, terms.submission))
         output = output_path(run.directory, terms.submission)
         env, private = with_submission(os.environ), f"{run.directory}/{SETUP_ENVIRONMENT}"
