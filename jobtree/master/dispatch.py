@@ -127,14 +127,9 @@ def _ready(run: RunState, job: Job) -> ReadyJob | None:
             )
             return None
     command = job.stack[-1]
-    return ReadyJob(
-        job=job.id,
-        label=command.label,
-        needs=needs,
-        estimated=command.requirements.time_s is not None,
-        group=sibling_group(job),
-        raised=job.time_s > 0,
-    )
+    estimated = command.requirements.time_s is not None
+    # not by keywords: each ready job passes here, some of them many times
+    return ReadyJob(job.id, command.label, needs, estimated, sibling_group(job), job.time_s > 0)
 
 
 def _known(run: RunState) -> Known:

@@ -61,10 +61,6 @@ class Issue:
         """Whether user's work of it may still run."""
         return self.state not in (State.PUBLISHED, State.ENDED)
 
-    def holds(self, job: Job) -> bool:
-        """Tell whether a job's current attempt and step are among what is still to come."""
-        return self.open.get(job.id) == (job.attempt, job.step)
-
     def drop(self, job_id: int) -> None:
         """Expect nothing more of a job."""
         self.open.pop(job_id, None)

@@ -52,8 +52,10 @@ def apply_lines(run: RunState, issue: Issue, lines: list[ResultLine]) -> bool:
 def held_job(run: RunState, issue: Issue, job_id: int) -> Job | None:
     """Return the job if this issue holds its current attempt and step, else None."""
     job = run.store.get(job_id)
-    held = job is not None and job.colour == Colour.GREY and issue.holds(job)
-    return job if held else None
+    held = issue.open.get(job_id)
+    if job is None or held != (job.attempt, job.step) or job.colour != Colour.GREY:
+        return None
+    return job
 
 
 def drop_job(run: RunState, issue: Issue, job_id: int) -> Job | None:
