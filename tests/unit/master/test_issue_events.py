@@ -244,6 +244,7 @@ def test_results_written_before_a_bad_end_count(tmp_path: Path) -> None:
         it.ends(issue, Reason.NODE_FAILED)
         assert it.run.store.get(2) is None
         assert budgets(it, 3) == RESCUED
+        assert issue.node_ok is False, "whatever went well there before"
 
 
 def test_a_worker_that_ends_between_two_steps_costs_the_next_one_a_rescue(tmp_path: Path) -> None:
