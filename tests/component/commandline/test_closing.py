@@ -20,8 +20,8 @@ from batchsystems.commandline.pacing import Timeouts
 from batchsystems.conformance import Watcher, sh, wait_for
 from batchsystems.interface import Ambiguous
 from batchsystems.transport.local import CommandResult
+from tests.unit.commandline.inmemory import JsonDialect
 from tests.unit.commandline.test_engine import QUICK, Clock, InMemory
-from tests.unit.commandline.toyscheduler import Toy
 from tests.unit.slurm.fake import FakeSlurm, use
 
 ROOT = Path(__file__).parents[3]
@@ -43,7 +43,7 @@ def transport() -> InMemory:
 @pytest.fixture
 def batch(transport: InMemory) -> Iterator[CommandLine]:
     timeouts = Timeouts(flush_s=0.4, close_s=5)
-    made = CommandLine(Toy(), QUICK, timeouts, transport, Clock())
+    made = CommandLine(JsonDialect(), QUICK, timeouts, transport, Clock())
     yield made
     made.close()
 
@@ -90,7 +90,9 @@ def test_closing_says_what_it_could_not_send(
 def test_closing_says_which_submission_got_no_clear_answer(
     transport: InMemory, caplog: pytest.LogCaptureFixture
 ):
-    batch = CommandLine(Toy(), QUICK, Timeouts(flush_s=0.2, close_s=0.2), transport, Clock())
+    batch = CommandLine(
+        JsonDialect(), QUICK, Timeouts(flush_s=0.2, close_s=0.2), transport, Clock()
+    )
     transport.world.broken = {"sub": CommandResult(None, timed_out=True)}
     transport.gate.clear()
     (job,) = batch.issueJobs(several("alpha"))

@@ -71,20 +71,20 @@ def test_of_a_dialect_that_a_third_party_offers_the_adapter_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ):
     def offered(group: str) -> list[EntryPoint]:
-        return [EntryPoint("toy", "tests.unit.commandline.toyscheduler:Toy", group)]
+        return [EntryPoint("inmemory", "tests.unit.commandline.inmemory:JsonDialect", group)]
 
     monkeypatch.setattr("importlib.metadata.entry_points", offered)
-    batch = load("toy", timeouts=Timeouts(close_s=1.0))
+    batch = load("inmemory", timeouts=Timeouts(close_s=1.0))
     assert isinstance(batch, CommandLine)
-    assert batch.name == "toy"
+    assert batch.name == "inmemory"
     batch.close()
     with pytest.raises(BatchSystemError, match="JT203"):
-        load("toy", colour="red")
-    said = {"worker.setup": ("true",), "toy.colour": "red"}
+        load("inmemory", colour="red")
+    said = {"worker.setup": ("true",), "inmemory.colour": "red"}
     site = Site({key: Setting(key, value, Origin("x", 1)) for key, value in said.items()})
-    with pytest.raises(BatchSystemError, match=r"unknown keys in \[toy\]: colour"):
-        load_for("toy", site)
-    load_for("toy", Site({"worker.setup": site.settings["worker.setup"]})).close()
+    with pytest.raises(BatchSystemError, match=r"unknown keys in \[inmemory\]: colour"):
+        load_for("inmemory", site)
+    load_for("inmemory", Site({"worker.setup": site.settings["worker.setup"]})).close()
 
 
 def test_third_parties_by_entry_point(monkeypatch: pytest.MonkeyPatch):

@@ -1,10 +1,10 @@
-"""A toy scheduler in a world of its own, and what drives an adapter through it."""
+"""A inmemory scheduler in a world of its own, and what drives an adapter through it."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.commandline.toyscheduler import Drive, World
+from tests.unit.commandline.inmemory import Drive, World
 
 
 @pytest.fixture

@@ -39,16 +39,16 @@ EPOCH = 1_800_000_000.0
 PHASES = {phase.value: phase for phase in Phase}
 
 
-class Toy(Dialect):
+class JsonDialect(Dialect):
     """Its answers are JSON: rows of native, name, phase, why, submitted, exit status.
 
     A word in place of a row is the mark of a row that cannot be read.
     records: a file with such a row in each line is its history. wants_reasons: it asks for reasons.
     """
 
-    name = "toy"
+    name = "inmemory"
     by_name = True
-    scrubbed = ("TOY_",)
+    scrubbed = ("INMEMORY_",)
     ids = IdFormat(".")
     hopeless = "^never$"
 
@@ -61,8 +61,8 @@ class Toy(Dialect):
     ) -> None:
         super().__init__()
         self.arrays, self._history = arrays, history
-        self.records = ToyRecords(records) if records else None
-        self.pending = ToyPending() if wants_reasons else None
+        self.records = JsonRecords(records) if records else None
+        self.pending = JsonPending() if wants_reasons else None
 
     def submit(self, request: Request, limits: Limits) -> Command:
         verb = {Validation.ON: "sub", Validation.WHY: "try", Validation.OFF: "force"}[request.check]
@@ -118,7 +118,7 @@ def observation(row: list[Any]) -> Observation:
     return Observation(native, name, phase, word, why, submitted, end=end)
 
 
-class ToyRecords(AccountingRecords):
+class JsonRecords(AccountingRecords):
     """A row of JSON in each line."""
 
     def __init__(self, path: str) -> None:
@@ -129,13 +129,13 @@ class ToyRecords(AccountingRecords):
             native, name, _, _, at, _ = json.loads(line)
         except ValueError:
             return None
-        return RecordKey(Toy.ids.submission_of(native), name, at)
+        return RecordKey(JsonDialect.ids.submission_of(native), name, at)
 
     def parse(self, lines: Sequence[str]) -> list[Observation]:
         return [observation(json.loads(line)) for line in lines]
 
 
-class ToyPending(PendingQueries):
+class JsonPending(PendingQueries):
     """Its answer is the reason of all."""
 
     def commands(self, natives: Sequence[str]) -> tuple[Command, ...]:
@@ -267,11 +267,11 @@ class Drive:
         world: World,
         pace: Pace | None = None,
         timeouts: Timeouts | None = None,
-        dialect: Toy | None = None,
+        dialect: JsonDialect | None = None,
     ) -> None:
         self.world = world
         self.engine = Engine(
-            dialect or Toy(),
+            dialect or JsonDialect(),
             pace or Pace(),
             timeouts or Timeouts(),
             lambda: EPOCH + world.now + world.ours,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batchsystems.commandline import accounting_file
 from batchsystems.commandline.accounting_file import SIGN_BYTES, AccountingFile, Wanted
 from batchsystems.interface import Reason
-from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, ToyRecords, World
+from tests.unit.commandline.inmemory import EPOCH, Drive, JsonDialect, JsonRecords, World
 
 PATH = "/accounting"
 ABSENCE_S = 60.0
@@ -21,7 +21,7 @@ NUMBERS = itertools.count()
 
 
 def reader() -> AccountingFile:
-    return AccountingFile(ToyRecords(PATH), ABSENCE_S)
+    return AccountingFile(JsonRecords(PATH), ABSENCE_S)
 
 
 def wanted(*submissions: str, names: tuple[str, ...] = (), since: float = EPOCH) -> Wanted:
@@ -102,7 +102,7 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(world: World):
 
 
 def test_comments_and_damaged_lines_are_passed_over(world: World):
-    world.files[PATH] = b"# Version: toy\n\n\xff\xfe\n[1, 2\n"
+    world.files[PATH] = b"# Version: inmemory\n\n\xff\xfe\n[1, 2\n"
     ended(world, "1")
     assert natives(reader().read(world, wanted("1"), 0)) == ["1"]
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_gone_may_come_back(world: World):
 
 
 def test_an_engine_learns_from_the_file_how_jobs_ended(world: World):
-    drive = Drive(world, dialect=Toy(records=PATH))
+    drive = Drive(world, dialect=JsonDialect(records=PATH))
     fill(world, 10)
     jobs = drive.submit(3)
     drive.pass_time(10)
@@ -263,7 +263,7 @@ def test_an_engine_learns_from_the_file_how_jobs_ended(world: World):
 
 
 def test_polls_keep_pace_with_jobs_that_leave_the_queue_for_the_file(world: World):
-    drive = Drive(world, dialect=Toy(records=PATH))
+    drive = Drive(world, dialect=JsonDialect(records=PATH))
     fill(world, 1)
     jobs = drive.submit(1000)
     drive.pass_time(0)
@@ -278,7 +278,7 @@ def test_polls_keep_pace_with_jobs_that_leave_the_queue_for_the_file(world: Worl
 
 
 def test_a_job_whose_record_is_another_s_is_not_taken_for_it(world: World):
-    drive = Drive(world, dialect=Toy(records=PATH))
+    drive = Drive(world, dialect=JsonDialect(records=PATH))
     ended(world, "1", "theirs")
     ended(world, "1", "job-of-before", at=-5000)
     (job,) = drive.submit()
@@ -289,7 +289,7 @@ def test_a_job_whose_record_is_another_s_is_not_taken_for_it(world: World):
 
 
 def test_a_submission_accepted_in_silence_is_found_in_the_file(world: World):
-    drive = Drive(world, dialect=Toy(records=PATH))
+    drive = Drive(world, dialect=JsonDialect(records=PATH))
     world.deaf = True
     (job,) = drive.submit()
     drive.pass_time(0)
@@ -300,7 +300,7 @@ def test_a_submission_accepted_in_silence_is_found_in_the_file(world: World):
 
 
 def test_without_the_file_what_is_gone_has_ended_somehow(world: World):
-    drive = Drive(world, dialect=Toy(records=PATH))
+    drive = Drive(world, dialect=JsonDialect(records=PATH))
     (job,) = drive.submit()
     drive.pass_time(10)
     world.queue.clear()

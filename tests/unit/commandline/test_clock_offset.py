@@ -11,8 +11,8 @@ from batchsystems.commandline.answers import Observation
 from batchsystems.interface import JobRecord, Reason
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.transport.local import CommandResult
+from tests.unit.commandline.inmemory import EPOCH, Drive, JsonDialect, World
 from tests.unit.commandline.test_reconcile import adopt
-from tests.unit.commandline.toyscheduler import EPOCH, Drive, Toy, World
 
 HOUR = 3600.0
 APART = pytest.mark.parametrize("ahead", [-26 * HOUR, -5 * HOUR, -302.0, 302.0, 14 * HOUR])
@@ -121,7 +121,7 @@ def test_where_no_name_is_told_the_learnt_clock_decides(world: World, drive: Dri
 # ---- how long it has run -------------------------------------------------------------------
 
 
-class Telling(Toy):
+class Telling(JsonDialect):
     """It says when a job began to run, by the scheduler's clock."""
 
     def __init__(self, world: World, tells_submission: bool) -> None:
@@ -197,7 +197,7 @@ def test_what_has_ended_meanwhile_is_found_once_the_clock_is_learnt(world: World
 @APART
 def test_the_record_of_a_job_is_found_in_a_long_file(world: World, ahead: float):
     world.ahead = ahead
-    drive = Drive(world, dialect=Toy(records="/accounting"))
+    drive = Drive(world, dialect=JsonDialect(records="/accounting"))
     (job,) = drive.submit()
     drive.pass_time(10)
     world.queue.clear()

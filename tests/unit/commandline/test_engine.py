@@ -16,7 +16,7 @@ from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, wait_for
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
 from batchsystems.transport.local import Command, CommandResult, FileState
-from tests.unit.commandline.toyscheduler import Toy, World
+from tests.unit.commandline.inmemory import JsonDialect, World
 
 QUICK = Pace(submits_per_s=1000, queries_per_minute=60000, poll_s=0.1)
 
@@ -66,12 +66,12 @@ def transport() -> InMemory:
 
 
 @pytest.fixture
-def dialect() -> Toy:
-    return Toy()
+def dialect() -> JsonDialect:
+    return JsonDialect()
 
 
 @pytest.fixture
-def batch(transport: InMemory, dialect: Toy) -> Iterator[CommandLine]:
+def batch(transport: InMemory, dialect: JsonDialect) -> Iterator[CommandLine]:
     made = CommandLine(dialect, QUICK, Timeouts(close_s=5), transport, Clock())
     yield made
     made.close()
@@ -107,7 +107,7 @@ def test_news_wake_whoever_waits_and_only_then(batch: CommandLine, transport: In
 
 
 def test_a_parser_s_fault_stops_nobody(
-    batch: CommandLine, transport: InMemory, dialect: Toy, caplog, monkeypatch
+    batch: CommandLine, transport: InMemory, dialect: JsonDialect, caplog, monkeypatch
 ):
     watcher = Watcher(batch)
     job = batch.issueJob(JobSpec("job", ("true",)))
@@ -127,7 +127,7 @@ def test_a_parser_s_fault_stops_nobody(
 
 
 def test_a_fault_in_reading_a_submission_s_answer_makes_it_unclear(
-    batch: CommandLine, dialect: Toy, monkeypatch
+    batch: CommandLine, dialect: JsonDialect, monkeypatch
 ):
     def parse(ran: CommandResult) -> None:
         raise IndexError
@@ -165,7 +165,7 @@ def test_queries_are_tried_again_and_submissions_are_not(batch: CommandLine, tra
     assert len(transport.world.commands("sub")) == 1
 
 
-def test_closing_ends_even_a_command_that_hangs(transport: InMemory, dialect: Toy):
+def test_closing_ends_even_a_command_that_hangs(transport: InMemory, dialect: JsonDialect):
     batch = CommandLine(dialect, QUICK, Timeouts(flush_s=0.2, close_s=0.2), transport, Clock())
     transport.gate.clear()
     batch.issueJob(JobSpec("job", ("true",)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.interface import Reason
 from batchsystems.transport.local import CommandResult
-from tests.unit.commandline.toyscheduler import DOWN, Drive, World
+from tests.unit.commandline.inmemory import DOWN, Drive, World
 
 
 def test_a_job_killed_while_it_waited_needs_no_record(world: World, drive: Drive):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchsystems.interface import JobRecord, Reason
-from tests.unit.commandline.toyscheduler import EPOCH, Drive, World
+from tests.unit.commandline.inmemory import EPOCH, Drive, World
 
 
 def others(count: int) -> dict[str, list[object]]:

@@ -10,7 +10,7 @@ import pytest
 from batchsystems.errors import Unobtainable
 from batchsystems.interface import JobRecord, JobSpec, Reason
 from batchsystems.transport.local import CommandResult
-from tests.unit.commandline.toyscheduler import DOWN, EPOCH, Drive, Toy, World
+from tests.unit.commandline.inmemory import DOWN, EPOCH, Drive, JsonDialect, World
 
 # ---- following -----------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ def test_what_the_history_says_runs_is_given_up_only_late(world: World, drive: D
 
 
 def test_without_a_history_what_is_gone_has_ended_somehow(world: World):
-    drive = Drive(world, dialect=Toy(history=False))
+    drive = Drive(world, dialect=JsonDialect(history=False))
     (job,) = drive.submit()
     drive.pass_time(10)
     world.queue.clear()
@@ -188,7 +188,7 @@ def test_a_job_given_up_that_leaves_without_a_trace_ends_as_it_was_judged(
 
 
 def test_a_submission_that_waits_is_asked_about_ever_more_rarely(world: World):
-    drive = Drive(world, dialect=Toy(wants_reasons=True))
+    drive = Drive(world, dialect=JsonDialect(wants_reasons=True))
     waiting, running = drive.submit(5, "waiting"), drive.submit(2, "running")
     drive.submit(3, "served")
     drive.pass_time(5)
@@ -198,7 +198,7 @@ def test_a_submission_that_waits_is_asked_about_ever_more_rarely(world: World):
     assert set(world.commands("why")) == {("why", "1")}, "the other submissions have begun"
     assert 3 <= len(world.commands("why")) <= 5
     explained = drive.engine.explain([*waiting, *running])
-    assert {explained[job] for job in waiting} == {"toy says: resting"}
+    assert {explained[job] for job in waiting} == {"inmemory says: resting"}
     assert "resting" not in explained[running[1]]
 
 

@@ -10,7 +10,7 @@ import pytest
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.interface import JobSpec, Reason, Refused
 from batchsystems.transport.local import CommandResult
-from tests.unit.commandline.toyscheduler import DOWN, EPOCH, Drive, Toy, World
+from tests.unit.commandline.inmemory import DOWN, EPOCH, Drive, JsonDialect, World
 
 # ---- submissions -------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ def test_large_arrays_are_cut_and_told_apart_by_name(world: World, drive: Drive)
 
 
 def test_without_arrays_each_job_is_a_submission(world: World):
-    drive = Drive(world, dialect=Toy(arrays=False))
+    drive = Drive(world, dialect=JsonDialect(arrays=False))
     jobs = drive.submit(3)
     drive.pass_time(5)
     assert [argv[1] for argv in world.commands("sub")] == ["job", "job.1", "job.2"]

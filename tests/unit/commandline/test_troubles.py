@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchsystems.transport.local import CommandResult
-from tests.unit.commandline.toyscheduler import DOWN, EPOCH, Drive, World
+from tests.unit.commandline.inmemory import DOWN, EPOCH, Drive, World
 
 
 def test_since_when_there_was_no_complete_answer_is_told(world: World, drive: Drive):
@@ -67,7 +67,7 @@ def test_a_submission_that_is_looked_for_and_a_job_that_does_not_end_are_told(
     drive.submit(name="deaf")
     drive.pass_time(60)
     (first, _) = drive.engine.troubles(world.now)
-    assert "no submission was taken (tried once): unknown" in first.what.replace("toy: ", "")
+    assert "no submission was taken (tried once): unknown" in first.what.replace("inmemory: ", "")
 
 
 def test_kills_that_do_not_arrive_are_told(world: World, drive: Drive):

@@ -23,7 +23,7 @@ from batchsystems.site import Origin, Setting, Site
 from batchsystems.site.fields import NAMES, PERIOD
 from batchsystems.site.sections import SchedulerSettings
 from batchsystems.sitefiles import SYSTEM, Place, check_places, load_site, places, site_at
-from tests.unit.commandline.toyscheduler import Toy
+from tests.unit.commandline.inmemory import JsonDialect
 from tests.unit.sge.fake import use as use_sge
 from tests.unit.slurm.fake import use
 
@@ -189,7 +189,7 @@ class FarSettings(QueueSettings):
     longest_s: float = PERIOD(60.0, "the longest a job may run", "longest")
 
 
-class Far(Toy):
+class Far(JsonDialect):
     """Its dialect."""
 
     settings_class = FarSettings
