@@ -1,6 +1,6 @@
 """The master by itself: how fast, how large, how quick to come back, with up to a million jobs.
 
-The Master, Live, Store, Mailbox and Lease are the real ones, on a real directory; orders are
+The Master, RunState, Store, Mailbox and Lease are the real ones, on a real directory; orders are
 written, and result files are read. What stands in is the batch system and its workers: an issue
 is answered the moment it is submitted. The time they take to write the results is taken off.
 Read next: instant.py, the stand-ins; experiments.py, what is measured.

@@ -156,6 +156,15 @@ def test_a_job_that_ran_out_of_memory_is_issued_with_what_it_was_raised_to(tmp_p
         assert issue.granted.memory_bytes == 4 * GIB
 
 
+def test_a_job_that_ran_out_of_time_is_not_packed_as_its_class_would_be(tmp_path: Path) -> None:
+    with world(tmp_path, UNTIMED, UNTIMED, slots=1) as it:
+        it.run.measured["Sort"] = Measured(0.001, 1000)
+        job = it.job(2)
+        it.run.store.put(job, job._replace(time_s=1000.0))
+        it.turn()
+        assert ids(it)[0] == [2]
+
+
 def test_full_packs_wait_in_the_schedulers_own_queue_when_no_slot_is_free(tmp_path: Path) -> None:
     with world(tmp_path, *[NEEDS] * 40, slots=2, job_time_s=30.0, max_cpus=4) as it:
         it.run.measured["Sort"] = Measured(10.0, 100)
