@@ -140,7 +140,9 @@ def encode_line(line: ResultLine) -> bytes:
 
 def decode_line(raw: bytes) -> ResultLine:
     """Return what encode_line was given. Raises ValueError for damage of any kind."""
-    body = _checked(raw)
+    body = raw[9:-1]
+    if raw[:9] != b"%08x " % crc32(body) or raw[-1:] != b"\n":
+        raise ValueError("checksum differs")
     try:
         name, *fields = _decode(body.decode())[0]
         kind = _KINDS[name]
@@ -156,14 +158,6 @@ def decode_line(raw: bytes) -> ResultLine:
         return found
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a result line: {error}") from error
-
-
-def _checked(raw: bytes) -> bytes:
-    """Return the body of a line. Raises ValueError if it is not what its checksum says."""
-    body = raw[9:-1]
-    if raw[:9] != b"%08x " % crc32(body) or raw[-1:] != b"\n":
-        raise ValueError("checksum differs")
-    return body
 
 
 def append_line(fd: int, line: ResultLine) -> None:

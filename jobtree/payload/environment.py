@@ -1,7 +1,7 @@
 """The environment a workflow was started in, kept so that its steps run in the same one.
 
 Owns environment.json and which variables belong to the node; must never print a variable.
-Read next: pickling.py, which needs the script's whereabouts from here.
+Read next: pickling.py, which needs the script's path from here.
 """
 
 import json

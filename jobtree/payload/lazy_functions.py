@@ -9,14 +9,13 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from jobtree.errors import JobTreeError
 
-_ITERABLE_COROUTINE = 0x100
 _KINDS = {  # the flags of a code object, as in the inspect module, which is slow to import
     0x80: "a coroutine function (async def)",
     0x200: "an asynchronous generator (async def with a yield)",
-    _ITERABLE_COROUTINE: "a coroutine function (types.coroutine)",
+    0x100: "a coroutine function (types.coroutine)",
     0x20: "a generator (there is a yield in it)",
 }
-_ANY = 0x80 | 0x200 | _ITERABLE_COROUTINE | 0x20
+_ANY = sum(_KINDS)
 _LOOP = "loop over it inside run():  for _ in self.work(): ..."
 _AWAIT = "run it inside run():  def run(self): asyncio.run(self.work())"
 

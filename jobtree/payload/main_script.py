@@ -38,7 +38,7 @@ class Script:
     def install(self) -> None:
         """Become this process's `__main__`, without being loaded yet."""
         if self._name:
-            with suppress(ImportError, ValueError):  # told when the script is asked for
+            with suppress(ImportError, ValueError):  # reported when the script is asked for
                 self._set_spec()
         sys.modules[MAIN] = self._module
 

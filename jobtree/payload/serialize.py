@@ -45,7 +45,7 @@ class PickledLinks(NamedTuple):
             return False
         try:
             return dump(self.shared) != self.before
-        except Exception:  # noqa: BLE001 - it is told when it is pickled in earnest
+        except Exception:  # noqa: BLE001 - pickling the Target will say why
             return True
 
 
@@ -77,7 +77,7 @@ def _shared(targets: list[TargetBase]) -> "SharedObjects | None":
 
     try:
         shared = shared_by(targets)
-    except Exception:  # noqa: BLE001 - it is told when it is pickled in earnest
+    except Exception:  # noqa: BLE001 - pickling the Target will say why
         return None
     return None if any(isinstance(thing, TargetBase | Node) for thing in shared.things) else shared
 

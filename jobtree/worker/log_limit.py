@@ -16,6 +16,7 @@ _MARK = rb"\n\[\.\.\. (\d+) bytes cut \.\.\.\]\n"
 _LONGEST_MARK = 64
 _KEEP_SIZE_AND_PUNCH = 3
 _TRIES = 5
+_EDIT = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def cut(fd: int, began: int, most: int) -> tuple[int, int]:
@@ -73,14 +74,11 @@ class OutputLimit:
             end = size - self._most
             if end - start < LET_GROW_BYTES:
                 return False
-            fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                if _punch(fd, start, end - start):
+            with open(os.open(self._path, _EDIT), "r+b", buffering=0) as file:
+                if _punch(file.fileno(), start, end - start):
                     self._emptied = end
                 else:
-                    cut(fd, self._began, self._most)
-            finally:
-                os.close(fd)
+                    cut(file.fileno(), self._began, self._most)
             return True
         except OSError:
             return False
@@ -88,12 +86,9 @@ class OutputLimit:
     def shorten(self) -> bytes:
         """Shorten the output of a step whose worker died; return what is kept."""
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                began, length = cut(fd, self._began, self._most)
-                return os.pread(fd, length, began)
-            finally:
-                os.close(fd)
+            with open(os.open(self._path, _EDIT), "r+b", buffering=0) as file:
+                began, length = cut(file.fileno(), self._began, self._most)
+                return os.pread(file.fileno(), length, began)
         except OSError:
             return b""
 

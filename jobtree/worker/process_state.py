@@ -190,7 +190,9 @@ class ProcessState:
         changed = int(ignored, 16) ^ should_ignore | int(caught, 16) ^ int(caught_before, 16)
         for number in range(1, signal.NSIG):
             if changed >> (number - 1) & 1:
-                _reset(number, should_ignore >> (number - 1) & 1)
+                ignore = should_ignore >> (number - 1) & 1
+                with suppress(OSError, ValueError):  # SIGKILL, SIGSTOP, those the C library keeps
+                    signal.signal(number, signal.SIG_IGN if ignore else signal.SIG_DFL)
 
 
 class _Flags:
@@ -214,11 +216,6 @@ def _raw_environ() -> dict[Any, Any]:
     """Return the undecoded content of os.environ: decoding takes longer than a small step."""
     held: dict[Any, Any] = vars(os.environ)["_data"]
     return held
-
-
-def _reset(number: int, ignore: int) -> None:
-    with suppress(OSError, ValueError):  # SIGKILL, SIGSTOP, and those the C library keeps
-        signal.signal(number, signal.SIG_IGN if ignore else signal.SIG_DFL)
 
 
 def _signal_masks(status: bytes) -> tuple[bytes, ...]:

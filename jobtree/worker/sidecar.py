@@ -222,9 +222,6 @@ class _Watch:
         except OSError:
             self._failed = True  # the worker's own fsync will tell the same
             return
-        self._ring()
-
-    def _ring(self) -> None:
         bell = self._config.terms.doorbell
         if bell is not None:
             ring(bell, self._config.issue)
@@ -234,7 +231,8 @@ class _Watch:
         self._listen()
         if not self._ended:
             if self._group > 1:
-                _kill_group(self._group)
+                with suppress(OSError):
+                    os.killpg(self._group, signal.SIGKILL)
             _kill_marked(f"{WORKER_MARK}={self._config.mark}".encode())
             self._keep_output()
             self._sync(dead=True)
@@ -304,8 +302,3 @@ def _kill_marked(mark: bytes) -> None:
         if not found:
             return
         sleep(KILL_ROUND_S)
-
-
-def _kill_group(group: int) -> None:
-    with suppress(OSError):
-        os.killpg(group, signal.SIGKILL)

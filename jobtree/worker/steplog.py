@@ -95,17 +95,12 @@ class StepLog:
             return False
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         source = os.open(self._kept, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fd = os.open(path, flags, 0o600)
-            try:
-                at, end = log.offset, log.offset + log.length
-                while part := os.pread(source, min(_CHUNK, end - at), at):
-                    write_all(fd, part)
-                    at += len(part)
-            finally:
-                os.close(fd)
-        finally:
-            os.close(source)
+        with open(source, "rb") as kept, open(os.open(path, flags, 0o600), "wb") as copy:
+            kept.seek(log.offset)
+            left = log.length
+            while part := kept.read(min(_CHUNK, left)):
+                copy.write(part)
+                left -= len(part)
         return True
 
     def finish(self) -> None:

@@ -28,7 +28,10 @@ class Meter:
 
     def start(self) -> None:
         """Begin with a step."""
-        _pwrite(self._peak, _RESET_PEAK)
+        try:  # noqa: SIM105 - suppress() takes as long as the write
+            os.pwrite(self._peak, _RESET_PEAK, 0)
+        except OSError:
+            pass
         self._cpu = cpu_seconds()
         self._began = monotonic()
 
@@ -104,10 +107,3 @@ def _open(path: str, flags: int) -> int:
         return move_high(os.open(path, flags | os.O_CLOEXEC))
     except OSError:
         return -1
-
-
-def _pwrite(fd: int, content: bytes) -> None:
-    try:  # noqa: SIM105 - suppress() takes as long as the write
-        os.pwrite(fd, content, 0)
-    except OSError:
-        pass
