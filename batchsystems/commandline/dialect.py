@@ -76,10 +76,12 @@ class Request:
 
         index: see above. more: see jobscript.job_lines().
         """
-        private_env = self.private_env
-        return job_lines(
-            self.command, self.cwd, index, setup=setup, private_env=private_env, **more
-        )
+        own = {"private_env": self.private_env, "given": self.given}
+        return job_lines(self.command, self.cwd, index, setup=setup, **(own | more))
+
+    def script(self, settings: SchedulerSettings, index: str, **more: Any) -> str:
+        """Return the whole script, for a scheduler that asks for nothing else in one."""
+        return "\n".join([f"#!{settings.shell}", *self.lines(index, settings.setup, **more), ""])
 
 
 class ClusterQueries:

@@ -65,9 +65,7 @@ class SlurmDialect(Dialect):
         words += defaults.undoing(self.told, request.size, output)
         words += self.settings.directives
         env = {**request.env, **defaults.undoing_env(self.told)}
-        index = request.index("SLURM_ARRAY_TASK_ID")
-        lines = request.lines(index, self.settings.setup, given=request.given)
-        script = "\n".join([f"#!{self.settings.shell}", *lines, ""])
+        script = request.script(self.settings, request.index("SLURM_ARRAY_TASK_ID"))
         return Command("submit", argv(self.settings, "sbatch", *words), script, env, request.cwd)
 
     def parse_submit(self, ran: CommandResult) -> Submitted | Rejected:

@@ -51,11 +51,17 @@ BROKEN = {
         '"/dev/null"',
         f"{CONFORMANCE}_output_is_appended",
     ),
-    "what a user gave is lost": (
+    "the scheduler's own variables are handed on": (
         "jobtree_toy/dialect.py",
-        "given=request.given",
-        "given={}",
+        '    scrubbed = ("TOY_",)',
+        "    scrubbed = ()",
         f"{CONFORMANCE}_variables_given_arrive_whatever_their_names",
+    ),
+    "tasks are counted from another number": (
+        "jobtree_toy/dialect.py",
+        'request.index("TOY_TASK", self.ids.first_task)',
+        'request.index("TOY_TASK")',
+        f"{CONFORMANCE}_an_array_of_50_knows_its_indices",
     ),
 }
 """File, what stands there, what instead, and the case that has to find it."""
