@@ -12,7 +12,7 @@ from jobtree.mailbox import layout
 from jobtree.mailbox.bundles import read_pickle
 from jobtree.mailbox.orders import Assignment
 from jobtree.mailbox.results import Done, read_children
-from tests.component.worker.worker_targets import Call
+from tests.component.worker.isolated_targets import Call
 from tests.component.worker.workers import ISSUE, Tree, wait_until
 
 

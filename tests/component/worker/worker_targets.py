@@ -22,14 +22,14 @@ from jobtree import Target
 
 
 class Call(Target):
-    """Runs a function of this module by name, with arguments: fn(target, *args)."""
+    """Runs a function of its class's module by name, with arguments: fn(target, *args)."""
 
     def __init__(self, name: str, *args: Any, **wants: Any) -> None:
         super().__init__(**wants)
         self.name, self.args = name, args
 
     def run(self) -> None:
-        function: Callable[..., None] = globals()[self.name]
+        function: Callable[..., None] = getattr(sys.modules[type(self).__module__], self.name)
         return function(self, *self.args)
 
 
@@ -338,50 +338,6 @@ def hidden(target: Target, name: str) -> object:
 
 
 # ---- what a process keeps ----------------------------------------------------------------
-
-
-def draw(target: Target) -> None:
-    from tests.component.worker import seeded_on_import
-
-    print(seeded_on_import.draw(), random.getrandbits(64))
-
-
-def draw_with_numpy(target: Target) -> None:
-    import numpy as np  # type: ignore[import-not-found,unused-ignore]
-
-    print(np.random.randint(2**62))
-
-
-def multiply(target: Target) -> None:
-    """Use the thread pool of a linear algebra library, which OpenMP may be."""
-    import numpy as np  # type: ignore[import-not-found,unused-ignore]
-
-    ones = np.ones((600, 600))
-    assert (ones @ ones)[0, 0] == 600
-
-
-def hold_lock(target: Target) -> None:
-    """Leave a library in use, as by a thread of C: its lock is held, and nobody will let it go."""
-    from tests.component.worker import seeded_on_import
-
-    seeded_on_import.lock.acquire()
-    sys.modules["polluted"] = sys
-    children(target, 1)
-
-
-def use_lock(target: Target) -> None:
-    from tests.component.worker import seeded_on_import
-
-    assert "polluted" not in sys.modules
-    assert seeded_on_import.lock.acquire(timeout=30)
-    seeded_on_import.lock.release()
-    print("used")
-
-
-def draw_then_isolated(target: Target, isolated: str) -> None:
-    """Use this process, and have a step come after that wants one of its own."""
-    draw(target)
-    target.setFollowOnTarget(Call(isolated, isolate=True))
 
 
 def trap(target: Target, sign: str, got: str) -> None:
