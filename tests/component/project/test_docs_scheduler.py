@@ -37,7 +37,7 @@ BROKEN = {
         "jobtree_toy/tables.py",
         "Reason.CANCELLED",
         "Reason.OK",
-        f"{CONFORMANCE}_a_kill_is_confirmed_by_the_end",
+        f"{CONFORMANCE}_a_kill_of_waiting_jobs",
     ),
     "the exit status is not read": (
         "jobtree_toy/parse.py",
