@@ -89,12 +89,11 @@ def _reclaim_tail(run: RunState, issue: Issue) -> int:
     read_results(run, issue)
     begun = run.mailbox.running(issue.name)
     held = list(issue.open)
-    recalled_at, issue.recalled_at = issue.recalled_at, FOREVER
-    if recalled_at is None or issue.state != State.RUNNING:
+    if issue.recalled_at is None or issue.state != State.RUNNING:  # it has answered just now
         return 0
     if begun is None or begun.job not in held:
-        issue.recalled_at = recalled_at
         return 0
+    issue.recalled_at = FOREVER
     waiting = held[held.index(begun.job) + 1 :]  # what came before has results on their way
     tail = waiting[count_kept(issue.recall_parts, len(waiting)) :]
     for job in tail:
