@@ -44,8 +44,8 @@ class Launches:
         return now < self.hold_until
 
     def hold(self, until: float) -> None:
-        """Submit nothing until then."""
-        self.hold_until = until
+        """Submit nothing until then, or longer if it is so held."""
+        self.hold_until = max(self.hold_until, until)
 
     def failed(self, now: float, policy: Policy) -> float:
         """Count one more; return for how long nothing is submitted now."""

@@ -384,3 +384,11 @@ def test_nodes_on_which_nothing_begins_are_left_out(tmp_path: Path) -> None:
         for issue in it.turn():
             it.hears(issue, JobEnd(Reason.LAUNCH_FAILED, node="bad"))
         assert it.scheduler.excluded == ["bad"]
+
+
+def test_a_refusal_for_the_moment_shortens_no_longer_wait(tmp_path: Path) -> None:
+    with world(tmp_path, NEEDS) as it:
+        (issue,) = it.turn()
+        it.run.launches.hold(it.clock.time + 64)
+        it.hears(issue, Refused("too many jobs", transient=True))
+        assert it.run.launches.hold_until == it.clock.time + 64
