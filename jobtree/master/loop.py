@@ -40,6 +40,7 @@ log = logging.getLogger("jobtree")
 LONGEST_WAIT_S = 1.0
 CONTROL_S = 0.5
 LINGER_S = 2.0
+KILL_POLL_S = 0.2
 SHOWN_STRAYS = 5
 
 COLLECT_S = 300.0
@@ -105,7 +106,7 @@ class Master:
         )
         end = self.run_state.clock.now() + (LINGER_S if self._lingers else 0.0)
         while not self._kill_wanted and (left := end - self.run_state.clock.now()) > 0:
-            self.wait(left)
+            self._sleep(left)
         if self._kill_wanted:
             unconfirmed = self.kill_everything("the user's interrupt")
             log.warning("killed what ran; to go on: jobtree restart %s", directory)
@@ -193,7 +194,7 @@ class Master:
         while run.living_issues() and run.clock.now() < end:
             self._hear_batch_systems(run.clock.now(), force=True)
             self.commit_and_act()
-            self.wait(0.2)
+            self._sleep(KILL_POLL_S)
         return [issue.name for issue in run.living_issues()]
 
     def readmit_nodes(self, nodes: Sequence[str]) -> list[str]:
@@ -294,7 +295,7 @@ class Master:
         settings = self.run_state.settings
         return min(settings.rescue_s, max(0.1, settings.longest_step_s / 4))
 
-    def wait(self, longest_s: float = LONGEST_WAIT_S) -> None:
+    def wait(self) -> None:
         """Sleep until there is news, or a timer is due; never while there is work."""
         run = self.run_state
         if run.effects:
@@ -302,23 +303,27 @@ class Master:
         if run.clock.now() - self._collected_at > COLLECT_S:
             self._collected_at = run.clock.now()
             gc.collect()
+        sources: list[Callable[[], int | None]] = [run.mailbox.bell.fileno]
+        if run.settings.wait_s <= 0:
+            sources += [system.fileno for system in run.systems.values()]
+        due = min(
+            self._swept_at + run.settings.sweep_s,
+            self._controlled_at + CONTROL_S,
+            self._looked_at + self._look_every(),
+        )
+        if run.settings.wait_s > 0:
+            due = min(due, self._polled_at + run.settings.wait_s)
+        self._sleep(min(LONGEST_WAIT_S, due - run.clock.now()), sources)
+
+    def _sleep(self, longest_s: float, sources: Sequence[Callable[[], int | None]] = ()) -> None:
+        """Sleep until wake() is called or one of the sources has news, which others take in."""
         with selectors.DefaultSelector() as selector:
-            sources: list[Callable[[], int | None]] = [run.mailbox.bell.fileno]
-            if run.settings.wait_s <= 0:
-                sources += [system.fileno for system in run.systems.values()]
             for source in sources:
                 fd = source()
                 if fd is not None:
                     selector.register(fd, selectors.EVENT_READ)
             selector.register(self._wakeup_r, selectors.EVENT_READ)
-            due = min(
-                self._swept_at + run.settings.sweep_s,
-                self._controlled_at + CONTROL_S,
-                self._looked_at + self._look_every(),
-            )
-            if run.settings.wait_s > 0:
-                due = min(due, self._polled_at + run.settings.wait_s)
-            selector.select(max(0.0, min(longest_s, due - run.clock.now())))
+            selector.select(max(0.0, longest_s))
         with suppress(BlockingIOError):
             while os.read(self._wakeup_r, 512):
                 pass
