@@ -54,13 +54,7 @@ def on_update(run: RunState, issue: Issue, update: Update) -> None:
         log.warning("submission of %s got no clear answer: %s", issue.name, update.why)
         advance_issue(run, issue, News.UNSURE)
     elif isinstance(update, Refused):
-        if update.transient:
-            run.launches.hold(run.clock.now() + HOLD_S)
-        elif not _asks_less_now(run, issue):
-            _refuse_pack(run, issue, update.why)
-        if advance(issue.state, News.REFUSED).state == State.ENDED:
-            issue.note_kill(f"refused: {update.why}")
-        advance_issue(run, issue, News.REFUSED)
+        _on_refused(run, issue, update)
     elif isinstance(update, JobEnd):
         issue.node = update.node or issue.node
         all_read = issue.state == State.PUBLISHED and run.is_measured(issue)
@@ -75,6 +69,19 @@ def on_update(run: RunState, issue: Issue, update: Update) -> None:
             said="; ".join(update.evidence),
         )
         advance_issue(run, issue, News.ENDED, ending)
+
+
+def _on_refused(run: RunState, issue: Issue, update: Refused) -> None:
+    """Take in that a submission was refused; but its worker may have run all the same."""
+    if update.transient:
+        run.launches.hold(run.clock.now() + HOLD_S)
+    else:
+        read_results(run, issue)
+    if advance(issue.state, News.REFUSED).state == State.ENDED:
+        if not update.transient and not _asks_less_now(run, issue):
+            _refuse_pack(run, issue, update.why)
+        issue.note_kill(f"refused: {update.why}")
+    advance_issue(run, issue, News.REFUSED)
 
 
 def read_results(run: RunState, issue: Issue) -> None:

@@ -392,3 +392,29 @@ def test_a_refusal_for_the_moment_shortens_no_longer_wait(tmp_path: Path) -> Non
         it.run.launches.hold(it.clock.time + 64)
         it.hears(issue, Refused("too many jobs", transient=True))
         assert it.run.launches.hold_until == it.clock.time + 64
+
+
+def test_what_runs_though_it_was_refused_for_good_goes_on(tmp_path: Path) -> None:
+    with world(tmp_path, NEEDS) as it:
+        (issue,) = it.turn()
+        it.hears(issue, Ambiguous("timed out"))
+        it.writes(issue, HELLO, it.start(2))
+        it.hears(issue, Refused("no such queue"))
+        assert (issue.state, it.job(2).colour, it.mailbox.fences) == (
+            State.RUNNING,
+            Colour.GREY,
+            [],
+        )
+        it.writes(issue, it.done(2), End(1.0))
+        assert it.run.store.get(2) is None
+
+
+def test_what_was_done_before_it_was_refused_for_good_counts(tmp_path: Path) -> None:
+    with world(tmp_path, NEEDS) as it:
+        (issue,) = it.turn()
+        it.hears(issue, Ambiguous("timed out"))
+        it.mailbox.written[issue.name] = [HELLO, it.start(2), it.done(2), End(1.0)]
+        it.hears(issue, Refused("no such queue"))
+        assert it.run.store.get(2) is None
+        advance_issue(it.run, issue, News.ABSENT)
+        assert it.run.issues == {}
