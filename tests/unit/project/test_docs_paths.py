@@ -37,8 +37,8 @@ READERS = {
     "docs/sge.md": {"naps.py", "squares.py"},
     "docs/slurm.md": {"naps.py", "squares.py"},
     "docs/tutorial.md": {
-        *("decoder.py", "encoder.py", "flaky.py", "slow.py", "squeeze.py", "texts/decoder.py"),
-        "words.py",
+        *("decoder.py", "encoder.py", "scanner.py", "texts/decoder.py", "tool.py"),
+        *("flaky.py", "slow.py", "squeeze.py", "words.py"),
     },
 }
 """Scripts that a page has its reader write."""
