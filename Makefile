@@ -135,6 +135,7 @@ if [ -d "$$VENV" ] && [ ! -f "$$VENV/pyvenv.cfg" ] && [ -n "$$(ls -A "$$VENV")" 
   echo "error: $$VENV exists and is no Python environment; name another: make VENV=..." >&2
   exit 1
 fi
+echo "== making $$VENV and installing into it: about a minute, this once"
 if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3.13 python3.12 python3.11 python3; fi
 if create "$$@"; then exit 0; fi
 found=
