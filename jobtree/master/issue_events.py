@@ -107,9 +107,10 @@ def read_results(run: RunState, issue: Issue) -> None:
 
 def advance_issue(run: RunState, issue: Issue, news: News, ending: Ending = UNKNOWN) -> None:
     """Advance an issue by the table, and carry out what the table says."""
-    if ending is UNKNOWN:
-        ending = UNKNOWN._replace(said=issue.killed_for)
     before = issue.state
+    if ending is UNKNOWN:
+        killed_for = issue.killed_for if before == State.KILLING else ""
+        ending = UNKNOWN._replace(killed_for=killed_for, said=issue.killed_for)
     state, actions = advance(before, news)
     if state != before:
         run.change_state(issue, state)

@@ -365,6 +365,18 @@ def test_what_is_killed_is_fenced_first_and_issued_again_only_once_it_has_ended(
         assert it.history(2) == [("lost", "killed: no heartbeat for 600 s")], "the first reason"
 
 
+@pytest.mark.parametrize("news", [News.OVERDUE, News.ABSENT])
+def test_a_kill_costs_what_had_not_begun_nothing_also_where_no_end_is_confirmed(
+    tmp_path: Path, news: News
+) -> None:
+    with world(tmp_path, NEEDS) as it:
+        issue = one_pack(it, 1)
+        kill(it.run, issue, "the user's kill")
+        advance_issue(it.run, issue, news)
+        it.act()
+        assert budgets(it, 2) == BACK
+
+
 def test_what_vanished_is_fenced_before_its_jobs_are_given_out_again(tmp_path: Path) -> None:
     with world(tmp_path, NEEDS) as it:
         issue = one_pack(it, 1)
