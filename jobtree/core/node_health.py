@@ -1,7 +1,7 @@
 """Node health: how batch jobs went on each node, and which nodes to keep away from.
 
 Owns the judgement; pure: the clock is an argument. Must not know how a scheduler is told.
-Read next: ../master/issue_events.py, which notes; ../master/dispatch.py, which heeds.
+Read next: ../master/node_exclusion.py, which notes and heeds.
 
 A node is bad when batch jobs fail on it far more often than on all the others: when so many
 failures in so many batch jobs would come by chance, at the others' rate, less than once in a
@@ -14,7 +14,7 @@ gone well on any, as with a line of the site's setup that fails, no node is at f
 """
 
 import json
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from math import comb
 from typing import NamedTuple
@@ -25,6 +25,9 @@ REMEMBERED = 50
 FEWEST_FAILURES = 3
 FEWEST_ELSEWHERE = 5
 """Below these nothing is concluded."""
+
+MOST_SAID = 300
+"""Launch errors remembered, the latest: each may name a file of its own."""
 
 FEWEST_UNBEGUN, MOST_UNBEGUN = 2, 4
 """Where nothing begins so many in a row are enough; so many nodes may be left out for it."""
@@ -54,7 +57,7 @@ class NodeHealth:
         self._cool_down_s = cool_down_s
         self._results: dict[str, deque[bool]] = {}
         self._launch_errors: dict[str, int] = {}
-        self._said: dict[str, set[str]] = {}
+        self._said: OrderedDict[str, set[str]] = OrderedDict()  # what -> by which nodes
         self._excluded: dict[str, Excluded] = {}
 
     def note(
@@ -76,7 +79,7 @@ class NodeHealth:
         if good:
             return None
         if launch_error:
-            self._said.setdefault(launch_error, set()).add(node)
+            self._note_said(launch_error, node)
             if self._is_said_everywhere(launch_error):
                 for other in self._said[launch_error]:
                     self._excluded.pop(other, None)
@@ -102,6 +105,8 @@ class NodeHealth:
         for node in map(short_name, list(nodes)):
             self._results.pop(node, None)
             self._launch_errors.pop(node, None)
+            for sayers in self._said.values():
+                sayers.discard(node)
             if self._excluded.pop(node, None) is not None:
                 cleared.append(node)
         return cleared
@@ -113,6 +118,12 @@ class NodeHealth:
     def excluded(self) -> list[Excluded]:
         """Return the nodes left out now, by name."""
         return [self._excluded[node] for node in sorted(self._excluded)]
+
+    def _note_said(self, words: str, node: str) -> None:
+        self._said.setdefault(words, set()).add(node)
+        self._said.move_to_end(words)
+        if len(self._said) > MOST_SAID:
+            self._said.popitem(last=False)
 
     def _may_exclude_more(self) -> bool:
         return len(self._excluded) < max(1, int(LARGEST_SHARE * len(self._results)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobtree.core.node_health import COOL_DOWN_S, Excluded, NodeHealth, at_least
+from jobtree.core.node_health import COOL_DOWN_S, MOST_SAID, Excluded, NodeHealth, at_least
 
 
 def noted(health: NodeHealth, node: str, *results: bool, now: float = 0.0) -> list[Excluded]:
@@ -148,3 +148,22 @@ def test_words_that_differ_are_each_node_s_own() -> None:
     for node in ("n1", "n1", "n2", "n2"):
         health.note(node, good=False, now=0.0, launch_error=f"the tree is not to be seen on {node}")
     assert [each.node for each in health.excluded()] == ["n1", "n2"]
+
+
+def test_a_node_that_was_taken_back_has_said_nothing() -> None:
+    health = NodeHealth()
+    for _ in range(2):
+        health.note("n1", good=False, now=0.0, launch_error=SETUP)
+    health.clear(["n1"])
+    for _ in range(2):
+        health.note("n2", good=False, now=0.0, launch_error=SETUP)
+    assert [each.node for each in health.excluded()] == ["n2"]
+
+
+def test_only_the_latest_words_are_remembered() -> None:
+    health = NodeHealth()
+    for number in range(2 * MOST_SAID):
+        health.note("n1", good=False, now=0.0, launch_error=f"cannot open orders/j-{number}")
+        health.note("n1", good=False, now=0.0, launch_error=SETUP)
+    assert len(health._said) == MOST_SAID
+    assert SETUP in health._said
