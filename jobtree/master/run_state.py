@@ -110,7 +110,7 @@ class RunState:
         self.untidy: set[str] = set()  # ended submissions whose files a move still needs
         self.outdated: set[str] = set()  # submissions of another jobTree, which were told of
         self.moves: dict[int, str] = {}  # job -> the issue whose outputs are to be moved
-        self.outages: dict[str, float] = {}  # batch system -> since when it gives no answer
+        self.outages: dict[str, float] = {}  # silent batch system -> when to say so
 
         self.ready = ReadyQueue(store)
         self.launches = Launches()

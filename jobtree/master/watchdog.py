@@ -30,7 +30,7 @@ from jobtree.master.run_state import RunState
 
 log = logging.getLogger("jobtree")
 
-OUTAGE_SAID_S = 600.0
+OUTAGE_SAID_S, OUTAGE_SAID_AGAIN_S = 600.0, 3600.0
 
 
 def check_issues(run: RunState) -> None:
@@ -91,9 +91,10 @@ def _listed(run: RunState, name: str) -> frozenset[int] | None:
     try:
         ids = run.systems[name].getIssuedJobIDs()
     except Unobtainable as error:
-        since = run.outages.setdefault(name, run.clock.now())
-        if run.clock.now() - since > OUTAGE_SAID_S:
+        now = run.clock.now()
+        if now > run.outages.setdefault(name, now + OUTAGE_SAID_S):
             log.warning("%s gives no answer: %s; jobs are unaffected", name, error.what)
+            run.outages[name] = now + OUTAGE_SAID_AGAIN_S
         return None
     run.outages.pop(name, None)
     return ids

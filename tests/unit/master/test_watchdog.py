@@ -113,5 +113,25 @@ def test_what_stays_in_the_queue_after_its_results_is_killed_and_given_up_at_las
     assert (news.count(News.OVERDUE), news.count(News.ABSENT)) == (1, 1)
 
 
+def test_a_batch_system_that_gives_no_answer_is_told_of_once_an_hour(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = Look(monkeypatch, State.SUBMITTING, Policy())
+    look.issue.handle = 0
+    look.run_state.systems["any"].getIssuedJobIDs = unobtainable
+    for _ in range(11):
+        look.after(60)
+    assert caplog.messages == []
+    for _ in range(60):
+        look.after(60)
+    assert caplog.messages == ["any gives no answer: no answer; jobs are unaffected"]
+    for _ in range(2):
+        look.after(60)
+    assert len(caplog.messages) == 2
+    look.run_state.systems["any"].getIssuedJobIDs = lambda: frozenset({1})
+    look.after(60)
+    assert look.run_state.outages == {}
+
+
 def unobtainable() -> frozenset[int]:
     raise Unobtainable("no answer")
