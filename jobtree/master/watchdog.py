@@ -45,9 +45,9 @@ def check_issues(run: RunState) -> None:
         if issue.state == State.ENDED:
             continue
         ids = listed.get(issue.batch_system)
-        if ids is not None and issue.handle:
-            _compare(run, issue, issue.handle in ids)
         running_s = running[issue.batch_system].get(issue.handle)
+        if ids is not None and issue.handle:
+            _compare(run, issue, issue.handle in ids, running_s is not None)
         if issue.state == State.QUEUED and running_s is not None:
             _check_unclaimed(run, issue, running_s)
         if issue.state == State.RUNNING:
@@ -100,11 +100,15 @@ def _listed(run: RunState, name: str) -> frozenset[int] | None:
     return ids
 
 
-def _compare(run: RunState, issue: Issue, present: bool) -> None:
+def _compare(run: RunState, issue: Issue, present: bool, runs: bool) -> None:
+    """Take in whether a complete answer lists an issue, and whether it is said to run.
+
+    An adapter lists what it was handed before the scheduler has taken that: then it is not queued.
+    """
     issue.listed(present)
-    if present:
+    if present and (runs or issue.state == State.VANISHED):
         advance_issue(run, issue, News.PRESENT)
-    else:
+    elif not present:
         read_results(run, issue)
         if issue.state != State.ENDED:
             advance_issue(run, issue, News.ABSENT)

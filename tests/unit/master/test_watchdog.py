@@ -113,6 +113,22 @@ def test_what_stays_in_the_queue_after_its_results_is_killed_and_given_up_at_las
     assert (news.count(News.OVERDUE), news.count(News.ABSENT)) == (1, 1)
 
 
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.AMBIGUOUS])
+def test_what_was_only_handed_to_the_adapter_is_not_queued(
+    monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    look = Look(monkeypatch, state, POLICY)
+    news: list[News] = []
+    monkeypatch.setattr(watchdog, "advance_issue", lambda _, issue, each: news.append(each))
+    look.run_state.systems["any"].getRunningJobIDs = dict
+    look.after(POLICY.unanswered_s + 1)
+    look.after(1)
+    assert news == [], "nor is it given up: the adapter has it"
+    look.run_state.systems["any"].getRunningJobIDs = lambda: {1: 1.0}
+    look.after(1)
+    assert news == [News.PRESENT], "it runs, though nobody said that it was accepted"
+
+
 def test_a_batch_system_that_gives_no_answer_is_told_of_once_an_hour(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
