@@ -22,9 +22,9 @@ class Colour(IntEnum):
     BLUE = 2
     """waits for its children"""
     BLACK = 3
-    """its step is done"""
+    """its step is done, its outputs are being moved"""
     RED = 4
-    """its step failed; with no retries left, for good"""
+    """failed for good"""
     DEAD = 5
     """finished, forgotten by the tree"""
 
