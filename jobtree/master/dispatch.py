@@ -24,8 +24,8 @@ from jobtree.master.recall import recall
 from jobtree.master.run_state import RunState
 from jobtree.payload.shell_environment import with_submission
 
-LOOKED_AT = 5_000
-LOOKED_AT_LEAST = 256
+MOST_CONSIDERED = 5_000
+FEWEST_CONSIDERED = 256
 """Ready jobs considered in one turn."""
 
 AHEAD_EVERY_S = 1.0
@@ -52,7 +52,7 @@ def issue_ready(run: RunState) -> None:
         return
     if room.free <= 0 and (room.ahead <= 0 or now < run.ahead_at):
         return
-    jobs = {job.id: job for job in run.ready.pop(min(LOOKED_AT, _wanted(run, room)))}
+    jobs = {job.id: job for job in run.ready.pop(min(MOST_CONSIDERED, _wanted(run, room)))}
     ready = [entry for job in jobs.values() if (entry := _ready(run, job)) is not None]
     packs = plan(ready, room.free, room.total, _known(run), waiting, room.ahead)
     if not packs:
@@ -107,7 +107,7 @@ def _wanted(run: RunState, room: _Room) -> int:
     """
     share = ceil(run.store.counts[Colour.WHITE] / max(1, room.total))
     slots = max(room.free, room.ahead)
-    return max(LOOKED_AT_LEAST, slots * min(share, GROWTH * run.largest_pack))
+    return max(FEWEST_CONSIDERED, slots * min(share, GROWTH * run.largest_pack))
 
 
 def _ready(run: RunState, job: Job) -> ReadyJob | None:

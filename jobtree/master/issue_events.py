@@ -128,7 +128,7 @@ def _act(run: RunState, issue: Issue, action: Action, ending: Ending) -> None:
     elif action == Action.RELEASE:
         _release(run, issue)
     elif action == Action.FENCE:
-        run.fence(issue)
+        run.tell_worker(issue)
     elif action == Action.KILL:
         run.kill_in_queue(issue)
     elif action == Action.TIDY:
@@ -159,7 +159,7 @@ def _collect(run: RunState, issue: Issue, ending: Ending) -> None:
     mark_node_failure(issue, ending)
     if final:
         # what the batch system calls ended may live on, as an orphan: it is to begin nothing more
-        run.fence(issue)
+        run.tell_worker(issue)
     running = run.mailbox.running(issue.name)
     victim = next(iter(issue.open))
     run.effects.append(partial(run.mailbox.remove_local, hello))

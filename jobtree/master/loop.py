@@ -166,7 +166,7 @@ class Master:
             run.add_issue(issue)
             if issue.state == State.ENDED and issue.killed_for:
                 # the last master may have given it up and died before it had fenced it
-                run.fence(issue)
+                run.tell_worker(issue)
         for name in run.systems:
             self._adopt(name)
         for submission in dict.fromkeys(entry.submission for entry in stored):

@@ -1,4 +1,4 @@
-"""Answers: what other commands may ask about a tree or tell it, and what they are told.
+"""Queries: what other commands may ask about a tree or tell it, and what they are told.
 
 Owns the verbs; writes to no terminal. Whoever holds the lease answers: the master, or a
 command that took it while no master lives. Read next: cli/.

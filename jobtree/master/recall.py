@@ -77,7 +77,7 @@ def _share(run: RunState, chosen: list[tuple[bool, float, Issue]], free: int) ->
     parts = 1 + ceil(free / len(chosen))
     for stalled, _, issue in chosen:
         issue.recall(0 if stalled else parts, run.clock.now())
-        run.fence(issue, Fence.recall(issue.recall_parts, issue.recalls))
+        run.tell_worker(issue, Fence.recall(issue.recall_parts, issue.recalls))
 
 
 def _reclaim_tail(run: RunState, issue: Issue) -> int:

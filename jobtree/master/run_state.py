@@ -213,7 +213,7 @@ class RunState:
 
     # -- effects ----------------------------------------------------------------------------------
 
-    def fence(self, issue: Issue, word: str = Fence.STOP) -> None:
+    def tell_worker(self, issue: Issue, word: str = Fence.STOP) -> None:
         """Tell an issue's worker something, after the next commit."""
         self.effects.append(partial(self.mailbox.fence, issue.name, word))
 

@@ -1,4 +1,4 @@
-"""Answers: what the holder of a tree says to other commands."""
+"""Queries: what the holder of a tree says to other commands."""
 
 from __future__ import annotations
 
