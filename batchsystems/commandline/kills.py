@@ -8,7 +8,7 @@ refuses a few times only. Read next: engine.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from batchsystems.commandline.answers import Unkilled
 from batchsystems.commandline.jobs import FOREVER, Job
@@ -45,7 +45,7 @@ class Kills:
             return self._named(self._reconciler.names_to_kill.pop())
         by_id = self._whole_arrays()
         chosen = list(by_id)[: self._reconciler.timeouts.kill_chunk]
-        jobs = {each: [wanted.pop(native) for native in by_id[each]] for each in chosen}
+        jobs = {each: {native: wanted.pop(native) for native in by_id[each]} for each in chosen}
         if not chosen:
             return None
 
@@ -59,11 +59,15 @@ class Kills:
 
         return Operation(on_answer, Unkilled, dialect.kill(chosen), dialect.parse_kill)
 
-    def _on_answer(self, jobs: Sequence[Job | None], said: Unkilled | None, now: float) -> None:
-        """Note what came of a kill for some jobs; None among them are nobody's."""
+    def _on_answer(self, jobs: Mapping[str, Job | None], said: Unkilled | None, now: float) -> None:
+        """Note what came of a kill for some jobs, by their ids; None among them are nobody's."""
         reconciler = self._reconciler
-        for job in jobs:
-            if job is None or job.native not in reconciler.job_table.by_native:
+        for native, job in jobs.items():
+            if job is None:
+                if self._again(native, said):
+                    reconciler.to_kill.setdefault(native, None)
+                continue
+            if native not in reconciler.job_table.by_native:
                 continue
             if said is None:
                 job.killed, job.kills = now, job.kills + 1
@@ -84,12 +88,18 @@ class Kills:
 
         def on_answer(said: Unkilled | None, began: float, now: float) -> None:
             self._pace(said, now)
-            if said is not None and said.refused:
-                self._refused[name] = self._refused.get(name, 0) + 1
-            if said is not None and self._refused.get(name, 0) < self._reconciler.timeouts.tries:
+            if self._again(name, said):
                 self._reconciler.names_to_kill.add(name)
 
         return Operation(on_answer, Unkilled, command, dialect.parse_kill)
+
+    def _again(self, key: str, said: Unkilled | None) -> bool:
+        """Tell whether to repeat a kill that no job keeps count of, by its name or id."""
+        if said is None:
+            self._refused.pop(key, None)
+            return False
+        self._refused[key] = self._refused.get(key, 0) + said.refused
+        return self._refused[key] < self._reconciler.timeouts.tries
 
     def _pace(self, said: Unkilled | None, now: float) -> None:
         """Wait ever longer while kills do not arrive, or are refused."""

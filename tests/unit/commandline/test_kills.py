@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.interface import Reason
 from batchsystems.transport.local import CommandResult
-from tests.unit.commandline.inmemory import DOWN, Drive, World
+from tests.unit.commandline.inmemory import DOWN, EPOCH, Drive, World
 
 
 def test_a_job_killed_while_it_waited_needs_no_record(world: World, drive: Drive):
@@ -109,3 +109,25 @@ def test_a_kill_that_does_not_arrive_is_made_until_it_does(world: World, drive: 
     world.broken.clear()
     drive.pass_time(100)
     assert drive.reason(job) is Reason.CANCELLED
+
+
+def test_a_kill_of_a_twin_that_does_not_arrive_is_made_until_it_does(world: World, drive: Drive):
+    world.deaf = True
+    drive.submit()
+    world.queue["70"] = ["70", "job", "running", "", EPOCH + 1, None]
+    world.broken["kill"] = DOWN
+    drive.pass_time(600)
+    assert len(world.commands("kill")) > 5
+    world.broken.clear()
+    drive.pass_time(100)
+    assert world.queue["1"][2] == "ended", "the twin, which does not run"
+    assert world.queue["70"][2] == "running"
+
+
+def test_a_kill_of_a_twin_that_is_refused_is_tried_a_few_times(world: World, drive: Drive):
+    world.deaf = True
+    drive.submit()
+    world.queue["70"] = ["70", "job", "running", "", EPOCH + 1, None]
+    world.broken["kill"] = CommandResult(1, stderr="never")
+    drive.pass_time(3600)
+    assert len(world.commands("kill")) == Timeouts().tries
