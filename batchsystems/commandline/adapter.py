@@ -283,6 +283,8 @@ class CommandLine(BatchSystem):
                 if operation is None:
                     if self._closing:
                         return
+                    self._ring()  # jobs may have been refused, or an adoption settled
+                    self._changed.notify_all()
                     idle_s = self._engine.idle_s(now)
                     self._changed.wait(min(max(idle_s, 0.001), LONGEST_SLEEP_S))
                     continue

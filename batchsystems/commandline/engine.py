@@ -29,7 +29,7 @@ from batchsystems.commandline.reconcile import Reconciler
 from batchsystems.commandline.submissions import SubmissionQueue
 from batchsystems.common.jobscript import reread_launch
 from batchsystems.errors import Unobtainable
-from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Refused, Trouble
+from batchsystems.interface import Ambiguous, JobEnd, JobRecord, Trouble
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -138,16 +138,13 @@ class Engine:
     def explain(self, handles: Iterable[int]) -> dict[int, str]:
         """Say why these jobs do not run yet."""
         said = {}
-        for handle in handles:
-            job = self.job_table.jobs.get(handle)
-            if job is None:
-                continue
+        for job in filter(None, map(self.job_table.jobs.get, handles)):
             if job.accepted:
-                said[handle] = self.reconciler.explain(job)
+                said[job.handle] = self.reconciler.explain(job)
             elif any(job in search.jobs for search in self.reconciler.searches):
-                said[handle] = "its submission got no clear answer; it is being looked for"
+                said[job.handle] = "its submission got no clear answer; it is being looked for"
             else:
-                said[handle] = self.submission_queue.explain(job)
+                said[job.handle] = self.submission_queue.explain(job)
         return {handle: why for handle, why in said.items() if why}
 
     def begin_adoption(self, records: Sequence[JobRecord], now: float) -> None:
@@ -157,7 +154,7 @@ class Engine:
         self.schedule.at_once(now)
 
     def adoption_answered(self) -> bool:
-        """Tell whether all that is needed to settle an inheritance was asked."""
+        """Tell whether all that is needed to settle an adoption was asked."""
         found = self.adoption
         return found is None or (found.queue is not None and found.history is not None)
 
@@ -242,19 +239,17 @@ class Engine:
         self._like = replace(spec.resources, cpus=1)
         why = self.cluster.impossible(spec.resources)
         if why:
-            for job in batch.jobs:
-                self.job_table.drop(job, Refused(f"{spec.name} {why}"))
+            self.job_table.refuse(batch.jobs, f"{spec.name} {why}")
             return None
         for job in batch.jobs:
             job.part_name, job.begun = batch.part_name, now
         avoid = self.avoid if batch.avoids else ()
-        size = len(batch.jobs) if len(batch.jobs) > 1 else None
         env, given = job_environment(self.dialect, spec.env)
         request = Request(
             name=batch.part_name,
             command=spec.argv,
             resources=spec.resources,
-            size=size,
+            size=len(batch.jobs) if len(batch.jobs) > 1 else None,
             first=batch.first,
             cwd=batch.cwd,
             env=env,
@@ -264,8 +259,13 @@ class Engine:
             given=given,
             private_env=spec.private_env,
         )
+        try:
+            command = self.dialect.submit(request, self.cluster.limits)
+        except Exception as error:  # a dialect's fault must not stop the others' jobs
+            log.exception("%s: %s cannot be submitted", self.dialect.name, batch.part_name)
+            self.job_table.refuse(batch.jobs, f"{batch.part_name} cannot be submitted: {error!r}")
+            return None
         self.submitting = batch
-        command = self.dialect.submit(request, self.cluster.limits)
         if command.private is not None:
             self.job_table.need(batch.jobs, command.private.path)
         return Operation(
@@ -317,8 +317,7 @@ class Engine:
             self._hold(batch, kind, said, now)
         else:
             said += f" ({self.timeouts.tries} times)" if kind is Rejection.REFUSED else ""
-            for job in batch.jobs:
-                self.job_table.drop(job, Refused(f"{batch.part_name} was refused by {said}"))
+            self.job_table.refuse(batch.jobs, f"{batch.part_name} was refused by {said}")
             return
         self.submission_queue.withdraw(
             {j.handle for j in batch.jobs if batch.withdrawn or j.killed is not None}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from batchsystems.commandline.answers import Observation, Phase
 from batchsystems.commandline.dialect import Validation
 from batchsystems.common.unique_names import NamesInUse
-from batchsystems.interface import JobEnd, JobSpec, Update
+from batchsystems.interface import JobEnd, JobSpec, Refused, Update
 
 NEVER = float("-inf")
 FOREVER = float("inf")
@@ -196,6 +196,11 @@ class JobTable:
             self.names.give_back(job.name, job.index)
             self._need_no_more(job.private)
             self.tell(job, update)
+
+    def refuse(self, jobs: Sequence[Job], why: str) -> None:
+        """Tell that these jobs are not taken, and forget them."""
+        for job in jobs:
+            self.drop(job, Refused(why))
 
     def need(self, jobs: Sequence[Job], private: str) -> None:
         """Note which jobs are to read a private file."""

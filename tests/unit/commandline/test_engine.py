@@ -12,9 +12,18 @@ import pytest
 
 from batchsystems.commandline.adapter import CommandLine
 from batchsystems.commandline.answers import QueryResult
+from batchsystems.commandline.dialect import Request
+from batchsystems.commandline.limits import Limits, Queue
 from batchsystems.commandline.pacing import Pace, Timeouts
 from batchsystems.conformance import Watcher, wait_for
-from batchsystems.interface import Accepted, Ambiguous, JobEnd, JobSpec
+from batchsystems.interface import (
+    Accepted,
+    Ambiguous,
+    JobEnd,
+    JobSpec,
+    Refused,
+    Resources,
+)
 from batchsystems.transport.local import Command, CommandResult, FileState
 from tests.unit.commandline.inmemory import JsonDialect, World
 
@@ -174,3 +183,44 @@ def test_closing_ends_even_a_command_that_hangs(transport: InMemory, dialect: Js
     batch.close()
     assert time.monotonic() - began < 5
     assert batch.getIssuedJobIDs() == frozenset()
+
+
+# ---- what is settled without a command --------------------------------------------------------
+
+
+class Fragile(JsonDialect):
+    """No queue has more than two processors, and jobs called bad cannot be told to it."""
+
+    known = Limits(queues=(Queue("q", cpus=2),))
+
+    def submit(self, request: Request, limits: Limits) -> Command:
+        if request.name == "bad":
+            raise ValueError("no such word")
+        return super().submit(request, limits)
+
+
+def test_a_dialect_that_raises_has_that_submission_refused_and_no_other():
+    batch = CommandLine(Fragile(), QUICK, Timeouts(), InMemory())
+    bad, good = batch.issueJobs([JobSpec("bad", ("true",)), JobSpec("good", ("true",))])
+    assert batch.flush(10) == frozenset()
+    updates = batch.getUpdatedJobs()
+    batch.close()
+    told = updates[bad]
+    assert isinstance(told, Refused)
+    assert "no such word" in told.why
+    assert updates[good] == Accepted("1")
+
+
+def test_what_is_refused_without_a_command_wakes_who_waits():
+    pace = Pace(submits_per_s=2, queries_per_minute=60000, poll_s=3600)
+    batch = CommandLine(Fragile(), pace, Timeouts(), InMemory())
+    (small,) = batch.issueJobs([JobSpec("small", ("true",))])
+    assert batch.flush(10) == frozenset()
+    assert batch.getUpdatedJobs().keys() == {small}
+    (large,) = batch.issueJobs([JobSpec("large", ("true",), Resources(cpus=64))])
+    began = time.monotonic()
+    assert batch.flush(20) == frozenset()
+    assert time.monotonic() - began < 10
+    assert select.select([batch.fileno() or 0], [], [], 0)[0], "the descriptor tells of it, too"
+    assert isinstance(batch.getUpdatedJobs()[large], Refused)
+    batch.close()
