@@ -212,12 +212,13 @@ class Master:
         for issue, handle in zip(alive, handles, strict=True):
             if handle is not None:
                 run.set_handle(issue, handle)
-                if issue.state == State.KILLING:  # who wanted it so may have died before asking
-                    advance_issue(run, issue, News.KILL)
+            if issue.state == State.KILLING:  # who wanted it so may have died before asking
+                advance_issue(run, issue, News.KILL)
+            if handle is not None:
                 read_results(run, issue)
                 continue
             issue.note_kill("not found again after a restart")
-            if issue.state != State.PUBLISHED:
+            if issue.state not in (State.PUBLISHED, State.KILLING):
                 run.change_state(issue, State.VANISHED)
             advance_issue(run, issue, News.OVERDUE)
             if issue.state == State.PUBLISHED:

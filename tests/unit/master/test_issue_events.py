@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from jobtree.mailbox.results import End, Failed, Returned, Usage
 from jobtree.master import issue_events
 from jobtree.master.issue import Issue
 from jobtree.master.issue_events import HOLD_S, advance_issue, kill
+from jobtree.master.loop import Master
 from jobtree.master.result_events import hand_back
 from tests.unit.master.world import HELLO, NEEDS, RESCUES, RETRIES, UNTIMED, World, world
 
@@ -375,6 +379,23 @@ def test_a_kill_costs_what_had_not_begun_nothing_also_where_no_end_is_confirmed(
         advance_issue(it.run, issue, news)
         it.act()
         assert budgets(it, 2) == BACK
+
+
+def test_what_was_killed_and_is_not_found_after_a_restart_costs_nothing_and_is_fenced(
+    tmp_path: Path,
+) -> None:
+    with world(tmp_path, NEEDS) as it:
+        issue = one_pack(it, 1)
+        kill(it.run, issue, "the user's kill")
+        it.run.pop_effects()  # the master dies before it has told anybody
+        scheduler: Any = it.scheduler
+        scheduler.adopt, scheduler.strays = lambda records: [None] * len(records), list
+        lease: Any = SimpleNamespace(keep=lambda: None)
+        with closing(Master(it.run, lease)) as master:
+            master._adopt("fake")
+        it.act()
+        assert budgets(it, 2) == BACK
+        assert it.mailbox.fences == [(issue.name, FENCED)]
 
 
 def test_what_vanished_is_fenced_before_its_jobs_are_given_out_again(tmp_path: Path) -> None:
