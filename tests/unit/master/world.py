@@ -12,10 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from batchsystems.interface import Capacity, JobEnd, JobSpec, Reason, Resources
+from batchsystems.interface import Accepted, Capacity, JobEnd, JobSpec, Reason, Resources
 from jobtree import options
 from jobtree.core.job import Colour, Command, CommandKind, Job, Requirements
 from jobtree.core.job_states import Budgets, first_job
+from jobtree.core.packing import Measured
+from jobtree.mailbox.claims import Fence
 from jobtree.mailbox.orders import Assignment, Terms
 from jobtree.mailbox.results import Done, End, Failed, Hello, LogRange, ResultLine, Start, Usage
 from jobtree.master import issue_events
@@ -29,6 +31,11 @@ RETRIES, RESCUES = 2, 3
 NEEDS = Requirements(memory_bytes=2**30, cpus=1, gpus=0, time_s=60.0)
 UNTIMED = NEEDS._replace(time_s=None)
 HELLO = Hello("n1.cluster", 1, "0" * 16, 0.0, "")
+FENCED = Fence.STOP
+
+BACK = (Colour.WHITE, RETRIES, RESCUES)
+RESCUED = (Colour.WHITE, RETRIES, RESCUES - 1)
+RETRIED = (Colour.WHITE, RETRIES - 1, RESCUES)
 
 
 class Scheduler:
@@ -225,3 +232,17 @@ def world(
 
 def command(needs: Requirements, label: str = "Sort") -> Command:
     return Command(CommandKind.SHELL, label, "sort", needs)
+
+
+def one_pack(it: World, jobs: int) -> Issue:
+    """Issue so many jobs as one pack, and have it accepted."""
+    it.run.measured["Sort"] = Measured(0.001, 1000)
+    (issue,) = it.turn()
+    assert len(issue.open) == jobs
+    it.hears(issue, Accepted("4711"))
+    return issue
+
+
+def budgets(it: World, number: int) -> tuple[Colour, int, int]:
+    job = it.job(number)
+    return job.colour, job.retries, job.rescues
