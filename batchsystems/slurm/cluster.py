@@ -86,7 +86,8 @@ class SlurmCluster(ClusterQueries):
             return limits
         if "PartitionName=" in text and program == "scontrol":
             if not own.queues:
-                queues = close_partitions(text, limits.queues, own.account, own.qos)
+                shapes = limits.facts.get("shapes", limits.queues)
+                queues = close_partitions(text, shapes, own.account, own.qos)
                 limits = replace(limits, queues=tuple(queues))
             return limits.bounded(PARTITIONS, _partitions(text))
         if text.startswith("Current Association Manager state"):
@@ -96,7 +97,8 @@ class SlurmCluster(ClusterQueries):
         if program == "scontrol":
             size = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", text, re.M)
             return replace(limits, tasks=int(size[1])) if size and int(size[1]) else limits
-        return self.within(replace(limits, queues=read_partitions(text, own.gres)))
+        limits = self.within(replace(limits, queues=read_partitions(text, own.gres)))
+        return limits.knowing(shapes=limits.queues)  # scontrol's answers close them anew
 
     def within(self, limits: Limits) -> Limits:
         """Keep the partitions that the settings allow, and note which of all are preemptible."""
@@ -234,6 +236,8 @@ def close_partitions(text: str, queues: Iterable[Queue], account: str, qos: str)
 
 def _closed(queue: Queue, words: Mapping[str, str], account: str, qos: str) -> Queue:
     closed = queue.closed
+    if "State" in words:  # sinfo is asked once
+        closed = words["State"] != "UP" or words.get("RootOnly") == "YES"
     for kind, own in (("Accounts", account), ("Qos", qos)):
         allowed, denied = words.get(f"Allow{kind}", "ALL"), words.get(f"Deny{kind}", "")
         others = allowed.upper() != "ALL" and own not in allowed.split(",")

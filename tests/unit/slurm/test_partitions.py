@@ -154,3 +154,18 @@ def test_a_partition_for_others_is_known_before_a_job_is_refused(
     limits = dialect.cluster.parse(show, ran(PARTITIONS), limits)
     assert {q.name for q in limits.queues if q.closed} == closed | {"admin", "broken"}
     assert next(q.memory_bytes for q in limits.queues if q.name == "big") == 1000 << 20
+
+
+@pytest.mark.parametrize(
+    "shut",
+    ["AllowAccounts=others State=UP", "State=DOWN", "MaxMemPerNode=1000 State=UP"],
+)
+def test_a_partition_is_open_again_when_the_site_opens_it(shut: str):
+    cluster = SlurmDialect().cluster
+    (sinfo,) = cluster.discover(Limits(), 1)
+    first = cluster.parse(sinfo, ran("a|1:00|8|8000|(null)|OFF|a|1|up|no|UNLIMITED\n"), Limits())
+    show = cluster.capacity(first)[0]
+    limits = cluster.parse(show, ran(f"PartitionName=a {shut}\n"), first)
+    assert limits.queues != first.queues
+    limits = cluster.parse(show, ran("PartitionName=a AllowAccounts=ALL State=UP\n"), limits)
+    assert limits.queues == first.queues
