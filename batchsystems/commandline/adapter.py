@@ -362,7 +362,7 @@ class CommandLine(BatchSystem):
 def _user() -> str:
     """Return the name of the user whose jobs these are, "" if it has none here."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return ""
 
