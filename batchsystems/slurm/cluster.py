@@ -122,7 +122,7 @@ def _partitions(text: str) -> Iterator[Bound]:
 
 def _associations(text: str, account: str) -> Iterator[Bound]:
     """Yield what bounds a user's association, and the accounts above it."""
-    records = [_association(each) for each in re.split(r"^(?=ClusterName=)", text, flags=re.M)[1:]]
+    records = [pairs(each) for each in re.split(r"^(?=ClusterName=)", text, flags=re.M)[1:]]
     mine = [each for each in records if each.get("UserName") and not each.get("Partition")]
     named = [each for each in mine if each.get("Account") == account]
     usual = [each for each in mine if each.get("DefAssoc") == "Yes"]
@@ -139,10 +139,6 @@ def _associations(text: str, account: str) -> Iterator[Bound]:
             return
         seen.add(above)
         chosen = accounts.get(above)
-
-
-def _association(record: str) -> Mapping[str, str]:
-    return dict(re.findall(r"(\w+)=(\S*)", record))
 
 
 def _numbers(record: Mapping[str, str], own: bool) -> Iterator[int]:

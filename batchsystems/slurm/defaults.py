@@ -59,34 +59,6 @@ OVERRULED = frozenset(
 )
 """Wishes that are not followed: jobTree says these itself for each job, or relies on them."""
 
-ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "squeue": (
-        *("SQUEUE_ACCOUNT", "SQUEUE_ALL", "SQUEUE_ARRAY", "SQUEUE_ARRAY_UNIQUE"),
-        *("SQUEUE_FEDERATION", "SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_LICENSES"),
-        *("SQUEUE_LOCAL", "SQUEUE_NAMES", "SQUEUE_PARTITION", "SQUEUE_PRIORITY", "SQUEUE_QOS"),
-        *("SQUEUE_SIB", "SQUEUE_SIBLING", "SQUEUE_SORT", "SQUEUE_STATES", "SQUEUE_USERS"),
-    ),
-    "sacct": ("SACCT_FEDERATION", "SACCT_FORMAT", "SACCT_LOCAL"),
-    "scancel": (
-        *("SCANCEL_ACCOUNT", "SCANCEL_BATCH", "SCANCEL_CTLD", "SCANCEL_FULL", "SCANCEL_HURRY"),
-        *("SCANCEL_INTERACTIVE", "SCANCEL_NAME", "SCANCEL_PARTITION", "SCANCEL_QOS"),
-        *("SCANCEL_STATE", "SCANCEL_USER", "SCANCEL_VERBOSE", "SCANCEL_WCKEY"),
-    ),
-    "sinfo": (
-        *("SINFO_ALL", "SINFO_FEDERATION", "SINFO_FORMAT", "SINFO_LOCAL", "SINFO_PARTITION"),
-        *("SINFO_SORT",),
-    ),
-    "scontrol": (
-        *("SCONTROL_ALL", "SCONTROL_FEDERATION", "SCONTROL_FUTURE", "SCONTROL_LOCAL"),
-        *("SCONTROL_SIB", "SCONTROL_SIBLING", "SLURM_CONF_OUT", "SLURM_TOPO_LEN"),
-    ),
-    "all": (
-        *("SLURM_BITSTR_LEN", "SLURM_CLUSTERS", "SLURM_DEBUG_FLAGS", "SLURM_EXIT_ERROR"),
-        *("SLURM_HINT", "SLURM_STEP_KILLED_MSG_NODE_ID", "SLURM_TIME_FORMAT", "SLURM_UMASK"),
-    ),
-}
-"""What hides, adds or reformats rows, or ends the wrong jobs: no command is given any of it."""
-
 FILE = "~/.slurm/defaults"
 """Read where slurm.conf names the plugin cli_filter/user_defaults."""
 

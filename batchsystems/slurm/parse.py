@@ -41,6 +41,9 @@ QUEUE_FIELDS = (
 )
 """Field and width; squeue pads and cuts to it, so that a damaged row shows."""
 
+LAUNCH_SIGNAL = 53
+"""What sacct gives as the signal of a job that Slurm could not launch."""
+
 HISTORY_FIELDS = "JobID,State,ExitCode,Submit,ElapsedRaw,Partition,NodeList,JobName"
 
 _HEAD = re.compile(r"(\d{1,12}(?:_\d{1,9})?)([+.])?")
@@ -221,7 +224,7 @@ def _end(seen: Observation, pair: tuple[int, int], said: str) -> JobEnd | None:
         return replace(end, exit_status=0)
     if reason not in (Reason.OK, Reason.FAILED):
         return end
-    if signal == 53:
+    if signal == LAUNCH_SIGNAL:
         told = "Slurm could not launch it: the directory of its output may be missing"
         return JobEnd(Reason.LAUNCH_FAILED, node=seen.node, evidence=(said, told))
     exited = None if signal or not status else status

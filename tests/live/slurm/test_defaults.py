@@ -31,6 +31,7 @@ from tests.live.homes import require_namespaces, run_at_home
 from tests.live.slurm.lab import Lab
 from tests.live.slurm.test_adapter import BRIEF, QUICK
 from tests.live.waiting import LIMIT_S, eventually
+from tests.unit.slurm.captured import STEERING
 
 NASTY = {
     "SQUEUE_ACCOUNT": "nobody",
@@ -88,9 +89,7 @@ NASTY = {
 }
 """A value that would do harm; of all others it is 1, which is yes."""
 
-EVERY = sorted(
-    {*slurm_defaults.OVERRULED, *(n for each in slurm_defaults.ANSWERS.values() for n in each)}
-)
+EVERY = sorted({*slurm_defaults.OVERRULED, *(n for each in STEERING.values() for n in each)})
 
 OWN = re.compile(
     r"(JobId|SubmitTime|EligibleTime|AccrueTime|StartTime|EndTime|Deadline|LastSched\w*)="

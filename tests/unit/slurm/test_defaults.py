@@ -16,12 +16,13 @@ from batchsystems.slurm import defaults as slurm_defaults
 from batchsystems.slurm.defaults import defaults_of, require_harmless, wishes, with_wishes
 from batchsystems.slurm.dialect import SlurmDialect
 from batchsystems.slurm.settings import SlurmSettings
+from tests.unit.slurm.captured import STEERING
 
 PAGE = Path(__file__).parents[3] / "docs" / "defaults.md"
 ALL = {
     *slurm_defaults.WISHES,
     *slurm_defaults.OVERRULED,
-    *(name for names in slurm_defaults.ANSWERS.values() for name in names),
+    *(name for names in STEERING.values() for name in names),
     *(name for names in slurm_defaults.SETTINGS.values() for name in names),
 }
 
