@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from batchsystems.commandline.engine import Engine
 from batchsystems.commandline.jobs import Job
-from batchsystems.interface import Ambiguous, JobEnd, Reason, Refused
+from batchsystems.commandline.submissions import NEVER_SUBMITTED
+from batchsystems.interface import Ambiguous, Refused
 
 log = logging.getLogger("jobtree.batchsystems")
 
@@ -36,8 +37,7 @@ def withdraw(engine: Engine) -> frozenset[int]:
     """Take back all that was not submitted, and what is just being submitted if that fails."""
     if engine.submitting is not None:
         engine.submitting.withdrawn = True
-    never = ("it had not been submitted",)
-    dropped = engine.submission_queue.empty(JobEnd(Reason.CANCELLED, evidence=never))
+    dropped = engine.submission_queue.empty(NEVER_SUBMITTED)
     return frozenset(job.handle for job in dropped)
 
 

@@ -14,6 +14,8 @@ from batchsystems.commandline.jobs import Batch, Job, JobTable
 from batchsystems.commandline.pacing import Timeouts
 from batchsystems.interface import JobEnd, JobSpec, Reason, Update
 
+NEVER_SUBMITTED = JobEnd(Reason.CANCELLED, evidence=("it had not been submitted",))
+
 
 @dataclass(slots=True)
 class SubmissionQueue:
@@ -72,10 +74,7 @@ class SubmissionQueue:
         for handle in self._inside.intersection(jobs):
             self._inside.discard(handle)
             self._withdrawn = True
-            never = ("it had not been submitted",)
-            self.job_table.drop(
-                self.job_table.jobs[handle], JobEnd(Reason.CANCELLED, evidence=never)
-            )
+            self.job_table.drop(self.job_table.jobs[handle], NEVER_SUBMITTED)
 
     def empty(self, update: Update) -> list[Job]:
         """Drop all that waits here, with this as the last news of each; return it."""
