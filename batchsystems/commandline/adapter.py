@@ -290,9 +290,10 @@ class CommandLine(BatchSystem):
                     continue
             try:
                 answer = self._answer(operation)
-            except Exception as error:  # a parser's fault must not stop the others' jobs
-                log.exception("%s: an answer could not be read", self.name)
-                answer = operation.lost(f"its answer could not be read: {error}")
+            except Exception as error:  # of a parser or the transport; others' jobs go on
+                verb = operation.command.verb if operation.command else "file"
+                log.exception("%s: a %s failed, or its answer could not be read", self.name, verb)
+                answer = operation.lost(f"it failed here, or its answer could not be read: {error}")
             with self._changed:
                 operation.on_answer(answer, operation.begun, self._clock.now())
                 self._ring()
