@@ -1,7 +1,8 @@
 """Where time comes from: the machine's clock, or whatever stands in for it.
 
-Owns the two times there are; nothing else in these packages that decides asks the machine for
-them, but is given `now`. Read next: commandline/adapter.py, jobtree/master/loop.py.
+Owns the two times there are. The engine of command-line batch systems and the master's decisions
+ask no machine for them, but are given `now`. What runs processes asks it: the transport, the single
+machine, DRMAA's session, workers. Read next: commandline/adapter.py, jobtree/master/loop.py.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class _Given:
 
     until: float
     natives: set[str] = field(default_factory=set)
-    parse_part_name: set[Meaning] = field(default_factory=set)
+    meanings: set[Meaning] = field(default_factory=set)
     kills: dict[str, float] = field(default_factory=dict)
 
 
@@ -60,7 +60,7 @@ class Abandoned:
             if native:
                 given.natives.add(native)
             else:
-                given.parse_part_name.add(meant)
+                given.meanings.add(meant)
 
     def names(self) -> list[str]:
         """Return by which names the scheduler may know them."""
@@ -70,7 +70,7 @@ class Abandoned:
         """Let a job be wanted again by that name: it is looked for, and is not to be killed."""
         for name in names:
             if name in self._given:
-                self._given[name].parse_part_name.discard(meant)
+                self._given[name].meanings.discard(meant)
 
     def knows(self, observation: Observation) -> bool:
         """Tell, at little cost, whether anything of this name was given up."""
@@ -82,7 +82,7 @@ class Abandoned:
         if given is None or observation.phase is Phase.ENDED or given.until < now:
             return False
         meant = parse_part_name(observation.name, task)
-        if observation.native not in given.natives and given.parse_part_name.isdisjoint(meant):
+        if observation.native not in given.natives and given.meanings.isdisjoint(meant):
             return False
         if now - given.kills.get(observation.native, NEVER) < self._again_s:
             return False

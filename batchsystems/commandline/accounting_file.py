@@ -1,4 +1,4 @@
-"""Records: a history that the scheduler keeps in a file, read onward and never twice.
+"""Accounting file: a history that the scheduler keeps in a file, read onward and never twice.
 
 Owns how far the file was read and the lines about this instance's jobs; what a line means is the
 dialect's, and the transport does the reading. Read next: history.py, which asks.

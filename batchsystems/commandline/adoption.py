@@ -1,4 +1,4 @@
-"""Inheriting: taking back the jobs of an earlier instance, by id and name.
+"""Adoption: taking back the jobs of an earlier instance, by id and name.
 
 Owns what becomes of each record in the light of one answer of queue and history; must not ask.
 Read next: engine.py.

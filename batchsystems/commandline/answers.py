@@ -65,8 +65,8 @@ class QueryResult:
     cut: bool = False
     """The answer was too long, and less should be asked for."""
     mark: str = ""
-    """What Dialect.queue_after() is to be given, for a scheduler that has to be told what of its
-    answers was heard."""
+    """An acknowledgement: give it to queue_after(), for a scheduler that repeats answers until told
+    they arrived."""
 
     def hides(self, *marks: str) -> bool:
         """Tell whether a row that could not be read may be of what bears one of these."""
@@ -93,9 +93,9 @@ class Rejection(enum.Enum):
     REFUSED = "refused"
     """Not accepted, in words that are not known: a few tries more, then it is permanent."""
     UNFIT = "unfit"
-    """Not accepted: a check says that it could never run, not why. Try it with Check.WHY."""
+    """Not accepted: a check says that it could never run, not why. Try it with Validation.WHY."""
     UNCHECKED = "unchecked"
-    """Not accepted, for no reason that holds: the check cannot judge it. Use Check.OFF."""
+    """Not accepted, for no reason that holds: the check cannot judge it. Use Validation.OFF."""
     UNKNOWN = "unknown"
     """It may have been accepted: the answer did not arrive, or not all of it."""
     STRANGE = "strange"

@@ -1,4 +1,4 @@
-"""Clocks: what the scheduler's clock shows, learnt from what it says of our own jobs. Pure.
+"""Clock offset: what the scheduler's clock shows, learnt from what it says of our own jobs. Pure.
 
 Owns the difference between its clock and ours; must not decide what a job's fate is. Read next:
 reconcile.py.

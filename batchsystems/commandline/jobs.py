@@ -1,4 +1,4 @@
-"""Tracking: the jobs an adapter answers for, by handle and by the scheduler's id.
+"""Jobs: the jobs an adapter answers for, by handle and by the scheduler's id.
 
 Owns what is known of each, and the news not yet told; must not decide when to ask for more.
 Read next: engine.py.

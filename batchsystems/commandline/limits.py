@@ -117,7 +117,7 @@ class Limits:
     def slots(self, asked: Resources = LITTLE) -> int | None:
         """Return how many jobs of one cpu run at once, at most; None if nothing is known.
 
-        asked: what they are like, of which their queue depends.
+        asked: the resources of those jobs; they decide which queue is counted.
         """
         chosen = self.choose(asked) or self.choose(LITTLE)
         names = ("",) if chosen is None else ("", chosen.name)

@@ -1,4 +1,4 @@
-"""Reasons: asking why jobs wait, where the scheduler's list of jobs does not say it.
+"""Pending reasons: asking why jobs wait, where the scheduler's list of jobs does not say it.
 
 Owns whom to ask about and how rarely; what a reason means is the dialect's. Read next: engine.py.
 """
