@@ -1,4 +1,4 @@
-"""Dispositions: what a process finds set up for its signals by whoever started it.
+"""Signals: what a process finds set up for its signals by whoever started it.
 
 Owns which of that is undone; imports next to nothing, for workers must start fast. Read next:
 transport/local.py, which needs the exit status of every command.

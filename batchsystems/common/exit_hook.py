@@ -1,4 +1,4 @@
-"""Leaving: adapters that still have something to send are closed when the program ends.
+"""Exit hook: adapters that still have something to send are closed when the program ends.
 
 Owns which ones; close() does the rest. Read next: ../interface.py, on close().
 

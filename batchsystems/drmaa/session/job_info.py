@@ -1,4 +1,4 @@
-"""Ends: what a DRMAA library tells of how a job ended, in words of our own.
+"""Job info: what a DRMAA library tells of how a job ended, in words of our own.
 
 Pure; must not ask anybody anything. Rests on what libdrmaa of Grid Engine 8.1.9 was seen to tell.
 Read next: session.py, which asks.
