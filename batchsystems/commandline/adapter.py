@@ -10,6 +10,7 @@ import logging
 import os
 import pwd
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -44,6 +45,7 @@ from batchsystems.transport.local import Command, Local, Private, Transport
 log = logging.getLogger("jobtree.batchsystems")
 
 LONGEST_SLEEP_S = 3600.0
+CANCEL_EVERY_S = 0.2
 
 
 class CommandLine(BatchSystem):
@@ -72,6 +74,7 @@ class CommandLine(BatchSystem):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._abandoned = threading.Event()
         self._rung = False
         self._bell_r, self._bell_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -228,9 +231,11 @@ class CommandLine(BatchSystem):
         forget(self)
         if self._thread is not None:
             self._thread.join(self._timeouts.close_s)
-            if self._thread.is_alive():
+            self._abandoned.set()  # what is ended now is not begun anew
+            end = time.monotonic() + self._timeouts.close_s
+            while self._thread.is_alive() and time.monotonic() < end:
                 self._transport.cancel()
-                self._thread.join(self._timeouts.close_s)
+                self._thread.join(CANCEL_EVERY_S)
         with self._changed:
             refuse_unsent(self._engine)
             leave_unclear(self._engine)
@@ -277,7 +282,8 @@ class CommandLine(BatchSystem):
             with self._changed:
                 now = self._clock.now()
                 reconciler = self._engine.reconciler
-                if self._closing and not (reconciler.to_kill or reconciler.names_to_kill):
+                unsent = reconciler.to_kill or reconciler.names_to_kill
+                if self._abandoned.is_set() or (self._closing and not unsent):
                     return
                 operation = self._engine.next_operation(now)
                 if operation is None:
@@ -295,6 +301,8 @@ class CommandLine(BatchSystem):
                 log.exception("%s: a %s failed, or its answer could not be read", self.name, verb)
                 answer = operation.lost(f"it failed here, or its answer could not be read: {error}")
             with self._changed:
+                if self._abandoned.is_set():
+                    return
                 operation.on_answer(answer, operation.begun, self._clock.now())
                 self._ring()
                 self._changed.notify_all()

@@ -103,6 +103,21 @@ def test_closing_says_which_submission_got_no_clear_answer(
     assert isinstance(batch.getUpdatedJobs()[job], Ambiguous)
 
 
+def test_after_what_closing_cuts_short_nothing_is_begun(transport: InMemory):
+    """It would outlive the program, and end jobs long after, when the scheduler is back."""
+    timeouts = Timeouts(flush_s=0.2, close_s=0.2, kill_chunk=1)
+    batch = CommandLine(JsonDialect(), QUICK, timeouts, transport, Clock())
+    jobs = batch.issueJobs(several("alpha", "beta"))
+    assert batch.flush() == frozenset()
+    transport.gate.clear()
+    batch.killJobs(jobs)
+    batch.close()
+    assert batch._thread is not None
+    batch._thread.join(5)
+    assert not batch._thread.is_alive()
+    assert len(transport.world.commands("kill")) <= 1
+
+
 def test_what_is_withdrawn_is_not_sent(batch: CommandLine, transport: InMemory):
     transport.world.broken = {"sub": CommandResult(1, stderr=Rejection.OUTAGE.value)}
     transport.gate.clear()
