@@ -45,7 +45,7 @@ FAULTS: dict[str, float] = {
     "update lost": 0.05,
     "end told of a running job": 0.05,
     "outage": 0.01,
-    "kill ignored": 0.4,
+    "kill ignored": 0.3,
     "kill late": 0.9,
     "job not found again": 0.5,
     # the shared file system
@@ -71,7 +71,7 @@ COMMAND_FAULTS: dict[str, float] = {
 """Those of worlds in which masters speak to the scheduler by the real engine and its commands."""
 
 SELDOM = ("kill ignored", "kill late")
-"""Where these could strike few seeds come, so nearly all of them enable them."""
+"""Where these could strike few seeds come, so all of them enable them."""
 
 MOST_FAULTS = 40
 """A seed's faults of all kinds: after them, or after its fault time, the world is well."""
@@ -105,7 +105,7 @@ class World:
         self.rates = {}
         kinds = FAULTS | COMMAND_FAULTS if commands else FAULTS
         for kind, rate in kinds.items():
-            share = 0.9 if kind in SELDOM else 0.5
+            share = 1.0 if kind in SELDOM else 0.5
             enabled, factor = swarm.random() < share, swarm.choice([0.5, 1.0, 2.0])
             if enabled and faulty:
                 self.rates[kind] = min(1.0, rate * factor)
