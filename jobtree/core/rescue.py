@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from jobtree.core.exit_status import NOT_OURS, WORKER_FAILED
 from jobtree.core.job import Requirements
 
 CRASH_SIGNALS = frozenset({3, 4, 5, 6, 7, 8, 11, 13, 14, 25, 26, 27, 31})
@@ -19,13 +20,6 @@ KILL_SIGNALS = frozenset({9, 15})
 
 All others may be either's: schedulers warn by USR1, USR2 and XCPU, and so may a step do to itself.
 """
-
-WORKER_FAILED = 70
-"""A worker's own exit status for its own failure, which is nobody else's."""
-
-NOT_OURS = 75
-"""A worker's own exit status when it lost its claim to a twin, or was fenced off."""
-
 
 UNHEARD = "its own words did not arrive: the tree may not be there on that node"
 

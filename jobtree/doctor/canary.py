@@ -22,9 +22,6 @@ SCRATCH, FILES, CLOCK, WORD = "scratch", "file system", "clock", "word of the en
 
 TASKS = 10
 EXIT = 3
-NOT_OURS = 75
-"""A worker's exit status when there is no order for it: it started, and looked."""
-
 NO_DIRECTORY, OTHER_DIRECTORY, READ_ONLY = 84, 85, 86
 NO_PYTHON, OLD_PYTHON, BROKEN_PYTHON = 81, 82, 83
 NO_MEMORY = 89

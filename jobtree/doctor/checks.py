@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from batchsystems.interface import JobEnd, Reason
+from jobtree.core.exit_status import NOT_OURS
 from jobtree.doctor import canary as jobs
 from jobtree.doctor.diagnosis import SHARE, describe_end
 from jobtree.doctor.model import (
@@ -166,7 +167,7 @@ def _python(case: Case, context: JudgingContext) -> Finding:
 
 def _worker(case: Case, context: JudgingContext) -> Finding:
     (end,) = case.ends
-    if end.exit_status == jobs.NOT_OURS:
+    if end.exit_status == NOT_OURS:  # there is no order for it: it started, and looked
         return _passed(f"a worker starts{on_node(end)}")
     last = case.tail.strip().splitlines()[-1:] or [status_of(end)]
     home = os.path.dirname(case.canary.argv[3])

@@ -13,13 +13,13 @@ from functools import partial
 from batchsystems.common.jobscript import launch_words
 from batchsystems.interface import Accepted, Ambiguous, JobEnd, Refused, Update
 from jobtree.core import job_states
+from jobtree.core.exit_status import WORKER_FAILED
 from jobtree.core.issue_states import Action, News, State, advance
 from jobtree.core.job import Job
 from jobtree.core.rescue import (
     LAUNCHES,
     OUTDATED,
     UNCAUGHT,
-    WORKER_FAILED,
     Charge,
     Ending,
     Verdict,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from jobtree.core.exit_status import NOT_OURS
 from jobtree.core.node_health import KEPT_AS, from_json, to_json
-from jobtree.core.rescue import NOT_OURS, OUTDATED, Ending
+from jobtree.core.rescue import OUTDATED, Ending
 from jobtree.master.issue import Issue
 from jobtree.master.run_state import RunState
 

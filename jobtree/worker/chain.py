@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import NoReturn
 
+from jobtree.core.exit_status import NOT_OURS
 from jobtree.core.job import Command, CommandKind, Requirements
 from jobtree.mailbox.claims import Fence, check_fence
 from jobtree.mailbox.layout import failed_log_path
@@ -34,7 +35,6 @@ from jobtree.worker.steps import run_step
 from jobtree.worker.targets import StepTools, leave_process, restore_worker
 
 FENCE_EVERY_S = 0.1
-FENCED_OFF = 75
 LINGER_S = 1.0
 """The processes of a batch job that is ended get their signals one after the other."""
 
@@ -42,7 +42,7 @@ LINGER_S = 1.0
 class Fenced(BaseException):
     """This worker's work is void: leave at once, publishing nothing more."""
 
-    status = FENCED_OFF
+    status = NOT_OURS
 
 
 class WorkerRun:

@@ -16,6 +16,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from jobtree.core.exit_status import WORKER_FAILED
 from jobtree.core.job import Command, Requirements, command_from_wire
 from jobtree.mailbox.descriptors import (
     Descriptors,
@@ -105,7 +106,7 @@ def _fork(tools: StepTools, command: Command, context: StepContext, report_fd: i
             tools.meter.reopen()
             _run_and_report(tools, command, context, (report_fd, what, worker))
         finally:
-            leave_process(70)
+            leave_process(WORKER_FAILED)
     with suppress(OSError):  # it has done so itself, or is gone
         os.setpgid(pid, pid)
     return pid
@@ -200,7 +201,7 @@ def _run_and_report(
         tools.process_state.flush()
     except BaseException as error:  # noqa: BLE001 - nothing may return into the worker
         os.write(2, f"the isolated Target's process failed: {error}\n".encode())
-        leave_process(70)
+        leave_process(WORKER_FAILED)
     leave_process(0)
 
 

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from batchsystems import signals
 from batchsystems.errors import ReportableError
+from jobtree.core.exit_status import NOT_OURS, PUBLISHED, WORKER_FAILED
 from jobtree.mailbox.claims import Claim, Fence, read_fence, remove_note, take_claim
 from jobtree.mailbox.descriptors import (
     Descriptors,
@@ -43,7 +44,6 @@ from jobtree.worker.steplog import StepLog
 from jobtree.worker.targets import StepTools, WorkerFailure, leave_process, make_step_tools
 
 RUNNING_LOG = "log"
-PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 TIME_MARGIN = 1.5
 """No job is begun with less time left than the longest one took, times this."""
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> NoReturn:
         status = fenced.status
     except BaseException as error:  # noqa: BLE001 - the outermost boundary
         _explain({errors, 2} if leads_to(errors, what) else {2}, int(argv[-1]), error)
-        status = OWN_FAILURE
+        status = WORKER_FAILED
     leave_process(status)
 
 
@@ -211,7 +211,7 @@ def _run_pack(run: WorkerRun, pack: list[Assignment]) -> None:
 
     def finish() -> NoReturn:
         """End this process after a Target's os._exit()."""
-        status = OWN_FAILURE
+        status = WORKER_FAILED
         try:
             run.hand_back_rest()
             _publish_end(run)

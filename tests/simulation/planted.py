@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from jobtree.core import issue_states, job_states, rescue
+from jobtree.core.exit_status import NOT_OURS
 from jobtree.core.issue_states import Action, Change, News, State
 from jobtree.core.job import Colour
 from jobtree.core.rescue import Charge, Verdict
@@ -283,7 +284,7 @@ def unseen_tree_taken_for_withdrawn(patch: pytest.MonkeyPatch) -> None:
 
     def give_way(self: worker.Worker) -> int:
         look(self)
-        return worker.NOT_OURS
+        return NOT_OURS
 
     patch.setattr(worker.Worker, "look_in_vain", give_way)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import cast
 
 from batchsystems.interface import JobEnd, Reason
+from jobtree.core.exit_status import NOT_OURS, PUBLISHED, WORKER_FAILED
 from jobtree.core.job import Command, Pickle
 from jobtree.mailbox import PROTOCOL
 from jobtree.mailbox.bundles import digest
@@ -38,8 +39,6 @@ CHILDREN_IN_A_LINE = 3
 
 SIGNALS = (11, 14, 10, 24)
 """By which steps take their process down: only of the first two it is sure that it was they."""
-
-PUBLISHED, NOT_OURS, OWN_FAILURE = 0, 75, 70
 
 
 class Fenced(Exception):
@@ -77,7 +76,7 @@ class Worker(LivingProcess):
             return NOT_OURS
         protocol, terms, packs = cast("tuple[int, Terms, list[list[Assignment]]]", order.content)
         if protocol != PROTOCOL:
-            return OWN_FAILURE
+            return WORKER_FAILED
         self.waiting = list(packs[self.job.spec.index])
         yield self._pause()
         if self._fence() == Fence.STOP:
@@ -114,7 +113,7 @@ class Worker(LivingProcess):
         yield self._pause()
         self.results = self.disk.create(f"results/{self.issue}")
         if self.results is None:
-            return OWN_FAILURE
+            return WORKER_FAILED
         if not self.order_stands():
             self.disk.remove(f"results/{self.issue}")
             self.disk.remove(f"claims/{self.issue}")
@@ -141,7 +140,7 @@ class Worker(LivingProcess):
     def look_in_vain(self) -> int:
         """Look for an order where not even the tree is to be seen."""
         self.world.record("unseen", node=self.host, issue=self.issue)
-        return OWN_FAILURE
+        return WORKER_FAILED
 
     def take_claim(self) -> File | None:
         """Claim the issue; None if it is another's."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from batchsystems.interface import JobEnd, Reason
+from jobtree.core.exit_status import NOT_OURS, WORKER_FAILED
 from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour
-from jobtree.core.rescue import NOT_OURS, WORKER_FAILED
 from jobtree.mailbox.results import End, Failed, Returned, Usage
 from jobtree.master import issue_events
 from jobtree.master.issue_events import advance_issue, kill
