@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,22 +17,9 @@ from batchsystems.conformance import Watcher, end_all, gated, sh
 from batchsystems.drmaa.settings import DrmaaSettings
 from tests.unit.commandline.commandfaults import kinds, refusal
 from tests.unit.commandline.fakecluster import BRIEF
-from tests.unit.drmaa.fake import SLOW, FakeDrmaa, use
+from tests.unit.drmaa.fake import FakeDrmaa
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrmaa:
-    return use(monkeypatch, tmp_path / "drm")
-
-
-@pytest.fixture
-def watcher(fake: FakeDrmaa) -> Iterator[Watcher]:
-    batch = fake.quick(timeouts=SLOW)
-    yield Watcher(batch)
-    fake.heal()
-    end_all(batch)
 
 
 # ---- submissions -----------------------------------------------------------------------------

@@ -5,32 +5,18 @@ Read next: tests/fakebin/drmaa, the fake; tests/live/sge/test_outages.py, a real
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from batchsystems import Accepted, Unobtainable
-from batchsystems.conformance import Watcher, end_all, gated
+from batchsystems.conformance import Watcher, gated
 from tests.unit.commandline.commandfaults import kinds
-from tests.unit.drmaa.fake import SLOW, FakeDrmaa, use
+from tests.unit.drmaa.fake import SLOW, FakeDrmaa
 
 pytestmark = pytest.mark.usefixtures("no_stray_processes")
 
 HELD_BACK = "holds back the ends"
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrmaa:
-    return use(monkeypatch, tmp_path / "drm")
-
-
-@pytest.fixture
-def watcher(fake: FakeDrmaa) -> Iterator[Watcher]:
-    batch = fake.quick(timeouts=SLOW)
-    yield Watcher(batch)
-    fake.heal()
-    end_all(batch)
 
 
 def break_off(fake: FakeDrmaa, call: str) -> None:
