@@ -26,8 +26,9 @@ class Issue:
     granted: Requirements  # what was asked for
     pack: InitVar[Iterable[tuple[int, int, int]]]  # (job, attempt, step) each
     submitted: float  # epoch seconds
-    issued_at: float
+    issued_at: float  # or when this master took it over
     state: State = State.SUBMITTING
+    adopted: bool = False  # an earlier master issued it
     native: str = ""  # the scheduler's own id
     killed_for: str = ""  # why it was killed, or given up
     handle: int = 0  # the adapter's; 0 before there is one
@@ -151,6 +152,7 @@ def issue_of(stored: StoredIssue, pack: Iterable[tuple[int, int, int]], now: flo
         submitted=stored.submitted,
         issued_at=now,
         state=State(stored.state),
+        adopted=True,
         native=stored.native,
         killed_for=stored.killed_for,
     )

@@ -91,10 +91,8 @@ def read_results(run: RunState, issue: Issue) -> None:
     if hello is not None and issue.started_at is None:
         now = run.clock.now()
         issue.claimed(hello.host, now)
-        delay_s = now - issue.issued_at
-        adopted = abs(run.clock.epoch() - issue.submitted - delay_s) > 1.0
-        if run.is_measured(issue) and not adopted:
-            run.overhead.started(issue.submission, delay_s, now)
+        if run.is_measured(issue) and not issue.adopted:
+            run.overhead.started(issue.submission, now - issue.issued_at, now)
         advance_issue(run, issue, News.CLAIMED)
     if run.launches.failed_in_row and (
         run.mailbox.running(issue.name) is not None

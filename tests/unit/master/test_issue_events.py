@@ -15,6 +15,7 @@ from jobtree.core.issue_states import News, State
 from jobtree.core.job import Colour
 from jobtree.mailbox.results import End, Failed, Returned, Usage
 from jobtree.master import issue_events
+from jobtree.master.issue import issue_of
 from jobtree.master.issue_events import advance_issue, kill
 from jobtree.master.loop import Master
 from jobtree.master.result_events import hand_back
@@ -34,6 +35,18 @@ from tests.unit.master.world import (
 )
 
 # -- a worker's life -----------------------------------------------------------------------------
+
+
+def test_how_long_an_adopted_issue_waited_is_not_measured(tmp_path: Path) -> None:
+    with world(tmp_path, NEEDS) as it:
+        issue = one_pack(it, 1)
+        again = issue_of(issue.stored(), [(2, *issue.open[2])], it.clock.time)
+        it.run.issues[issue.name] = again
+        before = it.run.overhead.start_s
+        it.clock.time += 2.0
+        it.writes(again, HELLO, it.start(2))
+        assert again.state == State.RUNNING
+        assert it.run.overhead.start_s == before
 
 
 def test_the_plain_life_of_an_issue_leaves_nothing_behind(tmp_path: Path) -> None:
